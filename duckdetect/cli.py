@@ -1,0 +1,198 @@
+"""The command line: each verb reads its arguments, calls one public function and prints.
+
+Exit codes: 0 done, 2 the user's mistake (one line on stderr), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+import duckdetect as dd
+from duckdetect.errors import UserError
+
+app = typer.Typer(
+    help="Teach an object detector a new object from five pictures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[Path, typer.Argument(help="A folder of labelled pictures: COCO, VOC or YOLO.")]
+RunFolder = Annotated[Path, typer.Argument(help="A training run's folder.")]
+BaseName = Annotated[str, typer.Option(help="The base model; `duckdetect bases` lists them.")]
+Weights = Annotated[
+    Optional[Path],  # noqa: UP045  (typer reads it at run time)
+    typer.Option(help="The base's weights as a file or folder, instead of the cache or the zoo."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace another run in --out.")]
+
+
+@app.command()
+def demo(
+    base: BaseName = "ssd_mobilenet_v2",
+    out: Annotated[Path, typer.Option(help="Where to write.")] = Path("results/demo"),
+) -> None:
+    """Train on the five sample pictures, evaluate, and write frames and a GIF."""
+    from duckdetect.demo import run_demo
+
+    print(run_demo(base, out).text())
+
+
+@app.command()
+def bases() -> None:
+    """List the base models: where each comes from, and whether it is here."""
+    for status in dd.list_bases():
+        print(status)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="The base model; `duckdetect bases` lists them.")],
+    source: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--from", help="An archive, an unpacked folder or a frozen graph to take."),
+    ] = None,
+) -> None:
+    """Bring a base model's weights into the cache."""
+    files = dd.fetch(name, source=source)
+    print(f"{name} is in {files.folder} (from {files.origin})")
+
+
+@app.command()
+def check(data: Data) -> None:
+    """List all that is wrong with a labelled folder, at once."""
+    problems = dd.check_dataset(data)
+    for problem in problems:
+        print(problem)
+    errors = [p for p in problems if p.severity == "error"]
+    if errors:
+        raise UserError(f"{data}: {len(errors)} error(s), listed above: mend them before training")
+    from duckdetect.datasets import list_parts
+
+    for split in list_parts(data):
+        if split:
+            print(f"{split}:")
+        for line in dd.describe_dataset(dd.load_dataset(data, split)):
+            print(line)
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    base: BaseName = "retinanet50",
+    recipe: Annotated[
+        str, typer.Option(help="few-shot; or stock, as TensorFlow's few-shot notebook trains.")
+    ] = "few-shot",
+    steps: Annotated[Optional[int], typer.Option(help="Training steps.")] = None,  # noqa: UP045
+    batch_size: Annotated[Optional[int], typer.Option(help="Views a step.")] = None,  # noqa: UP045
+    learning_rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Of gradient descent, at its start."),
+    ] = None,
+    looks: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Random windows of the pictures to train on, besides the pictures."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of looks, weights and batches.")] = 0,
+    train_part: Annotated[
+        str, typer.Option("--train", help="heads: the last layers; towers: those before, too.")
+    ] = "heads",
+    weights: Weights = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Teach a base model the objects of a labelled folder."""
+    recipes: dict[str, Callable[..., dd.TrainConfig]] = {
+        "few-shot": dd.TrainConfig,
+        "stock": dd.TrainConfig.stock,
+    }
+    if recipe not in recipes:
+        raise UserError(f"there is no recipe {recipe!r}: give one of {', '.join(recipes)}")
+    given = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "looks": looks,
+    }
+    config = recipes[recipe](
+        seed=seed, train=train_part, **{k: v for k, v in given.items() if v is not None}
+    )
+    run = dd.finetune(
+        base, dd.load_dataset(data), config, out, weights=weights, overwrite=overwrite
+    )
+    if run.resumed == config.steps:
+        print(f"{out} was trained already, with these settings on these pictures")
+    else:
+        again = f" (resumed at step {run.resumed})" if run.resumed else ""
+        first, last = run.history[0]["loss"], run.history[-1]["loss"]
+        print(f"trained {config.steps} steps{again}: loss {first:.3f} -> {last:.3f}")
+    print(f"next: duckdetect detect {out} PICTURES --out {out / 'new'}")
+
+
+@app.command()
+def detect(
+    run: RunFolder,
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A picture, a folder or a video.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where to write.")],
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Keep detections with at least this score; the run's own by default."),
+    ] = None,
+) -> None:
+    """Detect on pictures or a video; write frames, GIF or MP4, and JSON."""
+    done = dd.detect(dd.load_detector(run), source, out, threshold)
+    print(
+        f"{done.n_detections} detections of score {done.threshold:.2f} or more "
+        f"in {done.n_found} of {done.n_pictures} pictures: see {done.animation}"
+    )
+
+
+@app.command("eval")
+def evaluate(
+    run: RunFolder,
+    data: Data,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write the figures there, too; RUN/metrics.json always holds them."),
+    ] = None,
+) -> None:
+    """Measure a run's detector on labelled pictures with COCO's figures."""
+    metrics = dd.evaluate(
+        dd.load_detector(run), dd.load_dataset(data), run / "metrics.json", progress=True
+    )
+    if out is not None:
+        from duckdetect.files import write_json
+
+        write_json(out, metrics.to_json())
+    print(metrics.table())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line on `argv` (the process's own if None) and return its exit code."""
+    try:
+        code = app(args=argv, standalone_mode=False)
+    except UserError as error:
+        print(f"duckdetect: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        # Click's own errors, an unknown option or a missing argument, know how to show themselves.
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        return 2
+    if code:  # what typer makes of Ctrl-C
+        print("duckdetect: interrupted; the same command goes on from there", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from duckdetect.bases.base import TrainPart
+from duckdetect.errors import UserError
+
+Decay = Literal["cosine", "none"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the heads are trained.
+
+    The defaults are what docs/accuracy.md found best for five pictures; `TrainConfig.stock()` is the
+    recipe of TensorFlow's few-shot notebook.
+
+    Attributes:
+        steps: Training steps.
+        batch_size: Views a step.
+        learning_rate: Of stochastic gradient descent, at its start.
+        decay: "cosine", from `learning_rate` to 0 over the steps, or "none".
+        momentum: Of stochastic gradient descent, 0 to below 1.
+        looks: Random windows of the pictures, recoloured, that are trained on besides the pictures
+            themselves (augment.py); 0 for none.
+        head_start: Whether a new class begins as the base's own classes that it looks most like
+            (headstart.py), or with small random weights.
+        seed: Of looks, weights and batches.
+        train: "heads", the last layer of the box and class heads, or "towers", the layers that
+            lead to them as well. Everything else stays as it was, bit for bit.
+        save_every: Steps between two saved states.
+    """
+
+    steps: int = 200
+    batch_size: int = 8
+    learning_rate: float = 0.003
+    decay: Decay = "cosine"
+    momentum: float = 0.9
+    looks: int = 60
+    head_start: bool = True
+    seed: int = 0
+    train: TrainPart = "heads"
+    save_every: int = 50
+
+    @classmethod
+    def stock(cls, **changes: Any) -> TrainConfig:
+        """The recipe of TensorFlow's few-shot notebook: the pictures as they are, a new head.
+
+        Example:
+            TrainConfig.stock(seed=1)
+        """
+        return cls(
+            **{
+                "steps": 100,
+                "batch_size": 4,
+                "learning_rate": 0.01,
+                "decay": "none",
+                "looks": 0,
+                "head_start": False,
+                **changes,
+            }
+        )
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("steps", 1),
+            ("batch_size", 1),
+            ("save_every", 1),
+            ("seed", 0),
+            ("looks", 0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(f"{name} is {value!r}: give a whole number of at least {least}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UserError(f"learning_rate is {self.learning_rate!r}: give a number above 0")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"momentum is {self.momentum!r}: give a number from 0 to below 1")
+        if self.train not in get_args(TrainPart):
+            raise UserError(
+                f"train is {self.train!r}: give one of {', '.join(get_args(TrainPart))}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """The settings from `to_dict`'s values; an unknown name raises UserError."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise UserError(f"unknown setting {name!r}: give one of {', '.join(known)}")
+        return cls(**values)

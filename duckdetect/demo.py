@@ -1,0 +1,68 @@
+"""`duckdetect demo`: the main job on the sample data, from five labelled pictures to a GIF."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duckdetect.config import TrainConfig
+from duckdetect.datasets import load_dataset
+from duckdetect.detecting import Detected, detect
+from duckdetect.errors import UserError
+from duckdetect.evaluation import evaluate
+from duckdetect.finetuning import finetune
+from duckdetect.plots import plot_history
+
+if TYPE_CHECKING:
+    from duckdetect.metrics import Metrics
+
+SAMPLE = Path(__file__).resolve().parents[1] / "data" / "ducks"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo measured and wrote."""
+
+    out: Path
+    metrics: Metrics
+    pictures: Detected
+    clip: Detected
+    seconds: float
+
+    def text(self) -> str:
+        """What the command line prints."""
+        return "\n".join(
+            [
+                self.metrics.table(),
+                "",
+                f"Five pictures learnt, tested on {self.pictures.n_pictures} others and a clip of "
+                f"{self.clip.n_pictures} frames, in {self.seconds:.0f} s. Look at",
+                f"  {self.pictures.animation}  the test pictures with what was found",
+                f"  {self.out / 'frames'}  the same, one by one",
+                f"  {self.clip.animation}  a clip",
+                f"  {self.out / 'history.png'}  the losses",
+                f"Try it on pictures of yours: duckdetect detect {self.out} FOLDER --out NEW_FOLDER",
+            ]
+        )
+
+
+def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
+    """Train on the sample's five pictures, evaluate on its test pictures, write frames and GIFs.
+
+    Raises:
+        UserError: If the sample data is not there, as when the package was installed without its
+            checkout.
+    """
+    start = time.monotonic()
+    if not sample.is_dir():
+        raise UserError(
+            f"the sample data {sample} is missing: run the demo in a clone of duckdetect"
+        )
+    run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(), out)
+    plot_history(run.history, out / "history.png")
+    metrics = evaluate(run.detector, load_dataset(sample, "test"), out / "metrics.json")
+    pictures = detect(run.detector, sample / "test", out)
+    clip = detect(run.detector, sample / "clip", out / "clip")
+    return Demo(out, metrics, pictures, clip, time.monotonic() - start)

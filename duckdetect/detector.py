@@ -1,0 +1,213 @@
+"""A trained detector: predict, save, load.
+
+    detector = load_detector("results/duck")
+    detections = detector.predict(picture)  # supervision.Detections, pixels of the picture
+
+What is saved is a TensorFlow SavedModel of two traced functions and a small JSON file. Loading needs
+neither the base model's download nor the Object Detection API.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import supervision as sv
+import tensorflow as tf
+
+from duckdetect.bases.base import BaseModel, TrainPart
+from duckdetect.errors import UserError
+from duckdetect.features import FrozenPart, prepare_function
+from duckdetect.files import atomic_path
+from duckdetect.pictures import shrink
+
+FORMAT = 1
+DEFAULT_THRESHOLD = 0.5
+_BATCH = 8  # pictures a forward pass
+_SETTINGS = "detector.json"
+
+
+class Detector:
+    """Finds the objects it was taught.
+
+    Attributes:
+        classes: Names by class id.
+        threshold: The score at or above which `predict` keeps a detection by default.
+        base_name: The base model it was trained from.
+        input_hw: The size in pixels that pictures are brought to.
+    """
+
+    def __init__(
+        self,
+        functions: Any,
+        classes: Sequence[str],
+        base_name: str,
+        input_hw: tuple[int, int],
+        threshold: float = DEFAULT_THRESHOLD,
+    ) -> None:
+        self._functions = functions
+        self.classes = tuple(classes)
+        self.base_name = base_name
+        self.input_hw = input_hw
+        self.threshold = threshold
+
+    @overload
+    def predict(self, pictures: np.ndarray, threshold: float | None = None) -> sv.Detections: ...
+    @overload
+    def predict(
+        self, pictures: Sequence[np.ndarray], threshold: float | None = None
+    ) -> list[sv.Detections]: ...
+    def predict(
+        self, pictures: np.ndarray | Sequence[np.ndarray], threshold: float | None = None
+    ) -> sv.Detections | list[sv.Detections]:
+        """Find objects in one picture or in a list of pictures of any sizes.
+
+        Args:
+            pictures: (H, W, 3) uint8 RGB, or a list of such.
+            threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
+
+        Returns:
+            supervision.Detections for each picture, best first: `xyxy` float32 in pixels of the
+            picture, `confidence`, `class_id`, and the class names in `data["class_name"]`.
+
+        Raises:
+            UserError: If a picture has another shape or type.
+        """
+        if isinstance(pictures, np.ndarray):
+            if pictures.ndim == 3:
+                return self.predict([pictures], threshold)[0]
+            pictures = list(pictures)
+        for i, picture in enumerate(pictures):
+            _check_picture(picture, f"picture {i}")
+        kept = self.threshold if threshold is None else threshold
+        found: list[sv.Detections] = []
+        for start in range(0, len(pictures), _BATCH):
+            found += self._predict_batch(pictures[start : start + _BATCH], kept)
+        return found
+
+    def _predict_batch(self, pictures: Sequence[np.ndarray], kept: float) -> list[sv.Detections]:
+        prepared = [self._functions.prepare(shrink(p, self.input_hw)) for p in pictures]
+        inputs = tf.stack([inputs for inputs, _ in prepared])
+        y1x1y2x2, score, class_id, count = (t.numpy() for t in self._functions.detect(inputs))
+        return [
+            self._to_detections(
+                picture.shape[:2],
+                filled_hw.numpy(),
+                y1x1y2x2[i][: count[i]],
+                score[i][: count[i]],
+                class_id[i][: count[i]],
+                kept,
+            )
+            for i, (picture, (_, filled_hw)) in enumerate(zip(pictures, prepared, strict=True))
+        ]
+
+    def _to_detections(
+        self,
+        size_hw: tuple[int, ...],
+        filled_hw: np.ndarray,
+        y1x1y2x2: np.ndarray,
+        score: np.ndarray,
+        class_id: np.ndarray,
+        kept: float,
+    ) -> sv.Detections:
+        height, width = size_hw[:2]
+        scale = np.array([width / filled_hw[1], height / filled_hw[0]] * 2, np.float32)
+        xyxy = y1x1y2x2[:, [1, 0, 3, 2]] * scale
+        xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
+        # A box that lies wholly in a model's padding has no area left.
+        good = (score >= kept) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+        return sv.Detections(
+            xyxy=xyxy[good].astype(np.float32),
+            confidence=score[good].astype(np.float32),
+            class_id=class_id[good].astype(int),
+            data={"class_name": np.array(self.classes, dtype=object)[class_id[good]].astype(str)},
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the detector to a folder, whole or not at all."""
+        with atomic_path(folder) as part:
+            tf.saved_model.save(self._functions, str(part))
+            settings = {
+                "format": FORMAT,
+                "classes": list(self.classes),
+                "threshold": self.threshold,
+                "base": self.base_name,
+                "input_hw": list(self.input_hw),
+            }
+            text = json.dumps(settings, indent=1, ensure_ascii=False)
+            (part / _SETTINGS).write_text(text + "\n", encoding="utf-8")
+
+
+def export_detector(
+    base: BaseModel,
+    frozen: FrozenPart,
+    part: TrainPart,
+    classes: Sequence[str],
+    threshold: float = DEFAULT_THRESHOLD,
+) -> Detector:
+    """Make a detector of a base model whose heads are trained.
+
+    Args:
+        base: The base model; the detector shares its variables.
+        frozen: The traced frozen part that trained it, so that it is not traced again.
+        part: What `frozen` leaves to the heads.
+        classes: Names by class id.
+        threshold: The default score threshold.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
+    def detect(inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        box, class_maps = frozen(inputs)
+        return base.detections(base.box_codes(box, part), base.class_logits(class_maps, part))
+
+    functions = tf.Module()
+    functions.prepare = prepare_function(base)
+    functions.detect = detect
+    # Named so that SavedModel finds them: Keras layers are left out, they need the API to load.
+    functions.weights = base.variables()
+    return Detector(functions, classes, base.name, base.input_hw, threshold)
+
+
+def load_detector(folder: str | Path) -> Detector:
+    """Load a detector from a run's folder, or from its `detector` folder.
+
+    Raises:
+        UserError: If there is no detector, or it is broken or of a newer format.
+    """
+    folder = Path(folder)
+    inner = folder / "detector"
+    if (inner / _SETTINGS).exists():
+        folder = inner
+    path = folder / _SETTINGS
+    if not path.exists():
+        raise UserError(
+            f"{folder} holds no detector: give a run's folder (the --out of `duckdetect train`)"
+        )
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if settings["format"] > FORMAT:
+            raise UserError(f"{path} was written by a newer duckdetect: upgrade duckdetect")
+        load: Callable[[str], Any] = tf.saved_model.load
+        return Detector(
+            load(str(folder)),
+            settings["classes"],
+            settings["base"],
+            tuple(settings["input_hw"]),
+            settings["threshold"],
+        )
+    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = str(error).split("\n")[0][:200]
+        raise UserError(f"{folder} is a broken detector ({reason}): train it again") from error
+
+
+def _check_picture(picture: np.ndarray, name: str) -> None:
+    shape, dtype = getattr(picture, "shape", None), getattr(picture, "dtype", None)
+    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
+        raise UserError(
+            f"{name} is {dtype} {shape}, not uint8 (H, W, 3) RGB: read it with duckdetect.load_picture"
+        )

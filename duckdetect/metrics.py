@@ -1,0 +1,203 @@
+"""The figures: COCO's twelve by pycocotools, and the score threshold with the best F1.
+
+    metrics = score_detections(dataset, [detector.predict(s.load()) for s in dataset.samples])
+    metrics.AP50, metrics.best_threshold
+
+Metrics itself, its JSON and its table are in figures.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from duckdetect.figures import ClassMetrics, Metrics
+from duckdetect.matching import Curve, score_and_class, threshold_curves, to_xywh
+
+if TYPE_CHECKING:
+    from supervision import Detections
+
+    from duckdetect.datasets import Dataset
+
+# The order of COCOeval.stats.
+TWELVE = (
+    "AP",
+    "AP50",
+    "AP75",
+    "AP_small",
+    "AP_medium",
+    "AP_large",
+    "AR1",
+    "AR10",
+    "AR100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+)
+
+
+def score_detections(dataset: Dataset, detections: Sequence[Detections]) -> Metrics:
+    """Measure detections against a data set's boxes.
+
+    Args:
+        dataset: The truth; crowd boxes are neither wanted nor held against anyone.
+        detections: One Detections for each of `dataset.samples`, in that order, with scores (as
+            many and as low as the detector gives: cutting them lowers AP) and class ids that
+            index `dataset.classes`.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ValueError: If the two do not fit together.
+    """
+    evaluation = _run_coco(dataset, detections)
+    stats: dict[str, Any] = {
+        name: _or_none(value) for name, value in zip(TWELVE, evaluation.stats, strict=True)
+    }
+    pooled, curves = threshold_curves(dataset, detections)
+    precision = evaluation.eval["precision"]  # (IoU, recall, class, area, number of detections)
+    recall = evaluation.eval["recall"]  # (IoU, class, area, number of detections)
+    per_class = {
+        name: ClassMetrics(
+            AP=_mean(precision[:, :, k, 0, 2]),
+            AP50=_mean(precision[0, :, k, 0, 2]),
+            AP75=_mean(precision[5, :, k, 0, 2]),
+            AR100=_mean(recall[:, k, 0, 2]),
+            **_at_best(curves[name]),
+        )
+        for k, name in enumerate(dataset.classes)
+    }
+    return Metrics(
+        **stats,
+        **_at_best(pooled),
+        n_pictures=len(dataset.samples),
+        per_class=per_class,
+    )
+
+
+def bootstrap_intervals(
+    dataset: Dataset,
+    detections: Sequence[Detections],
+    n_resamples: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float] | None]:
+    """How far AP and AP50 could be off because the test set is small (percentile bootstrap).
+
+    Pictures are drawn with replacement; a resample without any labelled box is left out.
+
+    Returns:
+        {"AP": (low, high), "AP50": (low, high)}; None if there is nothing to find.
+    """
+    evaluation = _run_coco(dataset, detections, all_sizes_only=True)
+    n_pictures, n_classes = len(dataset.samples), len(dataset.classes)
+    cells = list(evaluation.evalImgs)  # class after class, each in the pictures' order
+    random = np.random.default_rng(seed)
+    draws: dict[str, list[float]] = {"AP": [], "AP50": []}
+    for _ in range(n_resamples):
+        chosen = random.integers(n_pictures, size=n_pictures)
+        evaluation.evalImgs = [cells[k * n_pictures + i] for k in range(n_classes) for i in chosen]
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.accumulate()
+        precision = evaluation.eval["precision"][..., 0, 0]  # (IoU, recall, class)
+        for name, values in (("AP", precision), ("AP50", precision[0])):
+            mean = _mean(values)
+            if mean is not None:
+                draws[name].append(mean)
+    tails = [50 * (1 - level), 50 * (1 + level)]
+    return {
+        name: (float(np.percentile(values, tails[0])), float(np.percentile(values, tails[1])))
+        if values
+        else None
+        for name, values in draws.items()
+    }
+
+
+def _run_coco(
+    dataset: Dataset, detections: Sequence[Detections], all_sizes_only: bool = False
+) -> COCOeval:
+    """Run pycocotools, quietly, on ids of our own: it takes annotation id 0 for "not matched"."""
+    if len(detections) != len(dataset.samples):
+        raise ValueError(f"{len(detections)} detections for {len(dataset.samples)} pictures")
+    written = dataset.to_coco()
+    picture_of = {image["id"]: index + 1 for index, image in enumerate(written["images"])}
+    truth = [
+        {
+            "area": box["bbox"][2] * box["bbox"][3],
+            "iscrowd": 0,
+            **{key: box[key] for key in ("bbox", "area", "iscrowd", "category_id") if key in box},
+            "image_id": picture_of[box["image_id"]],
+            "id": index + 1,
+        }
+        for index, box in enumerate(written["annotations"])
+    ]
+    found: list[dict[str, Any]] = []
+    for picture, one in enumerate(detections, start=1):
+        score, class_id = score_and_class(one)
+        for row, (x, y, w, h) in enumerate(to_xywh(one.xyxy).tolist()):
+            found.append(
+                {
+                    "id": len(found) + 1,
+                    "image_id": picture,
+                    "category_id": int(class_id[row]) + 1,
+                    "bbox": [x, y, w, h],
+                    "area": w * h,
+                    "score": float(score[row]),
+                }
+            )
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(_coco(dataset, truth), _coco(dataset, found), "bbox")
+        if all_sizes_only:
+            evaluation.params.areaRng = evaluation.params.areaRng[:1]
+            evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
+            evaluation.params.maxDets = [100]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        if not all_sizes_only:
+            evaluation.summarize()
+    return evaluation
+
+
+def _coco(dataset: Dataset, annotations: list[dict[str, Any]]) -> COCO:
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": index + 1} for index in range(len(dataset.samples))],
+        "categories": [{"id": k + 1, "name": name} for k, name in enumerate(dataset.classes)],
+        "annotations": annotations,
+    }
+    coco.createIndex()
+    return coco
+
+
+def _at_best(curve: Curve) -> dict[str, Any]:
+    """The curve's figures at its best threshold, named as in Metrics."""
+    best = curve.best
+    at = -1 if best is None else best  # with no threshold to advise, every detection counts
+    n_true, n_false = (int(n[at]) if len(n) else 0 for n in (curve.n_true, curve.n_false))
+    return {
+        "best_threshold": None if best is None else float(curve.score[best]),
+        "F1": 2 * n_true / (n_true + n_false + curve.n_truth) if curve.n_truth else None,
+        "precision": n_true / (n_true + n_false) if n_true + n_false else None,
+        "recall": n_true / curve.n_truth if curve.n_truth else None,
+        "n_boxes": curve.n_truth,
+        "n_true": n_true,
+        "n_false": n_false,
+        "curve": curve,
+    }
+
+
+def _mean(values: npt.NDArray[Any]) -> float | None:
+    known = values[values > -1]
+    return float(known.mean()) if known.size else None
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if value > -1 else None

@@ -1,0 +1,86 @@
+"""Showing in a notebook what was labelled, learnt and found; model.ipynb calls it.
+
+show_labels(train)                    # pictures with their boxes
+show_history(run)                     # the loss curve, also written beside the run
+show_frames(found.folder / "frames")  # a contact sheet
+show_animation(found.animation)       # GIF or MP4
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from duckdetect.pictures import list_pictures, load_picture
+from duckdetect.plots import plot_history
+from duckdetect.render import Picture, draw_detections, draw_grid
+
+if TYPE_CHECKING:
+    from duckdetect.datasets import Dataset
+    from duckdetect.finetuning import Run
+
+_SHEET_PICTURES = 20  # on one sheet; more would be too small to see
+_VIDEO_BYTES = 20 << 20  # larger ones make a notebook slow to open
+
+
+def say(text: str) -> None:
+    """Show a line below the cell that runs."""
+    from IPython.display import display
+
+    display({"text/plain": text}, raw=True)
+
+
+def show_labels(dataset: Dataset) -> None:
+    """Show the pictures with their boxes, to look at before training."""
+    import supervision as sv
+
+    drawn = []
+    for sample in dataset.samples[:_SHEET_PICTURES]:
+        truth = sv.Detections(xyxy=sample.xyxy.astype(np.float32), class_id=sample.class_id)
+        drawn.append(draw_detections(sample.load(), truth, dataset.classes))
+    _show(drawn, len(dataset))
+
+
+def show_frames(folder: str | Path) -> None:
+    """Show a folder's pictures on one sheet; of many, evenly chosen ones."""
+    paths = list_pictures(folder)
+    at = np.linspace(0, len(paths) - 1, min(len(paths), _SHEET_PICTURES)).round().astype(int)
+    _show([load_picture(paths[i]) for i in at], len(paths))
+
+
+def show_history(run: Run) -> None:
+    """Show the loss curve and write it to the run's folder as history.png."""
+    from IPython.display import Image, display
+
+    if run.folder is None:
+        raise ValueError("the run was not written to a folder")
+    plot_history(run.history, run.folder / "history.png")
+    display(Image(filename=str(run.folder / "history.png")))
+
+
+def show_animation(path: str | Path) -> None:
+    """Show a GIF, or a video that a browser plays."""
+    from IPython.display import Image, Video, display
+
+    path = Path(path)
+    if path.suffix == ".gif":
+        display(Image(data=path.read_bytes(), format="gif"))
+    elif path.stat().st_size <= _VIDEO_BYTES:
+        display(Video(data=path.read_bytes(), embed=True, mimetype="video/mp4", width=640))
+    else:
+        say(f"{path} is too large to be shown here: open it from there.")
+
+
+def _show(pictures: list[Picture], n_all: int) -> None:
+    from IPython.display import Image, display
+    from PIL import Image as PilImage
+
+    sheet = draw_grid(pictures, columns=5, cell_px=240)
+    file = io.BytesIO()
+    PilImage.fromarray(sheet).save(file, format="JPEG", quality=85)
+    display(Image(data=file.getvalue(), format="jpeg"))
+    if len(pictures) < n_all:
+        say(f"{len(pictures)} of {n_all} are shown.")

@@ -1,0 +1,141 @@
+"""Curves as PNG: losses over the steps, precision over recall.
+
+    plot_history(read_history("results/duck"), "results/duck/losses.png")
+    plot_precision_recall({"rubber duck": metrics.curve}, "results/duck/precision_recall.png")
+
+Figures are drawn on their own Agg canvas: no window, no pyplot, nothing global, any thread.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from duckdetect.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from duckdetect.matching import Curve
+
+# One colour for each loss, distinguishable by the colour-blind (after Okabe and Ito's advice).
+_LOSSES = {
+    "loss": ("total", "#222222"),
+    "box_loss": ("box", "#0072b2"),
+    "class_loss": ("class", "#d55e00"),
+}
+# Width of the smoothed line's average, as a share of all steps.
+_SMOOTHING = 0.015
+
+
+def plot_history(rows: Iterable[Mapping[str, Any]], path_png: str | Path) -> None:
+    """Draw the losses of a run over its steps, raw (pale) and smoothed.
+
+    Args:
+        rows: history.csv's rows: "step", "loss", "box_loss", "class_loss" and, where a run was
+            validated, the same with "val_" before them; numbers or text; empty = not measured.
+        path_png: The file; an older one is replaced.
+
+    Raises:
+        ValueError: If there are no rows, or none of the losses is in them.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    rows = list(rows)
+    figure, axes = _figure()
+    drawn = False
+    for name, (label, color) in _LOSSES.items():
+        steps, values = _column(rows, name)
+        if values:
+            axes.plot(steps, values, color=color, alpha=0.25, linewidth=1)
+            axes.plot(steps, _smooth(values), color=color, linewidth=2, label=label)
+            drawn = True
+        steps, values = _column(rows, f"val_{name}")
+        if values:
+            axes.plot(steps, values, "o--", markersize=4, color=color, label=f"{label}, validation")
+            drawn = True
+    if not drawn:
+        raise ValueError("the history holds no losses to draw")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+    _save(figure, path_png)
+
+
+def plot_precision_recall(curves: Mapping[str, Curve], path_png: str | Path) -> None:
+    """Draw precision over recall at IoU 0.5; a dot marks each curve's best threshold.
+
+    Args:
+        curves: By name: `{name: one.curve for name, one in metrics.per_class.items()}`.
+        path_png: The file; an older one is replaced.
+    """
+    figure, axes = _figure()
+    for name, curve in curves.items():
+        shown = f" {name}"  # matplotlib hides labels that begin with an underscore
+        if not len(curve.score) or not curve.n_truth:
+            axes.plot([], [], label=f"{shown}: nothing to draw")
+            continue
+        best = curve.best
+        at = "" if best is None else f": F1 {curve.f1[best]:.2f} at score {curve.score[best]:.2f}"
+        # Each point holds from the recall before it up to its own.
+        recall = [0.0, *curve.recall]
+        precision = [curve.precision[0], *curve.precision]
+        (line,) = axes.step(recall, precision, where="pre", linewidth=2, label=shown + at)
+        if best is not None:
+            axes.plot(curve.recall[best], curve.precision[best], "o", color=line.get_color())
+    axes.set_xlabel("recall: share of labelled objects found")
+    axes.set_ylabel("precision: share of detections that are right")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.05)
+    if curves:
+        for text in axes.legend(frameon=False, loc="best").get_texts():
+            text.set_parse_math(False)  # a name may hold dollar signs
+    _save(figure, path_png)
+
+
+def _figure() -> tuple[Figure, Axes]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _save(figure: Figure, path_png: str | Path) -> None:
+    with atomic_path(path_png) as part, warnings.catch_warnings():
+        # A name in signs that the font lacks is drawn as frames; a warning would not mend it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        # No date and version inside: the same curves give the same file.
+        figure.savefig(part, format="png", metadata={"Software": None})
+
+
+def _column(rows: list[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    """Steps and values where the column is filled."""
+    filled = [row for row in rows if row.get(name) not in (None, "")]
+    return [float(row["step"]) for row in filled], [float(row[name]) for row in filled]
+
+
+def _smooth(values: list[float]) -> npt.NDArray[np.float64]:
+    """Average over the neighbouring steps (Gaussian weights), without lag; the ends weigh less."""
+    width = max(len(values) * _SMOOTHING, 1e-3)
+    offset = np.arange(-3 * math.ceil(width), 3 * math.ceil(width) + 1)
+    weights = np.exp(-0.5 * (offset / width) ** 2)
+    half = len(offset) // 2
+    # `full` and a cut, since `same` takes the longer input's length, which may be the weights'.
+    inside = slice(half, half + len(values))
+    total = np.convolve(values, weights, mode="full")[inside]
+    return total / np.convolve(np.ones(len(values)), weights, mode="full")[inside]

@@ -1,0 +1,24 @@
+"""Shared fixtures: where real pictures lie, with a skip that says what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real pictures and checkpoint indexes beside the project, which it may not hold itself."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("needs ../shared/data beside the project: real pictures, not part of it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def project_data() -> Path:
+    """The sample data that the project itself made."""
+    return ROOT / "data"

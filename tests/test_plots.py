@@ -1,0 +1,91 @@
+"""Curves: files that open, with what was measured in them, and nothing global touched."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from duckdetect import plots
+from duckdetect.matching import Curve
+from duckdetect.plots import plot_history, plot_precision_recall
+
+BLUE = (0x00, 0x72, 0xB2)
+
+
+def rows(n: int, **more: object) -> list[dict[str, object]]:
+    return [
+        {"step": str(k + 1), "loss": str(2 / (k + 1)), "box_loss": 0.5, "class_loss": 0.1} | more
+        for k in range(n)
+    ]
+
+
+def has_color(path: Path, color: tuple[int, int, int]) -> bool:
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return bool((np.abs(pixels - color).max(axis=2) <= 2).any())
+
+
+@pytest.mark.parametrize("n", [1, 2, 100])
+def test_history_is_drawn_from_numbers_or_text(
+    tmp_path: Path, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Importing it fails from here on, whatever other tests have imported before.
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    path = tmp_path / "run" / "losses.png"
+    plot_history(rows(n), path)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert picture.size[0] >= 800
+    if n > 1:
+        assert has_color(path, BLUE)
+    before = path.read_bytes()
+    plot_history(rows(n), path)
+    assert path.read_bytes() == before
+
+
+def test_validation_is_drawn_where_it_was_measured(tmp_path: Path) -> None:
+    plain, checked = tmp_path / "plain.png", tmp_path / "checked.png"
+    table = rows(10, val_loss="", val_box_loss="", val_class_loss="")
+    plot_history(table, plain)
+    table[4]["val_box_loss"] = table[9]["val_box_loss"] = 0.9
+    plot_history(table, checked)
+    assert plain.read_bytes() != checked.read_bytes()
+
+
+def test_history_without_losses_is_refused(tmp_path: Path) -> None:
+    for table in ([], [{"step": 1, "speed": 3}]):
+        with pytest.raises(ValueError, match="no losses"):
+            plot_history(table, tmp_path / "losses.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_smoothing_keeps_a_constant_and_has_no_lag() -> None:
+    np.testing.assert_allclose(plots._smooth([3.0] * 50), 3.0)
+    np.testing.assert_allclose(plots._smooth([1.0]), [1.0])
+    line = np.linspace(5, 1, 200)
+    np.testing.assert_allclose(plots._smooth(list(line))[20:-20], line[20:-20])
+
+
+def test_precision_recall_is_drawn_for_any_name_and_for_nothing(tmp_path: Path) -> None:
+    empty = np.zeros(0)
+    none = np.zeros(0, np.int64)
+    curves = {
+        "Entenküken": Curve(
+            score=np.array([0.9, 0.5]),
+            precision=np.array([1.0, 0.5]),
+            recall=np.array([0.5, 0.5]),
+            f1=np.array([2 / 3, 0.5]),
+            n_true=np.array([1, 1]),
+            n_false=np.array([0, 1]),
+            n_truth=2,
+        ),
+        "_$\\frac$ 鸭": Curve(empty, empty, empty, empty, none, none, 0),
+    }
+    path = tmp_path / "pr.png"
+    plot_precision_recall(curves, path)
+    assert has_color(path, (0x1F, 0x77, 0xB4))
+    plot_precision_recall({}, tmp_path / "nothing.png")
+    assert (tmp_path / "nothing.png").exists()
