@@ -22,3 +22,11 @@ def shared_data() -> Path:
 def project_data() -> Path:
     """The sample data that the project itself made."""
     return ROOT / "data"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A real browser on a busy machine may lose a mouse move: its tests get a second chance."""
+    again = config.pluginmanager.hasplugin("rerunfailures")
+    for item in items:
+        if again and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=1))

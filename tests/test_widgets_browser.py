@@ -29,9 +29,9 @@ DUCKS = Path(__file__).parents[1] / "data" / "ducks" / "train"
 Xyxy = tuple[float, float, float, float]
 
 
-@pytest.fixture(scope="module")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with browser.start(tmp_path_factory.mktemp("profile")) as driver:
+@pytest.fixture
+def chrome(tmp_path: Path) -> Iterator[Any]:
+    with browser.start(tmp_path / "profile") as driver:
         yield driver
 
 
