@@ -48,6 +48,7 @@ _HOMES = {
     "Sample": "datasets",
     "load_dataset": "datasets",
     "check_dataset": "checking",
+    "convert_dataset": "converting",
     "describe_dataset": "datasets",
     "load_picture": "pictures",
     "fetch": "zoo",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from duckdetect.checking import check_dataset
     from duckdetect.colab import is_colab, workspace
     from duckdetect.config import TrainConfig
+    from duckdetect.converting import convert_dataset
     from duckdetect.datasets import Dataset, Sample, describe_dataset, load_dataset
     from duckdetect.detecting import detect
     from duckdetect.detector import Detector, load_detector
@@ -84,6 +86,7 @@ __all__ = [
     "annotate",
     "annotated",
     "check_dataset",
+    "convert_dataset",
     "describe_dataset",
     "detect",
     "evaluate",

@@ -13,6 +13,8 @@ from typing import Annotated, Optional
 import typer
 
 import duckdetect as dd
+from duckdetect import cli_data
+from duckdetect.cli_data import Data
 from duckdetect.errors import UserError
 
 app = typer.Typer(
@@ -22,7 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[Path, typer.Argument(help="A folder of labelled pictures: COCO, VOC or YOLO.")]
 RunFolder = Annotated[Path, typer.Argument(help="A training run's folder.")]
 BaseName = Annotated[str, typer.Option(help="The base model; `duckdetect bases` lists them.")]
 Weights = Annotated[
@@ -172,6 +173,9 @@ def evaluate(
 
         write_json(out, metrics.to_json())
     print(metrics.table())
+
+
+cli_data.register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from duckdetect.errors import UserError
-from duckdetect.formats import coco, voc, yolo
+from duckdetect.formats import coco, voc, yolo, yolo_plain
 from duckdetect.samples import SPLIT_NAMES, Dataset, Problem, Report, Sample, strict
 
 __all__ = [
@@ -27,7 +27,8 @@ __all__ = [
     "require_boxes",
 ]
 
-_READERS = (coco, yolo, voc)
+# A folder may hold a list of classes beside Pascal VOC's files: plain YOLO comes last.
+_READERS = (coco, yolo, voc, yolo_plain)
 
 
 def load_dataset(path: str | Path, split: str | None = None) -> Dataset:

@@ -182,7 +182,9 @@ def test_broken_lines(tmp_path: Path, line: str, message: str) -> None:
         ("names: [duck\ntrain: :", r"data\.yaml is not YAML \("),
         ("\x00\x01", r"is not YAML \("),
         ("names: [duck]", r"data\.yaml: has no split 'train': give the folder"),
-        ("names: [duck]\ntrain: [a, b]", r"'train' is \"\['a', 'b'\]\": give the folder"),
+        ("names: [duck]\ntrain: [train/images, b]", r"the folder 'b' of split 'train' is missing"),
+        ("names: [duck]\ntrain: [1]", r"'train' is '\[1\]': give the folder"),
+        ("names: [duck]\ntrain: gone.txt", r"the list 'gone\.txt' of split 'train' is missing"),
         ("names: [duck]\ntrain: nowhere", r"the folder 'nowhere' of split 'train' is missing"),
     ],
 )

@@ -1,59 +1,56 @@
-"""YOLO: `data.yaml` with the class names, and for each picture a text file of normalised boxes.
+"""YOLO: `data.yaml` with the class names, and for each picture a text file of labels.
 
-A line is `class x_centre y_centre width height` or, for a polygon, `class x1 y1 x2 y2 x3 y3 ...`, all
-as parts of the picture's width and height. A picture without a text file, or with an empty one, has
-no object.
+The pictures of a split are those of a folder, as Roboflow and Ultralytics name it, or of a text file
+that lists them, as CVAT writes it.
 """
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from duckdetect.errors import UserError
-from duckdetect.pictures import list_pictures, natural_key, picture_size_hw
-from duckdetect.samples import SPLIT_NAMES, Dataset, Label, Problem, Report, Sample, make_sample
+from duckdetect.formats.yolo_lines import read_pictures, read_text
+from duckdetect.pictures import list_pictures
+from duckdetect.samples import SPLIT_NAMES, Dataset, Problem, Report
 
 _YAML = ("data.yaml", "dataset.yaml", "data.yml")
 
 
 def find(folder: Path) -> dict[str | None, Path]:
-    """The YAML file of a folder for each split that it names; `train` at least.
+    """The YAML file of a folder for each split that it names.
 
-    Others must be there, too: Roboflow names them all, also those that an export does not have.
+    Their pictures must be there, too: Roboflow names all splits, also those that an export does not
+    have. Without any, `train` is named, so that `read` tells what is missing.
     """
     source = next((folder / name for name in _YAML if (folder / name).is_file()), None)
     if source is None:
         return {}
-    found: dict[str | None, Path] = {"train": source}
+    found: dict[str | None, Path] = {}
     for split in ("valid", "test"):
         with contextlib.suppress(UserError):  # `read` tells what is wrong with the file
-            _pictures_folder(source, _settings(source), split)
+            _places(source, _settings(source), split)
             found[split] = source
-    return found
+    with contextlib.suppress(UserError):
+        if found and _named(_settings(source), "train") is None:
+            return found
+    return {"train": source, **found}
 
 
 def read(source: Path, split: str | None, report: Report) -> Dataset:
     """Read one split that a YAML file names, `train` if None."""
     settings = _settings(source)
-    classes = settings["names"]
-    folder = _pictures_folder(source, settings, split or "train")
-    pictures = list_pictures(folder)
-    labels_folder = _labels_folder(folder)
-    _report_left_over(pictures, folder, labels_folder, report)
-    samples: list[Sample] = []
-    for picture in pictures:
-        labels = _labels(picture, labels_folder, len(classes), report)
-        sample = make_sample(picture, len(samples) + 1, None, labels, report)
-        if sample is not None:
-            samples.append(sample)
-    return Dataset(source.parent, classes, tuple(samples))
+    base = source.parent / str(settings.get("path") or "")
+    pictures: dict[Path, None] = {}  # in order, each once
+    for place in _places(source, settings, split or "train"):
+        listed = place.is_file()
+        found = listed_pictures(place, base, report) if listed else list_pictures(place)
+        pictures |= dict.fromkeys(found)
+    return read_pictures(source.parent, settings["names"], list(pictures), report)
 
 
 def _settings(source: Path) -> dict[str, Any]:
@@ -79,101 +76,58 @@ def _named(settings: dict[str, Any], split: str) -> Any:
     return next((settings[key] for key in SPLIT_NAMES[split] if settings.get(key)), None)
 
 
-def _pictures_folder(source: Path, settings: dict[str, Any], split: str) -> Path:
+def _places(source: Path, settings: dict[str, Any], split: str) -> list[Path]:
+    """Where a split's pictures are: folders, or text files that list them."""
     named = _named(settings, split)
-    if not isinstance(named, str):
+    places = named if isinstance(named, list) and named else [named]
+    if not all(isinstance(place, str) for place in places):
         what = f"has no split {split!r}" if named is None else f"{split!r} is {str(named)[:60]!r}"
         raise UserError(f"{source}: {what}: give the folder of its pictures")
-    relative = named.replace("\\", "/")
+    base = source.parent / str(settings.get("path") or "")
+    return [_place(source, base, place.replace("\\", "/"), split) for place in places]
+
+
+def listed_pictures(path: Path, base: Path, report: Report) -> list[Path]:
+    """The pictures that a text file of paths names, as CVAT exports them; tells of missing ones."""
+    pictures = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if name := line.strip().replace("\\", "/"):
+            picture = find_file((base, path.parent), name)
+            if picture is None:
+                what = f"the picture {name!r} is missing"
+                cure = "export the labels with their pictures, or remove the line"
+                report(Problem(f"{path}, line {number}", what, cure))
+            else:
+                pictures.append(picture)
+    return pictures
+
+
+def find_file(bases: Sequence[Path], relative: str) -> Path | None:
+    """A file by its path or, as paths of other machines do not hold here, by the end of it."""
     parts = [part for part in relative.split("/") if part not in ("", ".", "..")]
-    bases = [source.parent / str(settings.get("path") or ""), source.parent]
+    ends = (parts[start:] for start in range(len(parts)))
+    paths = (base.joinpath(*end) for end in ends for base in dict.fromkeys(bases))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _place(source: Path, base: Path, relative: str, split: str) -> Path:
+    bases = tuple(dict.fromkeys((base, source.parent)))
+    if relative.lower().endswith(".txt"):
+        path = find_file(bases, relative)
+        if path is None:
+            raise UserError(
+                f"{source}: the list {relative!r} of split {split!r} is missing: mend its path"
+            )
+        return path
+    parts = [part for part in relative.split("/") if part not in ("", ".", "..")]
     # Roboflow writes "../train/images" although the folder lies beside data.yaml; others write paths
     # of the machine that the labels were made on, whose last parts may hold here.
     tails = ["/".join(parts), relative, "/".join(parts[-2:]), *parts[-1:]]
-    for base in bases:
+    for place in bases:
         for tail in tails:
-            for folder in (base / tail / "images", base / tail):
+            for folder in (place / tail / "images", place / tail):
                 if folder.is_dir() and any(folder.glob("*.*")):
                     return folder
     raise UserError(
         f"{source}: the folder {relative!r} of split {split!r} is missing or empty: mend its path"
     )
-
-
-def _labels_folder(folder: Path) -> Path:
-    """`labels` in place of the last `images` of the pictures' folder, or that folder itself."""
-    if "images" not in folder.parts:
-        return folder
-    last = len(folder.parts) - 1 - folder.parts[::-1].index("images")
-    beside = Path(*folder.parts[:last], "labels", *folder.parts[last + 1 :])
-    return beside if beside.is_dir() else folder
-
-
-def _report_left_over(
-    pictures: list[Path], folder: Path, labels_folder: Path, report: Report
-) -> None:
-    """Tell of labels without a picture, pictures that share one, and of no labels at all."""
-    if not any((labels_folder / f"{picture.stem}.txt").is_file() for picture in pictures):
-        what = f"none of its {len(pictures)} pictures has a text file of labels"
-        report(Problem(str(folder), what, "put them beside the pictures or in `labels`"))
-    counts = Counter(picture.stem for picture in pictures)
-    for picture in pictures:
-        if counts[picture.stem] > 1 and (labels_folder / f"{picture.stem}.txt").is_file():
-            what = f"shares its labels {picture.stem}.txt with another picture"
-            report(Problem(str(picture), what, "rename one, with labels of its own"))
-    if labels_folder != folder:  # among the pictures, a text file may be anything
-        for path in sorted(labels_folder.glob("*.txt"), key=natural_key):
-            if path.stem not in counts and path.name != "classes.txt":
-                what = f"has no picture in {folder}"
-                report(Problem(str(path), what, "put the picture there, or remove its labels"))
-
-
-def _labels(picture: Path, folder: Path, n_classes: int, report: Report) -> list[Label]:
-    path = folder / f"{picture.stem}.txt"
-    if not path.is_file():
-        return []
-    try:
-        height, width = picture_size_hw(picture)
-    except UserError:
-        return []  # make_sample tells of the picture
-    content = path.read_bytes()
-    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = content.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace")
-    scale = np.array([width, height], float)
-    found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        where = f"{path}, line {number}"
-        if not line.strip():
-            continue
-        problem, label = _parse_line(where, line, n_classes, scale)
-        if problem:
-            report(problem)
-        if label:
-            found.append(label)
-    return found
-
-
-def _parse_line(
-    where: str, line: str, n_classes: int, scale: np.ndarray
-) -> tuple[Problem | None, Label | None]:
-    fields = line.split()
-    try:
-        # Some tools write the class as 0.0.
-        class_number, values = float(fields[0]), np.array([float(v) for v in fields[1:]])
-    except ValueError:
-        return Problem(where, f"{line[:60]!r} is not all numbers", "export it again"), None
-    if not (class_number.is_integer() and 0 <= class_number < n_classes):
-        what = f"there is no class {fields[0]} (there are {n_classes}, from 0)"
-        return Problem(where, what, "mend the number or add the name to data.yaml"), None
-    class_id = int(class_number)
-    if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-        what = f"has {len(values)} numbers after the class"
-        return Problem(where, what, "give 4 for a box, or pairs for 3 or more points"), None
-    if not np.isfinite(values).all() or (values < -0.02).any() or (values > 1.02).any():
-        return Problem(where, "a coordinate is not from 0 to 1", "export it normalised"), None
-    if len(values) == 4:
-        centre, size = values[:2] * scale, values[2:] * scale
-        return None, Label(where, [*(centre - size / 2), *(centre + size / 2)], class_id)
-    points = values.reshape(-1, 2) * scale
-    xyxy = [*points.min(axis=0), *points.max(axis=0)]
-    return None, Label(where, xyxy, class_id, segmentation=[points.ravel().tolist()])
