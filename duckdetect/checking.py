@@ -27,8 +27,8 @@ def check_dataset(path: str | Path, split: str | None = None) -> list[Problem]:
         UserError: If the folder is missing.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise UserError(f"{path} is not a folder: give a folder of labelled pictures")
+    if not path.exists():
+        raise UserError(f"{path} is not there: give a folder of labelled pictures")
     problems: list[Problem] = []
     try:
         names = list_parts(path) if split is None else [split]

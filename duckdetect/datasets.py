@@ -1,7 +1,8 @@
-"""Reading labelled pictures: COCO (Roboflow, CVAT), Pascal VOC and YOLO, recognised by themselves.
+"""Reading labelled pictures: COCO, Pascal VOC and YOLO, recognised by themselves; folders and zips.
 
 dataset = load_dataset("images")            # a folder of labelled pictures
-test = load_dataset("export", "test")       # an export with train, valid and test below it
+test = load_dataset("export.zip", "test")   # an export with train, valid and test in it
+valid = load_dataset("split.json", "valid") # what `split_dataset` wrote
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import numpy as np
 
 from duckdetect.errors import UserError
 from duckdetect.formats import coco, voc, yolo, yolo_plain
+from duckdetect.joining import join
 from duckdetect.samples import SPLIT_NAMES, Dataset, Problem, Report, Sample, strict
+from duckdetect.split_files import picture_name, read_split_file
+from duckdetect.zips import unpacked
 
 __all__ = [
     "Dataset",
@@ -32,16 +36,19 @@ _READERS = (coco, yolo, voc, yolo_plain)
 
 
 def load_dataset(path: str | Path, split: str | None = None) -> Dataset:
-    """Read a folder of labelled pictures.
+    """Read labelled pictures: a folder, a zip or a split file.
 
     The format is found out: `_annotations.coco.json` (Roboflow) or another COCO file in the folder or
-    in `annotations/` (CVAT); `data.yaml` (YOLO); XML files beside the pictures or in `Annotations/`
-    (Pascal VOC). Pictures without objects are kept where the labels name them (COCO's `images`, an
-    XML file without objects, an image of a YOLO split); pictures that no label names are left out.
+    in `annotations/` (CVAT, Label Studio); `data.yaml` (YOLO); XML files beside the pictures or in
+    `Annotations/` (Pascal VOC); YOLO's text files with `classes.txt` (LabelImg, Label Studio) or
+    `obj.data` (CVAT). Pictures without objects are kept where the labels name them (COCO's `images`,
+    an XML file without objects, an image of a YOLO split); pictures that no label names are left out.
 
     Args:
         path: A labelled folder, or one with splits: `train`, `valid`, `test` below it, a COCO file for
-            each in `annotations/`, or as `data.yaml` says. A split's own folder will do, too.
+            each in `annotations/`, or as `data.yaml` says. A split's own folder will do, too. A zip of
+            any of these is unpacked once, into the cache. A split file takes the pictures it names
+            from where it says; its splits share one table of classes.
         split: Which of them. If None, what the folder itself holds, and where it holds nothing but
             splits, `train`.
 
@@ -83,6 +90,31 @@ class _Reader(Protocol):
     def read(self, source: Path, split: str | None, report: Report) -> Dataset: ...
 
 
+class _SplitReader:
+    """Reads the pictures that a split file names out of all that its data set holds."""
+
+    def find(self, folder: Path) -> dict[str | None, Path]:
+        return {}
+
+    def read(self, source: Path, split: str | None, report: Report) -> Dataset:
+        file = read_split_file(source)
+        data = unpacked(file.data)
+        whole = join([read_dataset(data, name, report) for name in list_parts(data)])
+        samples = {picture_name(sample.path, data): sample for sample in whole}
+        wanted = file.splits[split or "train"]
+        for name in wanted:
+            if name not in samples:
+                what = f"the picture {name!r} is not among those of {data}"
+                report(Problem(str(source), what, "put it back, or split the data set again"))
+        left = samples.keys() - {name for names in file.splits.values() for name in names}
+        if left:
+            what = f"{len(left)} pictures are in no split ({sorted(left)[0]} ...)"
+            cure = "split the data set again to use them"
+            report(Problem(str(source), what, cure, "warning"))
+        found = tuple(samples[name] for name in wanted if name in samples)
+        return Dataset(source, whole.classes, found)
+
+
 class _Part(NamedTuple):
     reader: _Reader | None  # None: `source` is a folder that is yet to be looked into
     source: Path
@@ -93,8 +125,11 @@ def _parts(path: Path) -> dict[str | None, _Part]:
     """All that can be read in a folder by split; None stands for what the folder itself holds."""
     if not path.exists():
         raise UserError(f"{path} is not there: give a folder of labelled pictures")
+    if path.is_file() and path.suffix.lower() == ".json":
+        return {split: _Part(_SplitReader(), path, split) for split in read_split_file(path).splits}
+    path = unpacked(path)
     if not path.is_dir():
-        raise UserError(f"{path} is a file: give the folder of labelled pictures")
+        raise UserError(f"{path} is a file: give the folder of labelled pictures, or a zip of it")
     parts: dict[str | None, _Part] = {}
     readers: tuple[_Reader, ...] = _READERS
     for reader in readers:

@@ -21,7 +21,7 @@ from duckdetect.errors import UserError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 # RuntimeError is what zipfile raises for a password or an unknown compression.
-_BROKEN = (
+BROKEN = (
     EOFError,
     RuntimeError,
     zlib.error,
@@ -62,7 +62,7 @@ def take_files(source: Path, wanted: Sequence[str], folder: Path) -> str:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
                 shutil.copyfileobj(stream, file, 1 << 20)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise UserError(f"{source} is damaged ({error}): get the file again") from error
     except FileNotFoundError:
         raise UserError(f"{source} does not exist: check the path") from None

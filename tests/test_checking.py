@@ -138,7 +138,7 @@ def test_yolo_splits(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder: give"):
+    with pytest.raises(UserError, match="is not there: give a folder"):
         check_dataset(tmp_path / "none")
 
 
