@@ -49,6 +49,8 @@ _HOMES = {
     "load_dataset": "datasets",
     "check_dataset": "checking",
     "convert_dataset": "converting",
+    "label_sheet": "label_sheets",
+    "split_dataset": "splitting",
     "describe_dataset": "datasets",
     "load_picture": "pictures",
     "fetch": "zoo",
@@ -73,7 +75,9 @@ if TYPE_CHECKING:
     from duckdetect.detector import Detector, load_detector
     from duckdetect.evaluation import evaluate
     from duckdetect.finetuning import Run, finetune
+    from duckdetect.label_sheets import label_sheet
     from duckdetect.pictures import load_picture
+    from duckdetect.splitting import split_dataset
     from duckdetect.zoo import fetch, list_bases
 
 __all__ = [
@@ -93,11 +97,13 @@ __all__ = [
     "fetch",
     "finetune",
     "is_colab",
+    "label_sheet",
     "list_bases",
     "load_dataset",
     "load_detector",
     "load_picture",
     "require_annotations",
+    "split_dataset",
     "workspace",
 ]
 

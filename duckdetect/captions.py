@@ -61,6 +61,29 @@ def draw_captions(
     return np.array(image)  # a copy that can be written
 
 
+def draw_line(
+    picture: npt.NDArray[np.uint8], text: str, corner_xy: tuple[int, int], size_px: int, ink: Color
+) -> npt.NDArray[np.uint8]:
+    """Write a line from a corner to the right, shortened where the picture ends.
+
+    Args:
+        picture: (H, W, 3) RGB uint8; it is not changed.
+        text: The line.
+        corner_xy: Its upper left corner, pixels.
+        size_px: The size of its letters.
+        ink: Their colour.
+
+    Returns:
+        A new picture.
+    """
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
+    font = _font(size_px, "".join(sorted({sign for sign in text if not sign.isascii()})))
+    text = _shorten(text, font, image.width - corner_xy[0])
+    ImageDraw.Draw(image).text(corner_xy, text, fill=ink, font=font)
+    return np.array(image)
+
+
 def _places(
     xyxy: npt.NDArray[Any], sizes_wh: Sequence[tuple[int, int]], size_hw: tuple[int, int]
 ) -> list[tuple[int, int]]:

@@ -8,8 +8,10 @@ import numpy as np
 
 from duckdetect.datasets import list_parts, read_dataset
 from duckdetect.errors import UserError
+from duckdetect.leaks import find_leaks
 from duckdetect.pictures import list_pictures
 from duckdetect.samples import Dataset, Problem, Sample
+from duckdetect.similar import picture_hash
 
 _TINY_PX = 8
 _TINY_PART = 0.01  # of the picture's side: three pixels of a 300-pixel input
@@ -17,14 +19,14 @@ _WHOLE_PART = 0.98
 
 
 def check_dataset(path: str | Path, split: str | None = None) -> list[Problem]:
-    """List all problems of a labelled folder, errors first; empty if there are none.
+    """List all problems of labelled pictures, errors first; empty if there are none.
 
-    If no split is named, the folder's own labels and all its splits are checked, and every labelled
-    picture is decoded. What stops `load_dataset` or training is an error; what is only suspicious is
-    a warning.
+    If no split is named, the folder's own labels and all its splits are checked, also for pictures
+    that are nearly the same, or frames of one clip, in two splits. Every labelled picture is decoded.
+    What stops `load_dataset` or training is an error; what is only suspicious is a warning.
 
     Raises:
-        UserError: If the folder is missing.
+        UserError: If there is nothing at this path.
     """
     path = Path(path)
     if not path.exists():
@@ -34,18 +36,23 @@ def check_dataset(path: str | Path, split: str | None = None) -> list[Problem]:
         names = list_parts(path) if split is None else [split]
     except UserError as error:
         return [Problem.of(error, path)]
+    parts: dict[str | None, Dataset] = {}
+    hashes: dict[Path, np.ndarray] = {}
     for name in names:
         try:
-            dataset = read_dataset(path, name, problems.append)
+            parts[name] = read_dataset(path, name, problems.append)
         except UserError as error:
             problems.append(Problem.of(error, path))
         else:
-            problems += _suspicious(dataset)
-    return sorted(problems, key=lambda problem: problem.severity)
+            problems += _suspicious(parts[name], hashes)
+    problems += find_leaks(parts, hashes)
+    # The splits of one file are read from the same pictures, whose problems come with each.
+    return sorted(dict.fromkeys(problems), key=lambda problem: problem.severity)
 
 
-def _suspicious(dataset: Dataset) -> list[Problem]:
-    found = [problem for sample in dataset.samples for problem in _of_sample(sample)]
+def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Problem]:
+    """Warnings, and errors of damaged pictures; notes the hashes of good ones."""
+    found = [problem for sample in dataset.samples for problem in _of_sample(sample, hashes)]
 
     def warn(what: str, cure: str) -> None:
         found.append(Problem(str(dataset.root), what, cure, "warning"))
@@ -58,6 +65,8 @@ def _suspicious(dataset: Dataset) -> list[Problem]:
         warn("no picture has a box", "draw boxes around the object")
     folders = {sample.path.parent for sample in dataset.samples}
     named = {sample.path for sample in dataset.samples}
+    if dataset.root.is_file():
+        folders = set()  # a split file: what it does not name, it tells itself
     for folder in sorted(folders):
         left = [path.name for path in list_pictures(folder) if path not in named]
         if left:
@@ -69,10 +78,10 @@ def _suspicious(dataset: Dataset) -> list[Problem]:
     return found
 
 
-def _of_sample(sample: Sample) -> list[Problem]:
+def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray]) -> list[Problem]:
     found: list[Problem] = []
     try:
-        sample.load()
+        hashes[sample.path] = picture_hash(sample.load())
     except UserError as error:  # a picture may break off behind a good head
         found.append(Problem.of(error, sample.path))
     size_wh = np.array(sample.size_hw[::-1], float)

@@ -65,24 +65,6 @@ def fetch(
 
 
 @app.command()
-def check(data: Data) -> None:
-    """List all that is wrong with a labelled folder, at once."""
-    problems = dd.check_dataset(data)
-    for problem in problems:
-        print(problem)
-    errors = [p for p in problems if p.severity == "error"]
-    if errors:
-        raise UserError(f"{data}: {len(errors)} error(s), listed above: mend them before training")
-    from duckdetect.datasets import list_parts
-
-    for split in list_parts(data):
-        if split:
-            print(f"{split}:")
-        for line in dd.describe_dataset(dd.load_dataset(data, split)):
-            print(line)
-
-
-@app.command()
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="The run's folder.")],

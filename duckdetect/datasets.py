@@ -197,6 +197,14 @@ def describe_dataset(dataset: Dataset) -> list[str]:
         lines.append(
             f"box sides, of the picture's: {low:.0%} to {high:.0%}, half of them over {middle:.0%}"
         )
+        areas = np.concatenate(
+            [np.prod(s.xyxy[:, 2:] - s.xyxy[:, :2], axis=1) for s in dataset.samples]
+        )
+        small, large = int((areas < 32**2).sum()), int((areas >= 96**2).sum())
+        lines.append(
+            f"box areas, as COCO counts: {small} small (under 32x32 pixels), "
+            f"{len(areas) - small - large} medium, {large} large (96x96 or more)"
+        )
     return lines
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from duckdetect.label_sheets import label_sheet
 from duckdetect.pictures import list_pictures, load_picture
 from duckdetect.plots import plot_history
-from duckdetect.render import Picture, draw_detections, draw_grid
+from duckdetect.render import Picture, draw_grid
 
 if TYPE_CHECKING:
     from duckdetect.datasets import Dataset
@@ -35,20 +36,16 @@ def say(text: str) -> None:
 
 def show_labels(dataset: Dataset) -> None:
     """Show the pictures with their boxes, to look at before training."""
-    import supervision as sv
-
-    drawn = []
-    for sample in dataset.samples[:_SHEET_PICTURES]:
-        truth = sv.Detections(xyxy=sample.xyxy.astype(np.float32), class_id=sample.class_id)
-        drawn.append(draw_detections(sample.load(), truth, dataset.classes))
-    _show(drawn, len(dataset))
+    sheet = label_sheet(dataset, pictures=_SHEET_PICTURES, columns=5)
+    _show(sheet, min(len(dataset), _SHEET_PICTURES), len(dataset))
 
 
 def show_frames(folder: str | Path) -> None:
     """Show a folder's pictures on one sheet; of many, evenly chosen ones."""
     paths = list_pictures(folder)
     at = np.linspace(0, len(paths) - 1, min(len(paths), _SHEET_PICTURES)).round().astype(int)
-    _show([load_picture(paths[i]) for i in at], len(paths))
+    sheet = draw_grid([load_picture(paths[i]) for i in at], columns=5, cell_px=240)
+    _show(sheet, len(at), len(paths))
 
 
 def show_history(run: Run) -> None:
@@ -74,13 +71,12 @@ def show_animation(path: str | Path) -> None:
         say(f"{path} is too large to be shown here: open it from there.")
 
 
-def _show(pictures: list[Picture], n_all: int) -> None:
+def _show(sheet: Picture, n_shown: int, n_all: int) -> None:
     from IPython.display import Image, display
     from PIL import Image as PilImage
 
-    sheet = draw_grid(pictures, columns=5, cell_px=240)
     file = io.BytesIO()
     PilImage.fromarray(sheet).save(file, format="JPEG", quality=85)
     display(Image(data=file.getvalue(), format="jpeg"))
-    if len(pictures) < n_all:
-        say(f"{len(pictures)} of {n_all} are shown.")
+    if n_shown < n_all:
+        say(f"{n_shown} of {n_all} are shown.")

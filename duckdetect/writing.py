@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from duckdetect.datasets import list_parts
 from duckdetect.errors import UserError
@@ -22,7 +23,7 @@ FORMATS = ("coco", "voc", "yolo")
 
 
 def write_splits(
-    parts: Mapping[str | None, Dataset], to: str, out: str | Path, overwrite: bool = False
+    parts: Mapping[Any, Dataset], to: str, out: str | Path, overwrite: bool = False
 ) -> list[str]:
     """Write data sets with copies of their pictures; the folder appears whole or not at all.
 
@@ -31,7 +32,7 @@ def write_splits(
     into the folder itself, in YOLO into `train`.
 
     Args:
-        parts: A data set for each split.
+        parts: A data set for each split, `train`, `valid`, `test` or None.
         to: "coco", "voc" or "yolo".
         out: The folder.
         overwrite: Replace a data set that is there already.

@@ -219,4 +219,7 @@ def test_describe(tmp_path: Path) -> None:
     assert lines[0] == "2 pictures, 2 boxes, 1 pictures without a box"
     assert [line.split() for line in lines[1:3]] == [["duck", "2"], ["cat", "0"]]
     assert "50% to 100%" in lines[3]
+    assert lines[4].startswith(
+        "box areas, as COCO counts: 0 small (under 32x32 pixels), 2 medium, 0"
+    )
     assert len(describe_dataset(Dataset(tmp_path, (), ()))) == 1
