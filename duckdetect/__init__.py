@@ -51,6 +51,7 @@ _HOMES = {
     "convert_dataset": "converting",
     "label_sheet": "label_sheets",
     "split_dataset": "splitting",
+    "download_roboflow": "roboflow_export",
     "describe_dataset": "datasets",
     "load_picture": "pictures",
     "fetch": "zoo",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from duckdetect.finetuning import Run, finetune
     from duckdetect.label_sheets import label_sheet
     from duckdetect.pictures import load_picture
+    from duckdetect.roboflow_export import download_roboflow
     from duckdetect.splitting import split_dataset
     from duckdetect.zoo import fetch, list_bases
 
@@ -93,6 +95,7 @@ __all__ = [
     "convert_dataset",
     "describe_dataset",
     "detect",
+    "download_roboflow",
     "evaluate",
     "fetch",
     "finetune",

@@ -20,7 +20,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data s
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    for verb in (check, convert, split):
+    for verb in (check, convert, split, roboflow):
         app.command()(verb)
 
 
@@ -85,3 +85,18 @@ def split(
         data, out, train, valid, test, seed, file, clips, overwrite, progress=True
     )
     print(done.text())
+
+
+def roboflow(
+    project: Annotated[str, typer.Argument(metavar="WORKSPACE/PROJECT/VERSION")],
+    out: Out,
+    api_key: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of Roboflow's settings; ROBOFLOW_API_KEY by default."),
+    ] = None,
+    export: Annotated[str, typer.Option(help="Or coco-segmentation, for outlines.")] = "coco",
+    overwrite: Overwrite = False,
+) -> None:
+    """Download a version of a Roboflow project, by its own client."""
+    folder = dd.download_roboflow(project, out, api_key, export, overwrite)
+    print(f"{project} is in {folder}; next: duckdetect check {folder}")

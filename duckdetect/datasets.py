@@ -85,6 +85,18 @@ def list_parts(path: Path) -> list[str | None]:
     return list(_parts(path))
 
 
+def holds_labels(path: Path) -> bool:
+    """Whether labels can be read there, good or bad ones; a folder named `test` alone is none."""
+
+    def passed(problem: Problem) -> None:
+        """All that counts is that there is something."""
+
+    try:
+        return any(len(read_dataset(path, name, passed)) > 0 for name in list_parts(path))
+    except UserError:
+        return False
+
+
 class _Reader(Protocol):
     def find(self, folder: Path) -> dict[str | None, Path]: ...
     def read(self, source: Path, split: str | None, report: Report) -> Dataset: ...

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from duckdetect.datasets import list_parts
+from duckdetect.datasets import holds_labels
 from duckdetect.errors import UserError
 from duckdetect.files import atomic_path
 from duckdetect.formats import coco, voc, yolo_writing
@@ -47,7 +47,7 @@ def write_splits(
     if to not in FORMATS:
         raise UserError(f"there is no format {to!r}: give one of {', '.join(FORMATS)}")
     parts = classes_alike(parts)
-    _check_out(out, parts.values(), overwrite)
+    check_out(out, parts.values(), overwrite)
     if to == "yolo" and None in parts:
         if "train" in parts:
             raise UserError(
@@ -145,7 +145,7 @@ def _check_names(dataset: Dataset) -> None:
             raise UserError(f"{dataset.root}: the class name {name!r} cannot be written: rename it")
 
 
-def _check_out(out: Path, sources: Iterable[Dataset], overwrite: bool) -> None:
+def check_out(out: Path, sources: Iterable[Dataset], overwrite: bool) -> None:
     """Refuse to put a folder in the place of something that is not an older data set."""
     if not out.exists():
         return
@@ -159,9 +159,5 @@ def _check_out(out: Path, sources: Iterable[Dataset], overwrite: bool) -> None:
         for sample in dataset.samples:
             if sample.path.resolve().is_relative_to(out.resolve()):
                 raise UserError(f"{out} holds the pictures to be read: choose another --out")
-    try:
-        list_parts(out)
-    except UserError:
-        raise UserError(
-            f"{out} holds something else than a data set: choose another --out"
-        ) from None
+    if not holds_labels(out):
+        raise UserError(f"{out} holds something else than a data set: choose another --out")

@@ -89,6 +89,7 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     along = map(Requirement, importlib.metadata.requires("supervision") or [])
     names |= {canonicalize_name(r.name) for r in along if r.marker is None}
     names |= {"object-detection", "official"}  # requirements-odapi.txt, without dependencies
+    names |= {"roboflow"}  # an extra
     names |= {"urllib3"}  # what requests is made of
     names |= {"ipython", "ipywidgets", "traitlets", "jupyter-bbox-widget", "google"}  # a notebook's
     known = {"PIL": "pillow", "yaml": "pyyaml"}

@@ -255,7 +255,8 @@ def test_a_folder_that_is_taken(tmp_path: Path) -> None:
         convert_dataset(tmp_path / "in", "coco", tmp_path / "old")
     convert_dataset(tmp_path / "in", "coco", tmp_path / "old", overwrite=True)
     assert not (tmp_path / "old" / "data.yaml").exists()
-    (tmp_path / "diary").mkdir()
+    (tmp_path / "diary" / "test").mkdir(parents=True)
+    (tmp_path / "diary" / "test" / "a.txt").write_text("a folder of this name is no data set")
     (tmp_path / "diary" / "monday.txt").write_text("dear diary")
     with pytest.raises(UserError, match="diary holds something else than a data set"):
         convert_dataset(tmp_path / "in", "coco", tmp_path / "diary", overwrite=True)
