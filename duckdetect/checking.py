@@ -29,12 +29,12 @@ def check_dataset(path: str | Path, split: str | None = None) -> list[Problem]:
         UserError: If there is nothing at this path.
     """
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path} is not there: give a folder of labelled pictures")
     problems: list[Problem] = []
     try:
         names = list_parts(path) if split is None else [split]
     except UserError as error:
+        if not path.exists():
+            raise
         return [Problem.of(error, path)]
     parts: dict[str | None, Dataset] = {}
     hashes: dict[Path, np.ndarray] = {}

@@ -46,9 +46,10 @@ def load_dataset(path: str | Path, split: str | None = None) -> Dataset:
 
     Args:
         path: A labelled folder, or one with splits: `train`, `valid`, `test` below it, a COCO file for
-            each in `annotations/`, or as `data.yaml` says. A split's own folder will do, too. A zip of
-            any of these is unpacked once, into the cache. A split file takes the pictures it names
-            from where it says; its splits share one table of classes.
+            each in `annotations/`, or as `data.yaml` says. A zip of any of these is unpacked once,
+            into the cache. A split file takes the pictures it names from where it says; its splits
+            share one table of classes. A split's own folder will do, too, also where it is none:
+            "export.zip/test", "split.json/test".
         split: Which of them. If None, what the folder itself holds, and where it holds nothing but
             splits, `train`.
 
@@ -136,7 +137,7 @@ class _Part(NamedTuple):
 def _parts(path: Path) -> dict[str | None, _Part]:
     """All that can be read in a folder by split; None stands for what the folder itself holds."""
     if not path.exists():
-        raise UserError(f"{path} is not there: give a folder of labelled pictures")
+        return _named_split(path)
     if path.is_file() and path.suffix.lower() == ".json":
         return {split: _Part(_SplitReader(), path, split) for split in read_split_file(path).splits}
     path = unpacked(path)
@@ -156,6 +157,16 @@ def _parts(path: Path) -> dict[str | None, _Part]:
             if folder.is_dir() and split not in parts and (_has_labels(folder) or not labelled):
                 parts[split] = _Part(None, folder)
     return parts or _of_parent(path) or _nothing(path)
+
+
+def _named_split(path: Path) -> dict[str | None, _Part]:
+    """`export.zip/test` and the like: a split that is no folder of its own."""
+    for split, names in SPLIT_NAMES.items():
+        if path.name in names and path.parent.exists():
+            part = _parts(path.parent).get(split)
+            if part is not None:
+                return {None: part}
+    raise UserError(f"{path} is not there: give a folder of labelled pictures")
 
 
 def _has_labels(folder: Path) -> bool:

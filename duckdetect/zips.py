@@ -47,7 +47,7 @@ def unpacked(path: Path) -> Path:
     """
     if not path.is_file() or not (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
         return path
-    sha256 = _sum(path, path.stat().st_size, path.stat().st_mtime_ns)
+    sha256 = _sum(path.resolve(), path.stat().st_size, path.stat().st_mtime_ns)
     name = re.sub(r"[^\w.-]+", "_", path.stem)[:60]
     folder = make_folder(cache_folder() / "data") / f"{name}-{sha256[:12]}"
     with one_at_a_time(folder):

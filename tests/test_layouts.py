@@ -192,6 +192,14 @@ def test_a_layout_is_recognised(
     assert list_parts(tmp_path) == splits.get(layout, ["train"] if named else [None])
 
 
+def test_a_split_that_is_no_folder(raccoons: Dataset, tmp_path: Path) -> None:
+    cvat_coco_subsets(raccoons, tmp_path)
+    assert len(dd.load_dataset(tmp_path / "valid")) == N
+    assert {p.severity for p in dd.check_dataset(tmp_path / "valid")} == {"warning"}  # raccoon-3
+    with pytest.raises(UserError, match="test is not there: give a folder"):
+        dd.check_dataset(tmp_path / "test")
+
+
 @pytest.mark.parametrize("layout", [cvat_yolo, cvat_ultralytics])
 def test_pictures_that_a_list_names_and_that_are_missing(
     layout: Callable[[Dataset, Path], None], raccoons: Dataset, tmp_path: Path

@@ -44,6 +44,7 @@ def test_real_data_in_a_folder_and_in_a_file(name: str, shared_data: Path, tmp_p
         for mine, other in zip(copies, kept, strict=True):
             assert (mine.xyxy == other.xyxy).all()
             assert source.resolve() in other.path.resolve().parents
+        assert names(dd.load_dataset(tmp_path / "split.json" / split)) == names(kept)
     assert again.n_groups == done.n_groups
     assert "split with seed 0" in done.text()
 

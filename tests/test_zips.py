@@ -60,6 +60,9 @@ def test_every_format(make: Callable, top: str, windows: bool, tmp_path: Path) -
 def test_real_people(shared_data: Path, tmp_path: Path) -> None:
     path = zip_of(shared_data / "people", tmp_path / "people")  # the suffix does not matter
     assert [len(dd.load_dataset(path, s)) for s in ("train", "valid", "test")] == [35, 7, 8]
+    assert len(dd.load_dataset(path / "test")) == len(dd.load_dataset(path / "test", "test")) == 8
+    with pytest.raises(UserError, match="people/other is not there: give a folder"):
+        dd.load_dataset(path / "other")
     done = dd.convert_dataset(path, "yolo", tmp_path / "yolo")
     assert done.boxes == 165
 
