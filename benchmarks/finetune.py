@@ -25,14 +25,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.stock import stock_step
-from duckdetect.augment import plain_views
+from duckdetect.augment import PlainViews
 from duckdetect.bases.od_api import build_base, load_base
 from duckdetect.bases.od_api_import import pipeline_pb2, text_format
 from duckdetect.config import TrainConfig
 from duckdetect.datasets import load_dataset
 from duckdetect.features import cache_features, frozen_part
 from duckdetect.files import write_json
-from duckdetect.finetuning import batch_index, train_step
+from duckdetect.finetuning import train_step
+from duckdetect.loop import batch_index, make_optimizer
 from duckdetect.zoo import fetch
 
 import tensorflow as tf  # isort: skip  (duckdetect chooses the Keras)
@@ -60,7 +61,7 @@ def timed(step: Callable[[int], Any], steps: int) -> dict[str, float]:
 
 
 def measure(name: str, steps: int, stock_steps: int) -> dict[str, Any]:
-    views = list(plain_views(load_dataset(ROOT / "data" / "ducks", "train").samples))
+    views = PlainViews(load_dataset(ROOT / "data" / "ducks", "train").samples)
 
     base = build(name)
     optimizer = tf.keras.optimizers.SGD(CONFIG.learning_rate, momentum=CONFIG.momentum)
@@ -71,14 +72,13 @@ def measure(name: str, steps: int, stock_steps: int) -> dict[str, Any]:
 
     base = build(name)
     start = time.perf_counter()
-    cache = cache_features(base, frozen_part(base, "heads"), views, "heads")
+    cache = cache_features(base, frozen_part(base, "heads"), views, len(views), patches=True)
     cache_s = time.perf_counter() - start
     variables = base.trained_variables("heads")
-    optimizer = tf.keras.optimizers.SGD(CONFIG.learning_rate, momentum=CONFIG.momentum)
-    optimizer.build(variables)
+    optimizer = make_optimizer(CONFIG, variables)
     step = train_step(base, cache, optimizer, variables)
     ours = timed(
-        lambda n: [float(x) for x in step(tf.constant(batch_index(len(views), 4, 0, n), tf.int32))],
+        lambda n: [float(x) for x in step(batch_index(len(views), 4, 0, n)).values()],
         steps,
     )
     return {

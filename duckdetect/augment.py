@@ -1,6 +1,6 @@
 """Views of labelled pictures: what the frozen part of a base model gets to see of them.
 
-    plain = list(plain_views(samples))     # each picture once, as it is
+    plain = PlainViews(samples)            # each picture once, as it is
     more = looks(plain, 60, seed=0)        # 60 looks at them
 
 A look cuts a window out of a picture so that one of its objects takes a chosen part of the window, from
@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
@@ -26,6 +26,7 @@ _MOST_WINDOW = 1.6  # of the picture's side; what lies beyond is filled with the
 _STRETCH = 0.25  # natural logarithm of the window's largest change of aspect, each side
 _KEPT_PART = 0.4  # of a box that the window cuts; less of an object is no example of it
 _WINDOW_PX = (300, 640)  # a window's side is scaled into this range
+KEPT_BYTES = 500_000_000  # decoded pictures: a few hundred photos of a phone's screen size
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +46,36 @@ class View:
     name: str
 
 
-def plain_views(samples: Sequence[Sample]) -> Iterator[View]:
-    """Each picture once, as it is; crowds are left out, since no anchor can match a crowd."""
-    for sample in samples:
+class PlainViews(Sequence[View]):
+    """Each picture once, as it is; crowds are left out, since no anchor can match a crowd.
+
+    Pictures are read when they are asked for, and kept while they fit into `KEPT_BYTES`.
+    """
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+        self._kept: dict[int, View] = {}
+        self._kept_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> View: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[View]: ...
+    def __getitem__(self, index: int | slice) -> View | list[View]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index in self._kept:
+            return self._kept[index]
+        sample = self.samples[index]
         alone = ~sample.crowd
-        yield View(sample.load(), sample.xyxy[alone], sample.class_id[alone], sample.path.name)
+        view = View(sample.load(), sample.xyxy[alone], sample.class_id[alone], sample.path.name)
+        if self._kept_bytes + view.picture.nbytes <= KEPT_BYTES:
+            self._kept[index] = view
+            self._kept_bytes += view.picture.nbytes
+        return view
 
 
 def looks(plain: Sequence[View], n_looks: int, seed: int) -> Iterator[View]:
@@ -62,8 +88,9 @@ def looks(plain: Sequence[View], n_looks: int, seed: int) -> Iterator[View]:
     """
     rng = np.random.default_rng([seed, len(plain)])
     recolour = _recolouring(seed)
-    with_box = [view for view in plain if len(view.xyxy)]
-    for view in itertools.islice(itertools.cycle(with_box), n_looks):
+    in_turn = (plain[i] for i in itertools.cycle(range(len(plain))))
+    with_box = (view for view in in_turn if len(view.xyxy))
+    for view in itertools.islice(with_box, n_looks):
         look = _look(_mirrored(view) if rng.random() < 0.5 else view, rng)
         yield replace(look, picture=recolour(image=look.picture)["image"])
 

@@ -22,6 +22,7 @@ class TrainConfig:
         steps: Training steps.
         batch_size: Views a step.
         learning_rate: Of stochastic gradient descent, at its start.
+        warmup: Steps over which the rate first rises to `learning_rate`; 0 for none.
         decay: "cosine", from `learning_rate` to 0 over the steps, or "none".
         momentum: Of stochastic gradient descent, 0 to below 1.
         looks: Random windows of the pictures, recoloured, that are trained on besides the pictures
@@ -32,11 +33,17 @@ class TrainConfig:
         train: "heads", the last layer of the box and class heads, or "towers", the layers that
             lead to them as well. Everything else stays as it was, bit for bit.
         save_every: Steps between two saved states.
+        val_every: Steps between two looks at the validation pictures; 0 for as often as slows
+            training by less than a fifth (validation.py).
+        val_pictures: Look at no more validation pictures than this, evenly chosen.
+        patience: Stop when so many looks in a row were no better than the best before them; 0 to
+            train all steps.
     """
 
     steps: int = 200
     batch_size: int = 8
     learning_rate: float = 0.003
+    warmup: int = 0
     decay: Decay = "cosine"
     momentum: float = 0.9
     looks: int = 60
@@ -44,6 +51,9 @@ class TrainConfig:
     seed: int = 0
     train: TrainPart = "heads"
     save_every: int = 50
+    val_every: int = 0
+    val_pictures: int = 200
+    patience: int = 5
 
     @classmethod
     def stock(cls, **changes: Any) -> TrainConfig:
@@ -71,10 +81,16 @@ class TrainConfig:
             ("save_every", 1),
             ("seed", 0),
             ("looks", 0),
+            ("warmup", 0),
+            ("val_every", 0),
+            ("val_pictures", 1),
+            ("patience", 0),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UserError(f"{name} is {value!r}: give a whole number of at least {least}")
+        if self.decay not in get_args(Decay):
+            raise UserError(f"decay is {self.decay!r}: give one of {', '.join(get_args(Decay))}")
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"learning_rate is {self.learning_rate!r}: give a number above 0")
         if not 0 <= self.momentum < 1:

@@ -13,7 +13,6 @@ from duckdetect.detecting import Detected, detect
 from duckdetect.errors import UserError
 from duckdetect.evaluation import evaluate
 from duckdetect.finetuning import finetune
-from duckdetect.plots import plot_history
 
 if TYPE_CHECKING:
     from duckdetect.metrics import Metrics
@@ -42,7 +41,7 @@ class Demo:
                 f"  {self.pictures.animation}  the test pictures with what was found",
                 f"  {self.out / 'frames'}  the same, one by one",
                 f"  {self.clip.animation}  a clip",
-                f"  {self.out / 'history.png'}  the losses",
+                f"  {self.out / 'curves.png'}  the losses",
                 f"Try it on pictures of yours: duckdetect detect {self.out} FOLDER --out NEW_FOLDER",
             ]
         )
@@ -61,7 +60,6 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
             f"the sample data {sample} is missing: run the demo in a clone of duckdetect"
         )
     run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(), out)
-    plot_history(run.history, out / "history.png")
     metrics = evaluate(run.detector, load_dataset(sample, "test"), out / "metrics.json")
     pictures = detect(run.detector, sample / "test", out)
     clip = detect(run.detector, sample / "clip", out / "clip")

@@ -93,38 +93,17 @@ class Detector:
         inputs = tf.stack([inputs for inputs, _ in prepared])
         y1x1y2x2, score, class_id, count = (t.numpy() for t in self._functions.detect(inputs))
         return [
-            self._to_detections(
+            to_detections(
                 picture.shape[:2],
                 filled_hw.numpy(),
                 y1x1y2x2[i][: count[i]],
                 score[i][: count[i]],
                 class_id[i][: count[i]],
+                self.classes,
                 kept,
             )
             for i, (picture, (_, filled_hw)) in enumerate(zip(pictures, prepared, strict=True))
         ]
-
-    def _to_detections(
-        self,
-        size_hw: tuple[int, ...],
-        filled_hw: np.ndarray,
-        y1x1y2x2: np.ndarray,
-        score: np.ndarray,
-        class_id: np.ndarray,
-        kept: float,
-    ) -> sv.Detections:
-        height, width = size_hw[:2]
-        scale = np.array([width / filled_hw[1], height / filled_hw[0]] * 2, np.float32)
-        xyxy = y1x1y2x2[:, [1, 0, 3, 2]] * scale
-        xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
-        # A box that lies wholly in a model's padding has no area left.
-        good = (score >= kept) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-        return sv.Detections(
-            xyxy=xyxy[good].astype(np.float32),
-            confidence=score[good].astype(np.float32),
-            class_id=class_id[good].astype(int),
-            data={"class_name": np.array(self.classes, dtype=object)[class_id[good]].astype(str)},
-        )
 
     def save(self, folder: str | Path) -> None:
         """Write the detector to a folder, whole or not at all."""
@@ -139,6 +118,40 @@ class Detector:
             }
             text = json.dumps(settings, indent=1, ensure_ascii=False)
             (part / _SETTINGS).write_text(text + "\n", encoding="utf-8")
+
+
+def to_detections(
+    size_hw: tuple[int, ...],
+    filled_hw: np.ndarray,
+    y1x1y2x2: np.ndarray,
+    score: np.ndarray,
+    class_id: np.ndarray,
+    classes: Sequence[str],
+    threshold: float = 0.0,
+) -> sv.Detections:
+    """A model's output for one picture as supervision.Detections in the picture's pixels.
+
+    Args:
+        size_hw: The picture's height and width, pixels.
+        filled_hw: (2,), the parts of the model's input that the picture fills.
+        y1x1y2x2: (D, 4), parts of the model's input.
+        score: (D,).
+        class_id: (D,).
+        classes: Names by class id.
+        threshold: Keep detections with at least this score.
+    """
+    height, width = size_hw[:2]
+    scale = np.array([width / filled_hw[1], height / filled_hw[0]] * 2, np.float32)
+    xyxy = y1x1y2x2[:, [1, 0, 3, 2]] * scale
+    xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
+    # A box that lies wholly in a model's padding has no area left.
+    good = (score >= threshold) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    return sv.Detections(
+        xyxy=xyxy[good].astype(np.float32),
+        confidence=score[good].astype(np.float32),
+        class_id=class_id[good].astype(int),
+        data={"class_name": np.array(classes, dtype=object)[class_id[good]].astype(str)},
+    )
 
 
 def export_detector(
@@ -160,8 +173,10 @@ def export_detector(
 
     @tf.function(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
     def detect(inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        box, class_maps = frozen(inputs)
-        return base.detections(base.box_codes(box, part), base.class_logits(class_maps, part))
+        box, classes = frozen(inputs)
+        return base.detections(
+            base.box_codes(box or classes, part), base.class_logits(classes, part)
+        )
 
     functions = tf.Module()
     functions.prepare = prepare_function(base)

@@ -1,24 +1,30 @@
 """Frozen features of views, computed once, so that training runs on the heads alone.
 
-    cache = cache_features(base, frozen_part(base, "heads"), views, "heads")
-    batch = cache.batch(tf.constant([0, 3, 1, 4]))
+    cache = cache_features(base, frozen_part(base, "heads"), views, len(views), patches=True)
+    batch = cache.batch(np.array([0, 3, 1, 4]))
 
-When only the last layers are trained, the box loss depends on the few cells that hold a matched anchor.
-Of the box head's input the cache therefore keeps small patches around these cells; the class head,
-whose loss runs over all anchors, keeps whole maps. The losses stay those of the stock loop
+When only the last layers are trained, the box loss depends on the few cells that hold a matched anchor
+(cells.py). Of the box head's input the cache therefore keeps small patches around these cells; the class
+head, whose loss runs over all anchors, keeps whole maps. The losses stay those of the stock loop
 (tests/test_parity_stock_loop.py).
 """
 
 from __future__ import annotations
 
+import itertools
+import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
+from duckdetect import maps
 from duckdetect.augment import View
 from duckdetect.bases.base import BaseModel, Targets, TrainPart
+from duckdetect.cells import Cells, cut_patches, find_cells, join_cells
+from duckdetect.maps import Maps
 from duckdetect.pictures import shrink
 
 _BATCH = 8  # views a forward pass: enough to fill two cores, little memory
@@ -26,9 +32,12 @@ _BATCH = 8  # views a forward pass: enough to fill two cores, little memory
 FrozenPart = Callable[[tf.Tensor], tuple[list[tf.Tensor], list[tf.Tensor]]]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a training step needs of B views; shapes as in `BaseModel.losses`."""
+class Batch(NamedTuple):
+    """What a training step needs of B views; shapes as in `BaseModel.losses`.
+
+    Where the cache keeps patches, the box head's side (`box_features`, `box_target`, `box_weight`)
+    holds the matched cells of all B views in one row: its B is 1.
+    """
 
     box_features: list[tf.Tensor]
     class_features: list[tf.Tensor]
@@ -38,51 +47,90 @@ class Batch:
     class_weight: tf.Tensor
 
 
-@dataclass(frozen=True)
-class FeatureCache(Batch):
-    """The same for all V views, and how the box features are to be read.
+class FeatureCache:
+    """The frozen features and targets of V views.
 
     Attributes:
         names: The views' names, for messages.
-        patches: Whether `box_features` are patches around matched cells, (V, P, k, k, c) for each
-            level, or whole maps, (V, h, w, c).
+        filled_hw: (V, 2) float32, the parts of the model's input that each view fills.
+        class_features: For each level the class head's maps.
+        class_index: (V, A) int32, as in `bases.base.Targets`.
+        class_weight: (V, A) float32.
+        patches: Whether the box head's inputs are patches around matched cells, or whole maps.
     """
 
-    names: tuple[str, ...]
-    patches: bool
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        filled_hw: np.ndarray,
+        class_features: list[Maps],
+        boxes: list[Maps] | list[Cells],
+        targets: list[Targets],
+    ) -> None:
+        self.names = names
+        self.filled_hw = filled_hw
+        self.class_features = class_features
+        self.class_index = np.stack([t.class_index for t in targets])
+        self.class_weight = np.stack([t.class_weight for t in targets])
+        self._boxes = boxes
+        self.patches = isinstance(boxes[0], Cells)
+        if not self.patches:
+            self._box_target = np.stack([t.box_code for t in targets])
+            self._box_weight = np.stack([t.box_weight for t in targets])
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def n_bytes(self) -> int:
-        """What the features take in memory, in bytes."""
-        tensors = {id(t): t for t in [*self.box_features, *self.class_features]}
-        return sum(t.dtype.size * int(np.prod(t.shape)) for t in tensors.values())
+        """What the features take, in bytes."""
+        kept = {id(m): m.n_bytes for m in self.class_features}
+        for level in self._boxes:
+            kept[id(level)] = level.patches.nbytes if isinstance(level, Cells) else level.n_bytes
+        return sum(kept.values())
 
-    def batch(self, index: tf.Tensor) -> Batch:
-        """The views with these indices, (B,) int32."""
+    @property
+    def on_disk(self) -> bool:
+        """Whether the maps were too many for memory (maps.py)."""
+        return self.class_features[0].on_disk
 
-        def take(tensor: tf.Tensor) -> tf.Tensor:
-            return tf.gather(tensor, index)
-
+    def batch(self, index: np.ndarray) -> Batch:
+        """The views with these numbers, (B,)."""
+        classes = [level.take(index) for level in self.class_features]
+        if self.patches:
+            boxes, target, weight = self._cells_of(index)
+        else:
+            shared = self._boxes is self.class_features
+            boxes = classes if shared else [m.take(index) for m in self._boxes]  # type: ignore[union-attr]
+            target, weight = self._box_target[index], self._box_weight[index]
         return Batch(
-            box_features=[take(t) for t in self.box_features],
-            class_features=[take(t) for t in self.class_features],
-            box_target=take(self.box_target),
-            box_weight=take(self.box_weight),
-            class_index=take(self.class_index),
-            class_weight=take(self.class_weight),
+            boxes,
+            classes,
+            tf.constant(target),
+            tf.constant(weight),
+            tf.constant(self.class_index[index]),
+            tf.constant(self.class_weight[index]),
         )
+
+    def _cells_of(self, index: np.ndarray) -> tuple[list[tf.Tensor], np.ndarray, np.ndarray]:
+        levels = [level.of(index) for level in self._boxes if isinstance(level, Cells)]
+        patches = [tf.constant(patch[np.newaxis]) for patch, _, _ in levels]
+        code = np.concatenate([code.reshape(-1, 4) for _, code, _ in levels])
+        weight = np.concatenate([weight.ravel() for _, _, weight in levels])
+        return patches, code[np.newaxis], weight[np.newaxis]
 
 
 def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
-    """The base's frozen part as one traced function of inputs (B, h, w, 3) float32."""
+    """The base's frozen part as one traced function of inputs (B, h, w, 3) float32.
+
+    It returns the inputs of the box head and of the class head, a map for each level; the first list
+    is empty where both heads read the same.
+    """
 
     @tf.function(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
     def run(inputs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         features = base.head_inputs(inputs, part)
-        return features.box, features.classes
+        return [] if features.box is features.classes else features.box, features.classes
 
     return run
 
@@ -93,71 +141,64 @@ def prepare_function(base: BaseModel) -> Callable[[tf.Tensor], tuple[tf.Tensor, 
 
 
 def cache_features(
-    base: BaseModel, frozen: FrozenPart, views: Iterable[View], part: TrainPart
+    base: BaseModel,
+    frozen: FrozenPart,
+    views: Iterable[View],
+    n_views: int,
+    patches: bool,
+    progress: bool = False,
 ) -> FeatureCache:
     """Run the frozen part on every view once and assign its targets once.
+
+    Maps that would take more than `maps.MOST_BYTES` go to a file in half precision.
 
     Args:
         base: The base model.
         frozen: `frozen_part(base, part)`.
         views: The views, at least one; read one batch at a time.
-        part: What will be trained.
+        n_views: How many there are.
+        patches: Whether to keep of the box head's input only patches around matched cells, which
+            is enough to train its last layer.
+        progress: Show a bar on stderr.
     """
     prepare = prepare_function(base)
-    patches = part == "heads"
-    box_rows: list[list[np.ndarray]] = []  # [view][level]
-    class_rows: list[list[np.ndarray]] = []
+    box_maps: list[Maps] = []
+    class_maps: list[Maps] = []
+    cut: list[list[np.ndarray]] = []  # [view][level]
     targets: list[Targets] = []
     names: list[str] = []
-
-    def run(inputs: list[tf.Tensor]) -> None:
-        box, classes = ([t.numpy() for t in part_maps] for part_maps in frozen(tf.stack(inputs)))
-        for i in range(len(inputs)):
-            target = targets[len(class_rows)]
-            class_rows.append([level[i] for level in classes])
-            maps = [level[i] for level in box]
-            if patches:
-                box_rows.append(_patches(base, maps, target))
-
-    pending: list[tf.Tensor] = []
-    for view in views:
-        inputs, filled_hw = prepare(shrink(view.picture, base.input_hw))
-        targets.append(base.assign(_normalise(view, filled_hw.numpy()), view.class_id))
-        names.append(view.name)
-        pending.append(inputs)
-        if len(pending) == _BATCH:
-            run(pending)
-            pending = []
-    if pending:
-        run(pending)
-
-    box_target = np.stack([t.box_code for t in targets])
-    box_weight = np.stack([t.box_weight for t in targets])
-    if patches:
-        # At least one cell, of weight 0 if need be: TensorFlow's convolution gradients want a batch.
-        most = [max(1, *(len(row[i]) for row in box_rows)) for i in range(len(base.levels))]
-        cells = [_matched_cells(base, t) for t in targets]
-        box_target = np.stack(
-            [_at_cells(base, t.box_code, c, most) for t, c in zip(targets, cells, strict=True)]
-        )
-        box_weight = np.stack(
-            [_at_cells(base, t.box_weight, c, most) for t, c in zip(targets, cells, strict=True)]
-        )
-        box_rows = [[_pad(p, n) for p, n in zip(row, most, strict=True)] for row in box_rows]
-    class_features = [tf.constant(np.stack(level)) for level in zip(*class_rows, strict=True)]
-    return FeatureCache(
-        # With the towers still to run, both heads read the same maps: one copy serves them.
-        box_features=[tf.constant(np.stack(level)) for level in zip(*box_rows, strict=True)]
-        if patches
-        else class_features,
-        class_features=class_features,
-        box_target=tf.constant(box_target),
-        box_weight=tf.constant(box_weight),
-        class_index=tf.constant(np.stack([t.class_index for t in targets])),
-        class_weight=tf.constant(np.stack([t.class_weight for t in targets])),
-        names=tuple(names),
-        patches=patches,
-    )
+    filled: list[np.ndarray] = []
+    bar = tqdm(total=n_views, desc="features", unit="view", disable=not progress, file=sys.stderr)
+    views = iter(views)
+    while group := list(itertools.islice(views, _BATCH)):
+        prepared = [prepare(shrink(view.picture, base.input_hw)) for view in group]
+        box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))
+        for view, (_, filled_hw) in zip(group, prepared, strict=True):
+            filled.append(filled_hw.numpy())
+            targets.append(base.assign(_normalise(view, filled[-1]), view.class_id))
+            names.append(view.name)
+        if not class_maps:
+            kept = classes if patches else [*box, *classes]
+            n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
+            on_disk = n_bytes > maps.MOST_BYTES
+            class_maps = [Maps(n_views, on_disk) for _ in classes]
+            box_maps = [Maps(n_views, on_disk) for _ in box]
+        for level, found in zip(class_maps, classes, strict=True):
+            level.add(found.numpy())
+        if patches:
+            levels = [level.numpy() for level in box or classes]
+            for i, target in enumerate(targets[-len(group) :]):
+                cells = find_cells(base, target)
+                k = base.box_kernel_size
+                pairs = zip(levels, cells, strict=True)
+                cut.append([cut_patches(level[i], where, k) for level, where in pairs])
+        else:
+            for level, found in zip(box_maps, box, strict=True):
+                level.add(found.numpy())
+        bar.update(len(group))
+    bar.close()
+    boxes = join_cells(base, cut, targets) if patches else box_maps or class_maps
+    return FeatureCache(tuple(names), np.stack(filled), class_maps, boxes, targets)
 
 
 def _normalise(view: View, filled_hw: np.ndarray) -> np.ndarray:
@@ -165,50 +206,3 @@ def _normalise(view: View, filled_hw: np.ndarray) -> np.ndarray:
     height, width = view.picture.shape[:2]
     scale = np.array([filled_hw[0] / height, filled_hw[1] / width] * 2, np.float32)
     return view.xyxy[:, [1, 0, 3, 2]].astype(np.float32) * scale
-
-
-def _matched_cells(base: BaseModel, targets: Targets) -> list[np.ndarray]:
-    """For each level the sorted numbers (row * width + column) of cells with a matched anchor."""
-    found, start = [], 0
-    for level in base.levels:
-        weight = targets.box_weight[start : start + level.n_anchors]
-        found.append(np.unique(np.flatnonzero(weight > 0) // level.anchors_per_cell))
-        start += level.n_anchors
-    return found
-
-
-def _patches(base: BaseModel, maps: list[np.ndarray], targets: Targets) -> list[np.ndarray]:
-    """Cut (P, k, k, c) around the matched cells out of each level's map (h, w, c).
-
-    Beyond the map's edge lie zeros, which is what a 'same' convolution reads there.
-    """
-    k = base.box_kernel_size
-    cut = []
-    for features, cells in zip(maps, _matched_cells(base, targets), strict=True):
-        padded = np.pad(features, ((k // 2, k // 2), (k // 2, k // 2), (0, 0)))
-        rows, columns = np.divmod(cells, features.shape[1])
-        out = np.zeros((len(cells), k, k, features.shape[2]), features.dtype)
-        for i, (y, x) in enumerate(zip(rows, columns, strict=True)):
-            out[i] = padded[y : y + k, x : x + k]
-        cut.append(out)
-    return cut
-
-
-def _pad(patches: np.ndarray, n: int) -> np.ndarray:
-    return np.pad(patches, ((0, n - len(patches)), (0, 0), (0, 0), (0, 0)))
-
-
-def _at_cells(
-    base: BaseModel, values: np.ndarray, cells: list[np.ndarray], most: list[int]
-) -> np.ndarray:
-    """Pick the anchors of these cells out of (A, ...), zero-padded to `most` cells a level."""
-    picked, start = [], 0
-    for level, level_cells, n in zip(base.levels, cells, most, strict=True):
-        by_cell = values[start : start + level.n_anchors].reshape(
-            -1, level.anchors_per_cell, *values.shape[1:]
-        )
-        out = np.zeros((n, *by_cell.shape[1:]), values.dtype)
-        out[: len(level_cells)] = by_cell[level_cells]
-        picked.append(out.reshape(-1, *values.shape[1:]))
-        start += level.n_anchors
-    return np.concatenate(picked)

@@ -25,7 +25,7 @@ def give_head_start(base: BaseModel, cache: FeatureCache, own: ClassHead, n_plai
         n_plain: How many plain views there are; only these are looked at.
     """
     score = _own_scores(cache, own, n_plain)  # (n_plain, A, C)
-    index = cache.class_index.numpy()[:n_plain]
+    index = cache.class_index[:n_plain]
     for class_id in range(base.num_classes):
         matched = index == class_id
         if not matched.any():
@@ -40,9 +40,10 @@ def give_head_start(base: BaseModel, cache: FeatureCache, own: ClassHead, n_plai
 
 def _own_scores(cache: FeatureCache, own: ClassHead, n_plain: int) -> np.ndarray:
     logits = []
-    for features, kernel, bias in zip(cache.class_features, own.kernels, own.biases, strict=True):
+    plain = cache.batch(np.arange(n_plain)).class_features
+    for features, kernel, bias in zip(plain, own.kernels, own.biases, strict=True):
         q, columns = kernel.shape[-2:]
         flat = kernel.reshape(*kernel.shape[:3], q * columns)
-        maps = tf.nn.conv2d(features[:n_plain], flat, 1, "SAME") + bias.ravel()
+        maps = tf.nn.conv2d(features, flat, 1, "SAME") + bias.ravel()
         logits.append(tf.reshape(maps, [n_plain, -1, columns]))  # (n_plain, h * w * q, C + 1)
     return tf.sigmoid(tf.concat(logits, axis=1)).numpy()[..., 1:]

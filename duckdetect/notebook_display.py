@@ -1,7 +1,7 @@
 """Showing in a notebook what was labelled, learnt and found; model.ipynb calls it.
 
 show_labels(train)                    # pictures with their boxes
-show_history(run)                     # the loss curve, also written beside the run
+show_history(run)                     # its curves of losses and accuracy
 show_frames(found.folder / "frames")  # a contact sheet
 show_animation(found.animation)       # GIF or MP4
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from duckdetect.label_sheets import label_sheet
 from duckdetect.pictures import list_pictures, load_picture
-from duckdetect.plots import plot_history
+from duckdetect.plots import CURVES
 from duckdetect.render import Picture, draw_grid
 
 if TYPE_CHECKING:
@@ -49,13 +49,12 @@ def show_frames(folder: str | Path) -> None:
 
 
 def show_history(run: Run) -> None:
-    """Show the loss curve and write it to the run's folder as history.png."""
+    """Show the curves of losses and accuracy that a run has drawn into its folder."""
     from IPython.display import Image, display
 
     if run.folder is None:
         raise ValueError("the run was not written to a folder")
-    plot_history(run.history, run.folder / "history.png")
-    display(Image(filename=str(run.folder / "history.png")))
+    display(Image(filename=str(run.folder / CURVES)))
 
 
 def show_animation(path: str | Path) -> None:

@@ -1,6 +1,6 @@
 """Curves as PNG: losses over the steps, precision over recall.
 
-    plot_history(read_history("results/duck"), "results/duck/losses.png")
+    plot_history(read_history("results/duck"), "curves.png", read_validation("results/duck"))
     plot_precision_recall({"rubber duck": metrics.curve}, "results/duck/precision_recall.png")
 
 Figures are drawn on their own Agg canvas: no window, no pyplot, nothing global, any thread.
@@ -25,50 +25,81 @@ if TYPE_CHECKING:
 
     from duckdetect.matching import Curve
 
+CURVES = "curves.png"  # in a run's folder
+
 # One colour for each loss, distinguishable by the colour-blind (after Okabe and Ito's advice).
 _LOSSES = {
     "loss": ("total", "#222222"),
     "box_loss": ("box", "#0072b2"),
     "class_loss": ("class", "#d55e00"),
+    "mask_loss": ("mask", "#cc79a7"),
 }
 # Width of the smoothed line's average, as a share of all steps.
 _SMOOTHING = 0.015
 
 
-def plot_history(rows: Iterable[Mapping[str, Any]], path_png: str | Path) -> None:
-    """Draw the losses of a run over its steps, raw (pale) and smoothed.
+def plot_history(
+    rows: Iterable[Mapping[str, Any]],
+    path_png: str | Path,
+    validation: Iterable[Mapping[str, Any]] = (),
+) -> None:
+    """Draw a run over its steps: the losses, raw (pale) and smoothed, and below them the accuracy.
+
+    Class accuracy is the part of the anchors matched with an object that give its class the highest
+    score, the background being one of the classes (`heads.class_accuracy`).
 
     Args:
-        rows: history.csv's rows: "step", "loss", "box_loss", "class_loss" and, where a run was
-            validated, the same with "val_" before them; numbers or text; empty = not measured.
+        rows: history.csv's rows: "step", losses and, where known, "class_accuracy"; numbers or text;
+            empty = not measured.
         path_png: The file; an older one is replaced.
+        validation: validation.csv's rows: the same on the validation pictures, and "AP50".
 
     Raises:
         ValueError: If there are no rows, or none of the losses is in them.
     """
     from matplotlib.ticker import MaxNLocator
 
-    rows = list(rows)
-    figure, axes = _figure()
-    drawn = False
-    for name, (label, color) in _LOSSES.items():
-        steps, values = _column(rows, name)
-        if values:
-            axes.plot(steps, values, color=color, alpha=0.25, linewidth=1)
-            axes.plot(steps, _smooth(values), color=color, linewidth=2, label=label)
-            drawn = True
-        steps, values = _column(rows, f"val_{name}")
-        if values:
-            axes.plot(steps, values, "o--", markersize=4, color=color, label=f"{label}, validation")
-            drawn = True
-    if not drawn:
+    rows, looks = list(rows), list(validation)
+    if not any(_column(rows, name)[0] for name in _LOSSES):
         raise ValueError("the history holds no losses to draw")
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss")
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
-    _save(figure, path_png)
+    known = any(_column(table, "class_accuracy")[0] for table in (rows, looks))
+    figure, panels = new_panels(2 if known else 1)
+    for name, (label, color) in _LOSSES.items():
+        _draw(panels[0], rows, name, label, color)
+        _draw(panels[0], looks, name, f"{label}, validation", color, dots=True)
+    panels[0].set_ylabel("loss")
+    panels[0].set_ylim(bottom=0)
+    if known:
+        _draw(panels[1], rows, "class_accuracy", "class accuracy", "#d55e00")
+        label = "class accuracy, validation"
+        _draw(panels[1], looks, "class_accuracy", label, "#d55e00", dots=True)
+        _draw(panels[1], looks, "AP50", "AP50, validation", "#009e73", dots=True)
+        panels[1].set_ylabel("accuracy")
+        panels[1].set_ylim(-0.02, 1.05)
+    for axes in panels:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False)
+    panels[-1].set_xlabel("step")
+    save_figure(figure, path_png)
+
+
+def _draw(
+    axes: Axes,
+    rows: list[Mapping[str, Any]],
+    name: str,
+    label: str,
+    color: str,
+    dots: bool = False,
+) -> None:
+    """A column over the steps: smoothed over its raw values, or as dots where it is sparse."""
+    steps, values = _column(rows, name)
+    if not values:
+        return
+    if dots:
+        axes.plot(steps, values, "o--", markersize=4, color=color, label=label)
+    else:
+        axes.plot(steps, values, color=color, alpha=0.25, linewidth=1)
+        axes.plot(steps, _smooth(values), color=color, linewidth=2, label=label)
 
 
 def plot_precision_recall(curves: Mapping[str, Curve], path_png: str | Path) -> None:
@@ -78,7 +109,7 @@ def plot_precision_recall(curves: Mapping[str, Curve], path_png: str | Path) -> 
         curves: By name: `{name: one.curve for name, one in metrics.per_class.items()}`.
         path_png: The file; an older one is replaced.
     """
-    figure, axes = _figure()
+    figure, (axes,) = new_panels(1)
     for name, curve in curves.items():
         shown = f" {name}"  # matplotlib hides labels that begin with an underscore
         if not len(curve.score) or not curve.n_truth:
@@ -99,23 +130,26 @@ def plot_precision_recall(curves: Mapping[str, Curve], path_png: str | Path) -> 
     if curves:
         for text in axes.legend(frameon=False, loc="best").get_texts():
             text.set_parse_math(False)  # a name may hold dollar signs
-    _save(figure, path_png)
+    save_figure(figure, path_png)
 
 
-def _figure() -> tuple[Figure, Axes]:
+def new_panels(n: int) -> tuple[Figure, list[Axes]]:
+    """A figure of `n` panels one below the other, which share their x axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.2), dpi=130, layout="constrained")
+    figure = Figure(figsize=(7, 1.6 + 2.6 * n), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
+    found = figure.subplots(n, sharex=True, squeeze=False)[:, 0].tolist()
+    for axes in found:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure, found
 
 
-def _save(figure: Figure, path_png: str | Path) -> None:
+def save_figure(figure: Figure, path_png: str | Path) -> None:
+    """Write a figure as PNG; the same curves give the same bytes."""
     with atomic_path(path_png) as part, warnings.catch_warnings():
         # A name in signs that the font lacks is drawn as frames; a warning would not mend it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -1,9 +1,11 @@
 """A training run's folder: what it is, its state while it runs, its history.
 
-config.json    base, classes, settings, fingerprints of data and weights, whether it is done
-state.npz      trained variables, optimiser and history at the last saved step
-history.csv    a row a step
-detector/      written by detector.py at the end
+config.json      base, classes, settings, fingerprints of data and weights, whether it is done
+state.npz        trained variables, optimiser, histories and best weights at the last saved step
+history.csv      a row a step
+validation.csv   a row a look at the validation pictures
+tensorboard/     written by board.py
+detector/        written by detector.py at the end
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +26,7 @@ from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset
 from duckdetect.errors import UserError
 from duckdetect.files import atomic_path, make_folder, write_json
+from duckdetect.plots import CURVES
 from duckdetect.zoo import BaseFiles
 
 if TYPE_CHECKING:
@@ -29,29 +34,57 @@ if TYPE_CHECKING:
 
 _STATE = "state.npz"
 _HISTORY = "history.csv"
+_VALIDATION = "validation.csv"
+
+Rows = list[dict[str, float]]
+
+
+@dataclass
+class State:
+    """What a loop goes on from.
+
+    Attributes:
+        history: A row a step done.
+        validation: A row a look at the validation pictures.
+        best: The trained variables' values at the best of these looks; empty without one.
+    """
+
+    history: Rows = field(default_factory=list)
+    validation: Rows = field(default_factory=list)
+    best: list[np.ndarray] = field(default_factory=list)
 
 
 def describe(
-    base_name: str, files: BaseFiles, dataset: Dataset, config: TrainConfig
+    base_name: str,
+    files: BaseFiles,
+    dataset: Dataset,
+    config: TrainConfig,
+    val: Dataset | None = None,
 ) -> dict[str, Any]:
     """All that decides a run's result; two runs with the same description are the same run."""
+    return {
+        "duckdetect": duckdetect.__version__,
+        "base": base_name,
+        "weights": {"origin": files.origin, "sha256": files.sha256},
+        "classes": list(dataset.classes),
+        "data": describe_data(dataset),
+        "validation": None if val is None else describe_data(val),
+        "train": config.to_dict(),
+    }
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """Where a data set lies, its size, and a fingerprint of its pictures and labels."""
     digest = hashlib.sha256()
     for sample in dataset.samples:
         digest.update(sample.path.read_bytes())
         for array in (sample.xyxy, sample.class_id, sample.crowd):
             digest.update(np.ascontiguousarray(array).tobytes())
     return {
-        "duckdetect": duckdetect.__version__,
-        "base": base_name,
-        "weights": {"origin": files.origin, "sha256": files.sha256},
-        "classes": list(dataset.classes),
-        "data": {
-            "folder": str(dataset.root),
-            "pictures": len(dataset),
-            "boxes": dataset.n_boxes,
-            "sha256": digest.hexdigest(),
-        },
-        "train": config.to_dict(),
+        "folder": str(dataset.root),
+        "pictures": len(dataset),
+        "boxes": dataset.n_boxes,
+        "sha256": digest.hexdigest(),
     }
 
 
@@ -78,9 +111,9 @@ def open_run(
                 "choose another --out, or --overwrite it"
             )
         # The old detector goes with its settings: a folder must never hold half of each.
-        (folder / _STATE).unlink(missing_ok=True)
-        (folder / _HISTORY).unlink(missing_ok=True)
-        (folder / "metrics.json").unlink(missing_ok=True)
+        for name in (_STATE, _HISTORY, _VALIDATION, CURVES, "metrics.json"):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     write_json(path, {**identity, "done": False})
     return "new"
 
@@ -92,49 +125,73 @@ def close_run(folder: Path) -> None:
     (folder / _STATE).unlink(missing_ok=True)
 
 
-def save_state(folder: Path, state: Sequence[tf.Variable], history: list[dict[str, float]]) -> None:
-    """Save variables and history, in one file so that they cannot disagree."""
+def save_state(
+    folder: Path,
+    state: Sequence[tf.Variable],
+    history: Rows,
+    validation: Rows,
+    best: Sequence[np.ndarray],
+) -> None:
+    """Save variables, histories and best weights, in one file so that they cannot disagree."""
     with atomic_path(folder / _STATE) as part, part.open("wb") as file:
-        np.savez(
-            file,
-            history=json.dumps(history),
-            **{f"v{i}": variable.numpy() for i, variable in enumerate(state)},
-        )
-    write_history(folder, history)
+        arrays: dict[str, Any] = {f"v{i}": variable.numpy() for i, variable in enumerate(state)}
+        arrays |= {f"b{i}": value for i, value in enumerate(best)}
+        np.savez(file, history=json.dumps([history, validation]), **arrays)
+    write_history(folder, history, validation)
 
 
-def load_state(folder: Path, state: Sequence[tf.Variable]) -> list[dict[str, float]]:
-    """Restore what `save_state` saved and return the history; an empty one if there is none."""
+def load_state(folder: Path, state: Sequence[tf.Variable]) -> State:
+    """Restore what `save_state` saved and return the rest; an empty state if there is none."""
     path = folder / _STATE
     if not path.exists():
-        return []
+        return State()
     try:
         with np.load(path) as saved:
             values = [saved[f"v{i}"] for i in range(len(state))]
-            history: list[dict[str, float]] = json.loads(str(saved["history"]))
+            history, validation = json.loads(str(saved["history"]))
+            best = [saved[f"b{i}"] for i in range(sum(n.startswith("b") for n in saved.files))]
     except Exception as error:  # zipfile, pickle and numpy raise many kinds for a broken file
         raise UserError(f"{path} is broken ({error}): delete it to start the run anew") from error
     for variable, value in zip(state, values, strict=True):
         variable.assign(value)
-    return history
+    return State(history, validation, best)
 
 
-def write_history(folder: Path, history: list[dict[str, float]]) -> None:
-    """Write history.csv, a row a step."""
-    with (
-        atomic_path(folder / _HISTORY) as part,
-        part.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
+def write_history(folder: Path, history: Rows, validation: Rows) -> None:
+    """Write history.csv, a row a step, and where the run was validated validation.csv."""
+    for name, rows in ((_HISTORY, history), (_VALIDATION, validation)):
+        if not rows:
+            continue
+        # An accuracy is missing where there was nothing to be right about.
+        fields = max((list(row) for row in rows), key=len)
+        with (
+            atomic_path(folder / name) as part,
+            part.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, fieldnames=fields)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
-def read_history(folder: str | Path) -> list[dict[str, float]]:
-    """Read history.csv, a row a step."""
+def read_history(folder: str | Path) -> Rows:
+    """Read history.csv, a row a step.
+
+    Raises:
+        UserError: If it is missing.
+    """
     path = Path(folder) / _HISTORY
     if not path.exists():
         raise UserError(f"{path} is missing: give the folder of a run")
+    return _read(path)
+
+
+def read_validation(folder: str | Path) -> Rows:
+    """Read validation.csv, a row a look at the validation pictures; empty if there was none."""
+    path = Path(folder) / _VALIDATION
+    return _read(path) if path.exists() else []
+
+
+def _read(path: Path) -> Rows:
     with path.open(newline="", encoding="utf-8") as file:
         rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
     return [{**row, "step": int(row["step"])} for row in rows]
@@ -150,7 +207,7 @@ def _difference(found: dict[str, Any], identity: dict[str, Any]) -> str:
     for key in ("base", "classes", "train"):
         if found.get(key) != identity[key]:
             names.append(key)
-    for key in ("data", "weights"):
-        if (found.get(key) or {}).get("sha256") != identity[key]["sha256"]:
+    for key in ("data", "validation", "weights"):
+        if (found.get(key) or {}).get("sha256") != (identity[key] or {}).get("sha256"):
             names.append(key)
     return f"other {', '.join(names)}" if names else ""

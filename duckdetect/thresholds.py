@@ -7,12 +7,11 @@ own (`duckdetect eval`) say more: the same pictures' looks flatter a detector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from duckdetect.augment import View, looks
+from duckdetect.augment import PlainViews, looks
 from duckdetect.detector import DEFAULT_THRESHOLD, Detector
 from duckdetect.matching import threshold_curves
 from duckdetect.samples import Dataset, Sample
@@ -20,10 +19,10 @@ from duckdetect.samples import Dataset, Sample
 _HELD_OUT = 20
 # Far from any seed that a user would choose, so that training never saw the same looks.
 _SEED_OFFSET = 1_000_003
-_LOWEST, _HIGHEST = 0.1, 0.9
+LOWEST, HIGHEST = 0.1, 0.9
 
 
-def choose_threshold(detector: Detector, plain: Sequence[View], seed: int) -> float:
+def choose_threshold(detector: Detector, plain: PlainViews, seed: int) -> float:
     """The threshold with the best F1 on held-out looks, from 0.1 to 0.9.
 
     Args:
@@ -43,4 +42,4 @@ def choose_threshold(detector: Detector, plain: Sequence[View], seed: int) -> fl
         return DEFAULT_THRESHOLD
     lower = curve.score[curve.best + 1] if curve.best + 1 < len(curve.score) else 0.0
     middle = (curve.score[curve.best] + lower) / 2
-    return round(float(np.clip(middle, _LOWEST, _HIGHEST)), 3)
+    return round(float(np.clip(middle, LOWEST, HIGHEST)), 3)

@@ -9,7 +9,7 @@ import pytest
 
 import duckdetect as dd
 from duckdetect import UserError, runs
-from duckdetect.finetuning import batch_index
+from duckdetect.loop import batch_index
 
 BASE = "ssd_mobilenet_v2"
 STOCK = dd.TrainConfig.stock
@@ -111,7 +111,7 @@ def test_an_interrupted_run_ends_as_if_never_interrupted(ducks, tmp_path, monkey
             raise KeyboardInterrupt
         return batch_index(*args)
 
-    monkeypatch.setattr("duckdetect.finetuning.batch_index", interrupted)
+    monkeypatch.setattr("duckdetect.loop.batch_index", interrupted)
     with pytest.raises(KeyboardInterrupt):
         dd.finetune(BASE, ducks, config, tmp_path / "cut", progress=False)
     monkeypatch.undo()

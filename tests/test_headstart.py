@@ -6,34 +6,35 @@ import numpy as np
 from bases import mobilenet, mobilenet_with_coco_head, retinanet
 
 import duckdetect as dd
-from duckdetect.augment import plain_views
+from duckdetect.augment import PlainViews
 from duckdetect.features import cache_features, frozen_part
 from duckdetect.headstart import give_head_start
 
 
 def test_a_new_class_is_the_mean_of_the_three_most_alike(project_data):
     ducks = dd.load_dataset(project_data / "ducks", "train")
-    plain = list(plain_views(ducks.samples))
+    plain = PlainViews(ducks.samples)
     base = mobilenet(2)
     before = [v.numpy() for v in base.variables()]
-    cache = cache_features(base, frozen_part(base, "heads"), plain, "heads")
+    cache = cache_features(base, frozen_part(base, "heads"), plain, len(plain), patches=True)
     give_head_start(base, cache, base.own_class_head, len(plain))
 
     coco = mobilenet_with_coco_head()
-    logits = coco.class_logits(cache.class_features, "heads").numpy()[..., 1:]
-    matched = cache.class_index.numpy() == 0
+    features = cache.batch(np.arange(len(plain))).class_features
+    logits = coco.class_logits(features, "heads").numpy()[..., 1:]
+    matched = cache.class_index == 0
     score = 1 / (1 + np.exp(-logits[matched]))
     alike = np.argsort(-score.mean(axis=0))[:3]
     assert 15 in alike  # COCO's bird, counted from 0
     expected = logits[..., alike].mean(axis=-1)
-    ours = base.class_logits(cache.class_features, "heads").numpy()
+    ours = base.class_logits(features, "heads").numpy()
     np.testing.assert_allclose(ours[..., 1], expected, atol=1e-4)
 
     # Background and the class without a box keep their first weights.
     untouched = mobilenet(2)
     for variable, value in zip(untouched.variables(), before, strict=True):
         variable.assign(value)
-    theirs = untouched.class_logits(cache.class_features, "heads").numpy()
+    theirs = untouched.class_logits(features, "heads").numpy()
     np.testing.assert_array_equal(ours[..., [0, 2]], theirs[..., [0, 2]])
 
 

@@ -99,7 +99,7 @@ def check_whole_run(done: SimpleNamespace) -> None:
     assert "the sample's own boxes are used" in runs.text(done.notebook, "labels")
     assert runs.pictures(done.notebook, "labels") == ["image/jpeg"]
     assert runs.pictures(done.notebook, "train") == ["image/png"]
-    assert (folder / "history.png").stat().st_size > 10_000
+    assert (folder / "curves.png").stat().st_size > 10_000
     assert f"{STEPS} steps trained now, 0 were done before" in runs.text(done.notebook, "train")
     assert runs.pictures(done.notebook, "detect") == ["image/jpeg"]
     assert runs.pictures(done.notebook, "animation") == ["image/gif"]
@@ -149,7 +149,7 @@ def test_run_again_on_a_new_runtime(colab: SimpleNamespace, tmp_path: Path) -> N
     assert only_run(colab.project) == folder
     assert f"\n0 steps trained now, {STEPS} were done" in "\n" + runs.text(again, "train")
     now = stamps(colab.project)
-    drawn_again = ("detections.gif", "detections.json", "history.png", "metrics.json")
+    drawn_again = ("detections.gif", "detections.json", "curves.png", "metrics.json")
     for path, stamp in kept.items():
         if path.name in drawn_again and path.parent == folder:
             continue
@@ -271,4 +271,4 @@ def test_it_looks_right(local: SimpleNamespace, tmp_path: Path) -> None:
             notebook_docs.keep_page(chrome, tmp_path / "page.png")
             notebook_docs.keep_result(chrome, docs / "notebook_result.png")
             notebook_docs.write_copy(notebook, docs / "model_executed.ipynb")
-            shutil.copy(only_run(local.project) / "history.png", docs / "loss_curve.png")
+            shutil.copy(only_run(local.project) / "curves.png", docs / "loss_curve.png")

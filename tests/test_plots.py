@@ -13,7 +13,7 @@ from duckdetect import plots
 from duckdetect.matching import Curve
 from duckdetect.plots import plot_history, plot_precision_recall
 
-BLUE = (0x00, 0x72, 0xB2)
+BLUE, GREEN = (0x00, 0x72, 0xB2), (0x00, 0x9E, 0x73)
 
 
 def rows(n: int, **more: object) -> list[dict[str, object]]:
@@ -26,6 +26,11 @@ def rows(n: int, **more: object) -> list[dict[str, object]]:
 def has_color(path: Path, color: tuple[int, int, int]) -> bool:
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
     return bool((np.abs(pixels - color).max(axis=2) <= 2).any())
+
+
+def height(path: Path) -> int:
+    with Image.open(path) as picture:
+        return picture.size[1]
 
 
 @pytest.mark.parametrize("n", [1, 2, 100])
@@ -46,13 +51,15 @@ def test_history_is_drawn_from_numbers_or_text(
     assert path.read_bytes() == before
 
 
-def test_validation_is_drawn_where_it_was_measured(tmp_path: Path) -> None:
-    plain, checked = tmp_path / "plain.png", tmp_path / "checked.png"
-    table = rows(10, val_loss="", val_box_loss="", val_class_loss="")
-    plot_history(table, plain)
-    table[4]["val_box_loss"] = table[9]["val_box_loss"] = 0.9
-    plot_history(table, checked)
-    assert plain.read_bytes() != checked.read_bytes()
+def test_accuracy_and_validation_are_drawn_where_they_were_measured(tmp_path: Path) -> None:
+    path = tmp_path / "curves.png"
+    plot_history(rows(10), path)
+    assert not has_color(path, GREEN)
+    low = height(path)
+    looks = [{"step": k, "loss": 1, "box_loss": 0.9, "AP50": k / 10} for k in (5, 10)]
+    plot_history(rows(10, class_accuracy=0.5), path, looks)
+    assert has_color(path, GREEN)
+    assert height(path) > low  # a panel more
 
 
 def test_history_without_losses_is_refused(tmp_path: Path) -> None:

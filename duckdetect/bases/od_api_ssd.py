@@ -134,7 +134,7 @@ class SsdModel:
         centre = self.box_kernel_size // 2
         codes = []
         for i, patch in enumerate(patches):
-            batch, cells = tf.shape(patch)[0], patch.shape[1]
+            batch, cells = tf.shape(patch)[0], tf.shape(patch)[1]
             flat = tf.reshape(patch, [-1, *patch.shape[2:]])  # (B * P, k, k, c)
             layers = self._box_head(i)._box_encoder_layers
             if len(layers) == 1 and type(layers[0]) is tf.keras.layers.Conv2D:

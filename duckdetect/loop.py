@@ -1,0 +1,193 @@
+"""The training loop, whatever is trained: steps, history, validation, saved state, resume.
+
+    optimizer = make_optimizer(config, variables)
+    trained = run_loop(step, optimizer, variables, names, config, folder)
+
+A step takes the numbers of some views and returns named figures; those called `..._loss` add up to the
+loss. What the views are, cached features of an SSD or proposals of a Mask R-CNN, is the step's affair.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from duckdetect import runs
+from duckdetect.board import Board
+from duckdetect.config import TrainConfig
+from duckdetect.errors import UserError
+
+Row = dict[str, float]
+Step = Callable[[np.ndarray], Mapping[str, Any]]
+
+
+class Watch(Protocol):
+    """Looks at the model on validation pictures now and then."""
+
+    every: int
+
+    def look(self) -> Row:
+        """Measure the model as it is: losses, `AP50`, `AP` and whatever else there is."""
+        ...
+
+    def pictures(self) -> Iterable[tuple[str, np.ndarray]]:
+        """A few pictures (H, W, 3) uint8 with what was found in the last look, by name."""
+        ...
+
+
+@dataclass
+class Trained:
+    """What a loop has done.
+
+    Attributes:
+        history: A row a step: `step`, `loss`, the step's own figures, `learning_rate`.
+        validation: A row a look at the validation pictures: `step` and the look's figures.
+        resumed: The step the loop was taken up at.
+        best: The step whose weights were kept, None if nothing was validated.
+    """
+
+    history: list[Row] = field(default_factory=list)
+    validation: list[Row] = field(default_factory=list)
+    resumed: int = 0
+    best: int | None = None
+
+
+def make_optimizer(config: TrainConfig, variables: Sequence[tf.Variable]) -> Any:
+    """Stochastic gradient descent with the settings' rate, warm-up, decay and momentum."""
+    schedules = tf.keras.optimizers.schedules
+    rate: Any = config.learning_rate
+    warmup = min(config.warmup, config.steps - 1)
+    first = config.learning_rate / (warmup + 1)
+    if config.decay == "cosine" and warmup:
+        rate = schedules.CosineDecay(
+            first, config.steps - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
+        )
+    elif config.decay == "cosine":
+        rate = schedules.CosineDecay(config.learning_rate, config.steps)
+    elif warmup:  # a polynomial of degree 1 that ends at the full rate and stays there
+        rate = schedules.PolynomialDecay(first, warmup, config.learning_rate)
+    optimizer = tf.keras.optimizers.SGD(rate, momentum=config.momentum)
+    optimizer.build(variables)
+    return optimizer
+
+
+def run_loop(
+    step: Step,
+    optimizer: Any,
+    variables: Sequence[tf.Variable],
+    names: Sequence[str],
+    config: TrainConfig,
+    folder: Path | None = None,
+    progress: bool = True,
+    watch: Watch | None = None,
+) -> Trained:
+    """Train `variables` in place for `config.steps` steps, or until validation has stopped improving.
+
+    Args:
+        step: Trains on the views with these numbers, (B,) int32, and returns scalars by name.
+        optimizer: `make_optimizer`'s, which the step applies.
+        variables: What is trained; with a watch they end with the best step's values.
+        names: The views' names, for messages.
+        config: The settings.
+        folder: Where to save the state every `config.save_every` steps and at each validation, to
+            resume from, and to write histories and TensorBoard's files.
+        progress: Show a bar with the losses on stderr.
+        watch: Validates every `watch.every` steps and after the last.
+
+    Raises:
+        UserError: If a loss is not finite; the pictures of that step are named.
+    """
+    state = [*variables, *optimizer.variables]
+    saved = runs.State() if folder is None else runs.load_state(folder, state)
+    trained = Trained(saved.history, saved.validation, resumed=len(saved.history))
+    best = saved.best
+    board = Board(folder, config.to_dict() if not trained.resumed else None)
+    bar = tqdm(
+        desc="training",
+        unit="step",
+        initial=trained.resumed,
+        total=config.steps,
+        disable=not progress,
+        file=sys.stderr,
+    )
+    while len(trained.history) < config.steps and not _stalled(trained.validation, config):
+        number = len(trained.history)
+        learning_rate = float(optimizer.learning_rate)
+        index = batch_index(len(names), config.batch_size, config.seed, number)
+        row = _row(number + 1, step(index), learning_rate)
+        if not np.isfinite(row["loss"]):
+            bar.close()
+            raise UserError(_not_finite(row, {names[i] for i in index}, config))
+        trained.history.append(row)
+        board.write("train", row)
+        bar.set_postfix_str(_describe(row), refresh=False)
+        bar.update()
+        last = number + 1 == config.steps
+        look = watch is not None and (last or (number + 1) % watch.every == 0)
+        if watch is not None and look:
+            found = {"step": number + 1, **watch.look()}
+            if not trained.validation or _rank(found) > max(map(_rank, trained.validation)):
+                best = [variable.numpy() for variable in variables]
+            trained.validation.append(found)
+            board.write("validation", found)
+            board.draw("validation", watch.pictures(), number + 1)
+        if folder is not None and (look or last or (number + 1) % config.save_every == 0):
+            runs.save_state(folder, state, trained.history, trained.validation, best)
+    bar.close()
+    if trained.validation:
+        trained.best = int(max(trained.validation, key=_rank)["step"])
+        for variable, value in zip(variables, best, strict=True):
+            variable.assign(value)
+    board.close()
+    return trained
+
+
+def batch_index(n_views: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Which views step `step` trains on; depends on nothing before, so that a run can resume.
+
+    Drawn without repetition as in the few-shot notebook; with fewer views than `batch_size`, each is
+    taken as evenly often as can be.
+    """
+    rng = np.random.default_rng([seed, step])
+    rounds = -(-batch_size // n_views)
+    return np.concatenate([rng.permutation(n_views) for _ in range(rounds)])[:batch_size]
+
+
+def _row(step: int, figures: Mapping[str, Any], learning_rate: float) -> Row:
+    values = {name: float(value) for name, value in figures.items()}
+    loss = sum(value for name, value in values.items() if name.endswith("_loss"))
+    # An accuracy of nothing, where no object was in the batch, is not written down.
+    known = {k: v for k, v in values.items() if k.endswith("_loss") or np.isfinite(v)}
+    return {"step": step, "loss": loss, **known, "learning_rate": learning_rate}
+
+
+def _describe(row: Row) -> str:
+    parts = [f"{k.removesuffix('_loss')} {v:.3f}" for k, v in row.items() if k.endswith("_loss")]
+    return f"loss {row['loss']:.3f}: {', '.join(parts)}"
+
+
+def _rank(row: Row) -> tuple[float, float]:
+    """What makes one validation better than another: AP50, and between equals AP."""
+    return row["AP50"], row["AP"]
+
+
+def _stalled(validation: Sequence[Row], config: TrainConfig) -> bool:
+    """Whether the best of all validations lies `config.patience` validations back."""
+    if not config.patience or len(validation) <= config.patience:
+        return False
+    best = max(range(len(validation)), key=lambda i: (_rank(validation[i]), -i))
+    return len(validation) - 1 - best >= config.patience
+
+
+def _not_finite(row: Row, names: set[str], config: TrainConfig) -> str:
+    return (
+        f"the loss is {row['loss']} at step {row['step']:.0f} (pictures {', '.join(sorted(names))}): "
+        f"lower --learning-rate (it is {config.learning_rate}) or check these pictures' boxes"
+    )
