@@ -47,6 +47,7 @@ _HOMES = {
     "Dataset": "datasets",
     "Sample": "datasets",
     "load_dataset": "datasets",
+    "load_training": "datasets",
     "check_dataset": "checking",
     "convert_dataset": "converting",
     "label_sheet": "label_sheets",
@@ -71,7 +72,13 @@ if TYPE_CHECKING:
     from duckdetect.colab import is_colab, workspace
     from duckdetect.config import TrainConfig
     from duckdetect.converting import convert_dataset
-    from duckdetect.datasets import Dataset, Sample, describe_dataset, load_dataset
+    from duckdetect.datasets import (
+        Dataset,
+        Sample,
+        describe_dataset,
+        load_dataset,
+        load_training,
+    )
     from duckdetect.detecting import detect
     from duckdetect.detector import Detector, load_detector
     from duckdetect.evaluation import evaluate
@@ -105,6 +112,7 @@ __all__ = [
     "load_dataset",
     "load_detector",
     "load_picture",
+    "load_training",
     "require_annotations",
     "split_dataset",
     "workspace",

@@ -6,14 +6,14 @@ Exit codes: 0 done, 2 the user's mistake (one line on stderr), 1 anything else.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 import duckdetect as dd
-from duckdetect import cli_data
+from duckdetect import cli_data, cli_train
 from duckdetect.cli_data import Data
 from duckdetect.errors import UserError
 
@@ -65,59 +65,6 @@ def fetch(
 
 
 @app.command()
-def train(
-    data: Data,
-    out: Annotated[Path, typer.Option(help="The run's folder.")],
-    base: BaseName = "retinanet50",
-    recipe: Annotated[
-        str, typer.Option(help="few-shot; or stock, as TensorFlow's few-shot notebook trains.")
-    ] = "few-shot",
-    steps: Annotated[Optional[int], typer.Option(help="Training steps.")] = None,  # noqa: UP045
-    batch_size: Annotated[Optional[int], typer.Option(help="Views a step.")] = None,  # noqa: UP045
-    learning_rate: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Of gradient descent, at its start."),
-    ] = None,
-    looks: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Random windows of the pictures to train on, besides the pictures."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of looks, weights and batches.")] = 0,
-    train_part: Annotated[
-        str, typer.Option("--train", help="heads: the last layers; towers: those before, too.")
-    ] = "heads",
-    weights: Weights = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Teach a base model the objects of a labelled folder."""
-    recipes: dict[str, Callable[..., dd.TrainConfig]] = {
-        "few-shot": dd.TrainConfig,
-        "stock": dd.TrainConfig.stock,
-    }
-    if recipe not in recipes:
-        raise UserError(f"there is no recipe {recipe!r}: give one of {', '.join(recipes)}")
-    given = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "looks": looks,
-    }
-    config = recipes[recipe](
-        seed=seed, train=train_part, **{k: v for k, v in given.items() if v is not None}
-    )
-    run = dd.finetune(
-        base, dd.load_dataset(data), config, out, weights=weights, overwrite=overwrite
-    )
-    if run.resumed == config.steps:
-        print(f"{out} was trained already, with these settings on these pictures")
-    else:
-        again = f" (resumed at step {run.resumed})" if run.resumed else ""
-        first, last = run.history[0]["loss"], run.history[-1]["loss"]
-        print(f"trained {config.steps} steps{again}: loss {first:.3f} -> {last:.3f}")
-    print(f"next: duckdetect detect {out} PICTURES --out {out / 'new'}")
-
-
-@app.command()
 def detect(
     run: RunFolder,
     source: Annotated[
@@ -158,6 +105,7 @@ def evaluate(
 
 
 cli_data.register(app)
+cli_train.register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

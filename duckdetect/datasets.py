@@ -59,6 +59,26 @@ def load_dataset(path: str | Path, split: str | None = None) -> Dataset:
     return read_dataset(Path(path), split, strict)
 
 
+def load_training(
+    path: str | Path, val: str | Path | None = None, use_valid: bool = True
+) -> tuple[Dataset, Dataset | None]:
+    """The pictures to train on and those to watch training with.
+
+    Args:
+        path: As `load_dataset`.
+        val: Labelled pictures to watch with. If None, the `valid` split beside the `train` split that
+            `path` holds, if there is one.
+        use_valid: Whether that split may be taken.
+
+    Raises:
+        UserError: As `load_dataset`.
+    """
+    parts = list_parts(Path(path))
+    if val is None and use_valid and None not in parts and "valid" in parts:
+        return load_dataset(path), load_dataset(path, "valid")
+    return load_dataset(path), None if val is None else load_dataset(val)
+
+
 def read_dataset(path: Path, split: str | None, report: Report) -> Dataset:
     """`load_dataset` with all problems told to `report`; what has none is returned."""
     parts = _parts(path)

@@ -31,7 +31,7 @@ from duckdetect.headstart import give_head_start
 from duckdetect.loop import Trained, Watch, make_optimizer, run_loop
 from duckdetect.plots import CURVES, plot_history
 from duckdetect.thresholds import choose_threshold
-from duckdetect.validation import Validation, in_classes_of, threshold_of
+from duckdetect.validation import Validation, in_classes_of
 from duckdetect.zoo import fetch
 
 __all__ = ["Run", "TrainConfig", "finetune"]
@@ -121,7 +121,7 @@ def finetune(
     detector = export_detector(base, frozen, config.train, dataset.classes)
     if watch is not None:
         best = next(row for row in trained.validation if row["step"] == trained.best)
-        detector.threshold = threshold_of(best)
+        detector.threshold = best["best_threshold"]
     elif config.looks:
         detector.threshold = choose_threshold(detector, plain, config.seed)
     if folder is not None:

@@ -119,9 +119,10 @@ def run_loop(
     )
     while len(trained.history) < config.steps and not _stalled(trained.validation, config):
         number = len(trained.history)
-        learning_rate = float(optimizer.learning_rate)
         index = batch_index(len(names), config.batch_size, config.seed, number)
-        row = _row(number + 1, step(index), learning_rate)
+        figures = step(index)
+        # The optimiser tells the rate that it last applied: only now this step's.
+        row = _row(number + 1, figures, float(optimizer.learning_rate))
         if not np.isfinite(row["loss"]):
             bar.close()
             raise UserError(_not_finite(row, {names[i] for i in index}, config))
@@ -173,9 +174,9 @@ def _describe(row: Row) -> str:
     return f"loss {row['loss']:.3f}: {', '.join(parts)}"
 
 
-def _rank(row: Row) -> tuple[float, float]:
-    """What makes one validation better than another: AP50, and between equals AP."""
-    return row["AP50"], row["AP"]
+def _rank(row: Row) -> float:
+    """What makes one validation better than another: finding objects and placing their boxes well."""
+    return row["AP50"] + row["AP"]
 
 
 def _stalled(validation: Sequence[Row], config: TrainConfig) -> bool:

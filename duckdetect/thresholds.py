@@ -13,13 +13,13 @@ import numpy as np
 
 from duckdetect.augment import PlainViews, looks
 from duckdetect.detector import DEFAULT_THRESHOLD, Detector
-from duckdetect.matching import threshold_curves
+from duckdetect.matching import Curve, threshold_curves
 from duckdetect.samples import Dataset, Sample
 
 _HELD_OUT = 20
 # Far from any seed that a user would choose, so that training never saw the same looks.
 _SEED_OFFSET = 1_000_003
-LOWEST, HIGHEST = 0.1, 0.9
+_LOWEST, _HIGHEST = 0.1, 0.9
 
 
 def choose_threshold(detector: Detector, plain: PlainViews, seed: int) -> float:
@@ -38,8 +38,16 @@ def choose_threshold(detector: Detector, plain: PlainViews, seed: int) -> float:
     )
     detections = detector.predict([view.picture for view in views], threshold=0.01)
     curve, _ = threshold_curves(Dataset(Path(), detector.classes, samples), detections)
+    return best_threshold(curve)
+
+
+def best_threshold(curve: Curve) -> float:
+    """The threshold with the best F1, in the middle of the two scores it lies between, 0.1 to 0.9.
+
+    Where nothing was found rightly, `detector.DEFAULT_THRESHOLD`.
+    """
     if curve.best is None:
         return DEFAULT_THRESHOLD
     lower = curve.score[curve.best + 1] if curve.best + 1 < len(curve.score) else 0.0
     middle = (curve.score[curve.best] + lower) / 2
-    return round(float(np.clip(middle, LOWEST, HIGHEST)), 3)
+    return round(float(np.clip(middle, _LOWEST, _HIGHEST)), 3)

@@ -19,13 +19,13 @@ from duckdetect.augment import PlainViews
 from duckdetect.bases.base import BaseModel
 from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset
-from duckdetect.detector import DEFAULT_THRESHOLD, to_detections
+from duckdetect.detector import to_detections
 from duckdetect.errors import UserError
 from duckdetect.features import Batch, FrozenPart, cache_features
 from duckdetect.heads import class_accuracy, head_losses
 from duckdetect.metrics import score_detections
 from duckdetect.render import draw_detections
-from duckdetect.thresholds import HIGHEST, LOWEST
+from duckdetect.thresholds import best_threshold
 
 _BATCH = 8
 _EXAMPLES = 4
@@ -92,7 +92,7 @@ class Validation:
             "AP": metrics.AP,
             "AP50": metrics.AP50,
             "AR100": metrics.AR100,
-            "best_threshold": metrics.best_threshold,
+            "best_threshold": best_threshold(metrics.curve),
         }
         row.update({name: value for name, value in figures.items() if value is not None})
         return {"loss": row["box_loss"] + row["class_loss"], **row}
@@ -118,12 +118,6 @@ class Validation:
             )
             for i, number in enumerate(index)
         ]
-
-
-def threshold_of(row: dict[str, float]) -> float:
-    """The threshold of a look, 0.1 to 0.9; where nothing was found rightly, the usual one."""
-    best = row.get("best_threshold", DEFAULT_THRESHOLD)
-    return round(float(np.clip(best, LOWEST, HIGHEST)), 3)
 
 
 def in_classes_of(val: Dataset, train: Dataset) -> Dataset:

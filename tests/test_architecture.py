@@ -77,7 +77,7 @@ def test_modules_say_what_they_are_for_and_stay_short(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_library_code_does_not_print_or_exit(name: str) -> None:
-    if name in ("duckdetect.cli", "duckdetect.cli_data"):
+    if name.startswith("duckdetect.cli"):
         return
     calls = [ast.unparse(n.func) for n in ast.walk(TREES[name]) if isinstance(n, ast.Call)]
     assert not {"print", "sys.exit", "exit", "quit", "os._exit"} & set(calls)

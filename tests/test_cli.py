@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from duckdetect.cli import main
+from duckdetect.datasets import load_training
 from duckdetect.demo import run_demo
+from duckdetect.runs import read_history, read_validation
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,35 @@ def test_training_again_says_so(run, project_data, capsys):
     command = ["train", str(project_data / "ducks" / "train"), "--out", str(run)]
     assert main([*command, "--base", "ssd_mobilenet_v2", "--recipe", "stock"]) == 0
     assert "trained already" in capsys.readouterr().out
+
+
+def test_training_with_validation(project_data, tmp_path, capsys):
+    out = tmp_path / "run"
+    data = project_data / "ducks"
+    command = ["train", str(data / "train"), "--val", str(data / "test"), "--out", str(out)]
+    settings = ["--steps", "12", "--looks", "4", "--val-every", "5", "--warmup", "3"]
+    assert main([*command, "--base", "ssd_mobilenet_v2", *settings]) == 0
+    looks = read_validation(out)
+    assert [row["step"] for row in looks] == [5, 10, 12]
+    best = max(looks, key=lambda row: row["AP50"] + row["AP"])
+    said = capsys.readouterr().out
+    assert f"at step {best['step']}: AP50 {best['AP50']:.3f}" in said
+    rates = [row["learning_rate"] for row in read_history(out)]
+    assert rates[0] < rates[1] < rates[2] < rates[3] > rates[-1]
+    # What was kept is what was best: evaluating the saved detector gives the same figure.
+    assert main(["eval", str(out), str(data / "test")]) == 0
+    assert json.loads((out / "metrics.json").read_text())["AP50"] == pytest.approx(best["AP50"])
+
+
+def test_the_valid_split_is_watched_unless_told_otherwise(project_data, tmp_path):
+    split = tmp_path / "split.json"
+    ducks = str(project_data / "ducks" / "test")
+    assert main(["split", ducks, "--file", str(split)]) == 0
+    train, valid = load_training(split)
+    assert valid is not None
+    assert {s.path for s in train}.isdisjoint(s.path for s in valid)
+    assert load_training(split, use_valid=False)[1] is None
+    assert load_training(split, ducks)[1].root != split
 
 
 def test_bases_and_fetch(capsys):
