@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 
-from duckdetect.datasets import list_parts, read_dataset
+from duckdetect.datasets import describe_dataset, list_parts, read_dataset
 from duckdetect.errors import UserError
 from duckdetect.leaks import find_leaks
 from duckdetect.pictures import list_pictures
@@ -48,6 +49,23 @@ def check_dataset(path: str | Path, split: str | None = None) -> list[Problem]:
     problems += find_leaks(parts, hashes)
     # The splits of one file are read from the same pictures, whose problems come with each.
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.severity)
+
+
+def describe_parts(path: str | Path) -> list[str]:
+    """`describe_dataset` of each split that can be read, without what is wrong in it."""
+    path = Path(path)
+
+    def passed(problem: Problem) -> None:
+        """`check_dataset` tells of it."""
+
+    lines: list[str] = []
+    with contextlib.suppress(UserError):
+        for name in list_parts(path):
+            with contextlib.suppress(UserError):
+                dataset = read_dataset(path, name, passed)
+                lines += [f"{name}:"] if name else []
+                lines += describe_dataset(dataset)
+    return lines
 
 
 def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Problem]:

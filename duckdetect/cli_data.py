@@ -39,16 +39,13 @@ def check(
     if sheet is not None:
         dd.label_sheet(data, sheet, pictures, problems=problems)
         print(f"look at {sheet}")
+    from duckdetect.checking import describe_parts
+
+    for line in describe_parts(data):
+        print(line)
     errors = [p for p in problems if p.severity == "error"]
     if errors:
         raise UserError(f"{data}: {len(errors)} error(s), listed above: mend them before training")
-    from duckdetect.datasets import list_parts
-
-    for split in list_parts(data):
-        if split:
-            print(f"{split}:")
-        for line in dd.describe_dataset(dd.load_dataset(data, split)):
-            print(line)
 
 
 def convert(

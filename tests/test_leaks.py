@@ -147,5 +147,11 @@ def test_the_command_line(
     assert main(["check", file]) == 0
     assert main(["split", people, "--out", str(tmp_path / "yolo")]) == 2
     assert "holds something already" in capsys.readouterr().err
+    put_coco(tmp_path / "bad", [annotation(), annotation([9, 9, 0, 0], id=2)])
+    assert main(["check", str(tmp_path / "bad")]) == 2
+    told = capsys.readouterr()
+    assert "annotation 2: box (9, 9, 9, 9) is empty" in told.out
+    assert "1 pictures, 1 boxes, 0 pictures without a box" in told.out  # what is good counts
+    assert told.err.endswith("1 error(s), listed above: mend them before training\n")
     assert main(["check", str(tmp_path / "none.zip")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

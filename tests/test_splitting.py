@@ -67,6 +67,21 @@ def test_seeds(shared_data: Path, tmp_path: Path) -> None:
     assert text(0) == text(0) != text(1)
 
 
+def test_the_order_of_the_labels_does_not_matter(shared_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared_data / "people" / "train", tmp_path / "in")
+    labels = tmp_path / "in" / "_annotations.coco.json"
+
+    def text() -> str:
+        dd.split_dataset(tmp_path / "in", file=tmp_path / "s.json")
+        return (tmp_path / "s.json").read_text()
+
+    before = text()
+    content = json.loads(labels.read_text())
+    content["images"].reverse()
+    labels.write_text(json.dumps(content))
+    assert text() == before
+
+
 def put_many(folder: Path, n: int, name: str = "{}.jpg", **changes: Any) -> Path:
     boxes = [annotation(id=i, image_id=i) for i in range(1, n + 1)]
     return put_coco(folder, boxes, [name.format(i) for i in range(n)], **changes)
