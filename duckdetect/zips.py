@@ -8,6 +8,7 @@ anything is written.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import shutil
@@ -27,9 +28,10 @@ MAX_BYTES = 50 << 30
 """A zip that holds more is refused; COCO's whole training set is 19 GB."""
 MAX_RATIO = 100
 """A larger one than this, unpacked to zipped, is refused beyond `FREE_BYTES`: pictures are packed
-already (about 1), JSON and XML reach 30, a bomb of zeros 1,000."""
+already (about 1), labels shrink to between a fifth and a twentieth, a bomb to a thousandth."""
 FREE_BYTES = 256 << 20
 _MAX_FILES = 1_000_000
+_SAYS_UTF_8 = 0x800  # a bit of an entry's flags
 
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 # These say what a folder is, and are no wrapping around it.
@@ -96,7 +98,7 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     if len(infos) > _MAX_FILES:
         raise UserError(f"{path} holds {len(infos)} files: unpack it by hand and give the folder")
     for info in infos:
-        name = info.filename.replace("\\", "/")  # Windows tools write them against the standard
+        name = _name(info).replace("\\", "/")  # Windows tools write them against the standard
         parts = PurePosixPath(name).parts
         if any(part in _JUNK or part.startswith("._") for part in parts):
             continue
@@ -120,6 +122,14 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     if not found:
         raise UserError(f"{path} holds no files: export the labels again")
     return found
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """An entry's name; a Mac writes UTF-8 and does not say so, other names are hardly ever UTF-8."""
+    if not info.flag_bits & _SAYS_UTF_8:
+        with contextlib.suppress(UnicodeError):
+            return info.filename.encode("cp437").decode("utf-8")
+    return info.filename
 
 
 def _check_sizes(path: Path, folder: Path, n_bytes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,24 @@ def test_what_macs_and_windows_leave(tmp_path: Path) -> None:
         "_annotations.coco.json",
         "a.jpg",
     ]
+
+
+def test_names_as_a_mac_zips_them(tmp_path: Path) -> None:
+    """In UTF-8 that is not marked as such, with letters and their accents apart."""
+    put_coco(tmp_path / "in", names=["Ente grün.jpg"])
+    apart = unicodedata.normalize("NFD", "Ente grün.jpg")
+    with zipfile.ZipFile(tmp_path / "mac.zip", "w") as archive:
+        for path in (tmp_path / "in").iterdir():
+            marked = zipfile.ZipInfo(
+                "x" * len(apart.encode()) if path.suffix == ".jpg" else path.name
+            )
+            archive.writestr(marked, path.read_bytes())
+    content = (tmp_path / "mac.zip").read_bytes()
+    content = content.replace(b"x" * len(apart.encode()), apart.encode())
+    (tmp_path / "mac.zip").write_bytes(content)
+    (sample,) = dd.load_dataset(tmp_path / "mac.zip")
+    assert sample.path.name == apart
+    assert len(sample.class_id) == 1
 
 
 def entry(path: Path, name: str, mode: int = 0) -> None:

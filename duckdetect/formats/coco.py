@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -193,7 +194,9 @@ def _picture(
 ) -> Path | None:
     name = str(entry.get("file_name") or "").replace("\\", "/")
     # Some exports name paths of the machine that they were made on: then the last part counts.
-    for candidate in dict.fromkeys([name, name.rpartition("/")[2]]):
+    # A Mac takes letters and their accents apart in file names, the labels may have them together.
+    forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    for candidate in dict.fromkeys([*forms, *(form.rpartition("/")[2] for form in forms)]):
         for place in places:
             if candidate and not candidate.startswith("/") and _is_file(place / candidate):
                 return place / candidate
