@@ -3,9 +3,13 @@
     plain = PlainViews(samples)            # each picture once, as it is
     more = looks(plain, 60, seed=0)        # 60 looks at them
 
+With `PlainViews(samples, masks=True)` views and looks carry masks too.
+
 A look cuts a window out of a picture so that one of its objects takes a chosen part of the window, from
 a twelfth to nearly all of it, stretches it a little, mirrors half of them, and changes colour and
-sharpness. Five photos show an object in five sizes; looks show it in all of them.
+sharpness. Five photos show an object in five sizes; looks show it in all of them. A mask is cut,
+stretched and mirrored with its picture; what a window cuts of an object is judged by its mask, and its
+box then closes around what is left of that. Nothing is left: mask, box and class go together.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from typing import Any, overload
 import numpy as np
 from PIL import Image
 
+from duckdetect.masks import rasterise, tight_xyxy
 from duckdetect.samples import Sample
 
 # The object's side as a part of the window's, drawn evenly on a logarithmic scale.
@@ -31,29 +36,51 @@ KEPT_BYTES = 500_000_000  # decoded pictures: a few hundred photos of a phone's 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A picture to train on, with its boxes.
+    """A picture to train on, with its boxes and, where asked for, its masks.
 
     Attributes:
         picture: (H, W, 3) uint8 RGB.
         xyxy: (N, 4) float32, pixels of `picture`.
         class_id: (N,) int64.
         name: What to call it in a message, the picture's file name.
+        masks: (N, H, W) bool, one for each box, all False where a box was labelled without one
+            (`has_mask`); None if no mask is known, or none was asked for.
     """
 
     picture: np.ndarray
     xyxy: np.ndarray
     class_id: np.ndarray
     name: str
+    masks: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        wanted = (len(self.xyxy), *self.picture.shape[:2])
+        if self.masks is not None and (self.masks.shape != wanted or self.masks.dtype != bool):
+            raise ValueError(
+                f"{self.name}: masks must be bool {wanted}, are {self.masks.dtype} {self.masks.shape}"
+            )
+
+    @property
+    def has_mask(self) -> np.ndarray:
+        """(N,) bool, which boxes have a mask to learn from."""
+        if self.masks is None:
+            return np.zeros(len(self.xyxy), bool)
+        return np.asarray(self.masks.any(axis=(1, 2)))
 
 
 class PlainViews(Sequence[View]):
     """Each picture once, as it is; crowds are left out, since no anchor can match a crowd.
 
     Pictures are read when they are asked for, and kept while they fit into `KEPT_BYTES`.
+
+    Args:
+        samples: The labelled pictures.
+        masks: Draw the masks of pictures that have outlines: a byte a pixel and object.
     """
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    def __init__(self, samples: Sequence[Sample], masks: bool = False) -> None:
         self.samples = samples
+        self.masks = masks
         self._kept: dict[int, View] = {}
         self._kept_bytes = 0
 
@@ -71,11 +98,28 @@ class PlainViews(Sequence[View]):
             return self._kept[index]
         sample = self.samples[index]
         alone = ~sample.crowd
-        view = View(sample.load(), sample.xyxy[alone], sample.class_id[alone], sample.path.name)
-        if self._kept_bytes + view.picture.nbytes <= KEPT_BYTES:
+        masks = _drawn(sample, alone) if self.masks else None
+        view = View(
+            sample.load(), sample.xyxy[alone], sample.class_id[alone], sample.path.name, masks
+        )
+        n_bytes = view.picture.nbytes + (0 if masks is None else masks.nbytes)
+        if self._kept_bytes + n_bytes <= KEPT_BYTES:
             self._kept[index] = view
-            self._kept_bytes += view.picture.nbytes
+            self._kept_bytes += n_bytes
         return view
+
+
+def _drawn(sample: Sample, chosen: np.ndarray) -> np.ndarray | None:
+    """The masks of these of a sample's boxes, (N, H, W) bool, or None if none has an outline."""
+    at = np.flatnonzero(chosen)
+    outlines = [sample.segmentation[i] for i in at] if sample.segmentation else []
+    if not any(outlines):
+        return None
+    masks = np.zeros((len(outlines), *sample.size_hw), bool)
+    for mask, outline in zip(masks, outlines, strict=True):
+        if outline:
+            mask[:] = rasterise(outline, sample.size_hw)
+    return masks
 
 
 def looks(plain: Sequence[View], n_looks: int, seed: int) -> Iterator[View]:
@@ -120,7 +164,8 @@ def _recolouring(seed: int) -> Any:
 def _mirrored(view: View) -> View:
     width = view.picture.shape[1]
     xyxy = view.xyxy[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0]
-    return replace(view, picture=view.picture[:, ::-1], xyxy=xyxy.astype(np.float32))
+    masks = None if view.masks is None else view.masks[:, :, ::-1]
+    return replace(view, picture=view.picture[:, ::-1], xyxy=xyxy.astype(np.float32), masks=masks)
 
 
 def _look(view: View, rng: np.random.Generator) -> View:
@@ -137,28 +182,48 @@ def _look(view: View, rng: np.random.Generator) -> View:
     )
     out_wh = np.clip(window_wh, *_WINDOW_PX).astype(int)
     scale = out_wh / window_wh
-    out = _cut(view.picture, start, start + window_wh, out_wh)
+    end = start + window_wh
+    fill = view.picture.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
+    out = _cut(view.picture, start, end, out_wh, fill)
     xyxy = (view.xyxy - np.tile(start, 2)) * np.tile(scale, 2)
     clipped = np.clip(xyxy, 0, np.tile(out_wh, 2))
     kept = _area(clipped) > _KEPT_PART * _area(xyxy)
+    masks = None
+    if view.masks is not None:
+        masks = np.zeros((len(xyxy), *out_wh[::-1]), bool)
+        for i in np.flatnonzero(view.has_mask):
+            masks[i] = _cut(255 * view.masks[i].astype(np.uint8), start, end, out_wh, 0) > 127
+            kept[i] = masks[i].any() and _seen_part(view.masks[i], start, end) > _KEPT_PART
+            # What is left of a cut object may be narrower than what is left of its box.
+            if (clipped[i] != xyxy[i]).any() and kept[i]:
+                clipped[i] = tight_xyxy(masks[i : i + 1])[0]
+        masks = masks[kept]
     return replace(
         view,
         picture=out,
         xyxy=clipped[kept].astype(np.float32),
         class_id=view.class_id[kept],
+        masks=masks,
     )
 
 
-def _cut(picture: np.ndarray, start: np.ndarray, end: np.ndarray, out_wh: np.ndarray) -> np.ndarray:
-    """The window from `start` to `end` (x, y), scaled to `out_wh`; beyond the picture, its mean colour.
+def _seen_part(mask: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
+    """How much of a mask the window shows."""
+    (x1, y1), (x2, y2) = np.maximum(start, 0).round().astype(int), end.round().astype(int)
+    return np.count_nonzero(mask[y1:y2, x1:x2]) / np.count_nonzero(mask)
+
+
+def _cut(
+    picture: np.ndarray, start: np.ndarray, end: np.ndarray, out_wh: np.ndarray, fill: Any
+) -> np.ndarray:
+    """The window from `start` to `end` (x, y), scaled to `out_wh`; beyond the picture lies `fill`.
 
     Pillow averages the pixels where the window shrinks, which an affine warp would skip.
     """
     size_wh = np.array(picture.shape[1::-1])
     before = np.ceil(np.maximum(-start, 0)).astype(int)
     after = np.ceil(np.maximum(end - size_wh, 0)).astype(int)
-    fill = picture.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
-    canvas = np.empty((*(size_wh + before + after)[::-1], 3), np.uint8)
+    canvas = np.empty((*(size_wh + before + after)[::-1], *picture.shape[2:]), np.uint8)
     canvas[:] = fill
     canvas[before[1] : before[1] + size_wh[1], before[0] : before[0] + size_wh[0]] = picture
     box = (*(start + before), *np.minimum(end + before, canvas.shape[1::-1]))

@@ -6,7 +6,7 @@
 A polygon is a flat list x1, y1, x2, y2, ... in pixels, an object a list of them. A run-length encoding
 is `{"size": [height, width], "counts": runs}`: runs of pixels outside and inside the object in turn,
 down the columns, as numbers or as pycocotools' string. What is checked here is what makes pycocotools
-fail, or silently take something else: four numbers are a box to it.
+fail, or silently take something else: four numbers are a box to it. Their pixels: masks.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def segmentation_area(value: Any) -> float:
     run-length encoding are counted.
     """
     if isinstance(value, dict):
-        return float(sum(_runs(value["counts"])[1::2]))
+        return float(sum(run_lengths(value["counts"])[1::2]))
     return float(sum(_shoelace(np.array(polygon, float).reshape(-1, 2)) for polygon in value))
 
 
@@ -69,7 +69,7 @@ def _rle_trouble(value: dict[str, Any], size_hw: tuple[int, int]) -> str | None:
     if value.get("size") != list(size_hw):
         return f"its mask's size is {value.get('size')!r}, the picture's {list(size_hw)}"
     try:
-        runs = _runs(value.get("counts"))
+        runs = run_lengths(value.get("counts"))
     except (IndexError, TypeError, ValueError):
         return "its mask's run lengths cannot be read"
     if min(runs, default=0) < 0 or sum(runs) != math.prod(size_hw):
@@ -77,7 +77,12 @@ def _rle_trouble(value: dict[str, Any], size_hw: tuple[int, int]) -> str | None:
     return None
 
 
-def _runs(counts: Any) -> list[int]:
+def run_lengths(counts: Any) -> list[int]:
+    """The runs outside and inside an object in turn, from a list or pycocotools' string.
+
+    Raises:
+        IndexError, TypeError, ValueError: If they cannot be read.
+    """
     if isinstance(counts, list):
         if not all(type(v) is int for v in counts):
             raise TypeError("run lengths must be whole numbers")
