@@ -18,6 +18,7 @@ import numpy.typing as npt
 from duckdetect.errors import UserError
 from duckdetect.figures import Metrics
 from duckdetect.files import write_json
+from duckdetect.masks import compacted
 from duckdetect.metrics import score_detections
 
 if TYPE_CHECKING:
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 
     from duckdetect.datasets import Dataset
 
-# Pictures in memory at once; a detector's batch is its own affair.
-BATCH = 8
+# Pictures in memory at once; a detector's batch is its own affair. With masks one is enough: a
+# hundred masks of a photo may take a gigabyte.
+BATCH, BATCH_WITH_MASKS = 8, 1
 
 
 class Predictor(Protocol):
-    """What evaluation asks of a detector."""
+    """What evaluation asks of a detector; one that finds masks says so by `has_masks = True`."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -70,7 +72,8 @@ def collect_detections(
     """Every detection of a data set's pictures, whatever its score, in the data set's class ids.
 
     Returns:
-        One Detections for each of `dataset.samples`, in that order.
+        One Detections for each of `dataset.samples`, in that order; masks are kept as run lengths
+        (see `masks.compacted`), which `score_detections` reads.
 
     Raises:
         UserError: As `evaluate`.
@@ -79,11 +82,12 @@ def collect_detections(
         raise UserError(f"{dataset.root} holds no pictures to evaluate on: choose another data set")
     table = _class_table(detector.classes, dataset)
     found: list[Detections] = []
+    batch = BATCH_WITH_MASKS if getattr(detector, "has_masks", False) else BATCH
     with _bar(len(dataset.samples), progress) as bar:
-        for start in range(0, len(dataset.samples), BATCH):
-            pictures = [sample.load() for sample in dataset.samples[start : start + BATCH]]
+        for start in range(0, len(dataset.samples), batch):
+            pictures = [sample.load() for sample in dataset.samples[start : start + batch]]
             for one in detector.predict(pictures, threshold=0.0):
-                found.append(_translate(one, table))
+                found.append(compacted(_translate(one, table)))
             bar.update(len(pictures))
     return found
 

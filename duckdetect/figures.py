@@ -35,6 +35,32 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True)
+class MaskMetrics:
+    """How good the detections' masks are: overlaps of masks instead of boxes, all else the same.
+
+    Attributes:
+        AP, AP50, ..., AR_large: COCO's twelve, 0..1; None where there is nothing to find.
+        n_masks: Labelled masks, crowds left out. A box without a mask counts as a crowd does.
+        per_class: For each class by name AP, AP50, AP75 and AR100.
+    """
+
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    AP_small: float | None
+    AP_medium: float | None
+    AP_large: float | None
+    AR1: float | None
+    AR10: float | None
+    AR100: float | None
+    AR_small: float | None
+    AR_medium: float | None
+    AR_large: float | None
+    n_masks: int
+    per_class: dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
 class Metrics:
     """How good the detections are.
 
@@ -48,6 +74,7 @@ class Metrics:
         n_pictures: Pictures looked at.
         per_class: The same for each class, by name.
         curve: Precision and recall over the threshold; not part of the JSON.
+        masks: The masks' figures; None, and not in the JSON, unless labels and detections have masks.
     """
 
     AP: float | None
@@ -72,14 +99,18 @@ class Metrics:
     n_false: int
     per_class: dict[str, ClassMetrics]
     curve: Curve = field(repr=False, compare=False)
+    masks: MaskMetrics | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All figures as plain numbers, None and dictionaries."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "curve"}
+        apart = ("curve", "masks")
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         plain["per_class"] = {
             name: {key: value for key, value in asdict(one).items() if key != "curve"}
             for name, one in self.per_class.items()
         }
+        if self.masks is not None:
+            plain["masks"] = asdict(self.masks)
         return plain
 
     def table(self) -> str:
@@ -92,9 +123,13 @@ class Metrics:
         for name, one in lines:
             shares = (one.AP, one.AP50, one.AP75, one.AR100, one.F1, one.precision, one.recall)
             rows.append([name, str(one.n_boxes), *map(_show, shares), _show(one.best_threshold, 2)])
+        named: list[tuple[str, Metrics | MaskMetrics]] = [("", self)]
+        if self.masks is not None:
+            named.append(("mask ", self.masks))
         sizes = [["", "small", "medium", "large"]] + [
-            [kind]
-            + [_show(getattr(self, f"{kind}_{size}")) for size in ("small", "medium", "large")]
+            [f"{prefix}{kind}"]
+            + [_show(getattr(one, f"{kind}_{size}")) for size in ("small", "medium", "large")]
+            for prefix, one in named
             for kind in ("AP", "AR")
         ]
         notes = f"{self.n_pictures} pictures, {self.n_boxes} boxes, {self.n_false} false detections"
@@ -104,7 +139,19 @@ class Metrics:
             else ""
         )
         few = f"AR with at most 1 and 10 detections: {_show(self.AR1)} and {_show(self.AR10)}"
-        return "\n".join([notes, "", *_align(rows), "", *_align(sizes), "", few])
+        parts = [[notes], _align(rows), *self._mask_tables(), _align(sizes), [few]]
+        return "\n\n".join("\n".join(part) for part in parts)
+
+    def _mask_tables(self) -> list[list[str]]:
+        if self.masks is None:
+            return []
+        names = ("AP", "AP50", "AP75", "AR100")
+        rows = [["by their masks", *names]]
+        for name, one in self.masks.per_class.items():
+            rows.append([name, *(_show(one[key]) for key in names)])
+        if len(rows) != 2:
+            rows.append(["all classes", *(_show(getattr(self.masks, key)) for key in names)])
+        return [_align(rows)]
 
 
 def _show(value: float | None, digits: int = 3) -> str:

@@ -87,6 +87,13 @@ def decode_rle(rle: Rle) -> Mask:
     return np.ascontiguousarray(np.repeat(inside, runs).reshape(width, height).T)
 
 
+def area(rle: Rle) -> int:
+    """How many pixels a mask has."""
+    from pycocotools import mask as coco_mask
+
+    return int(coco_mask.area(rle))
+
+
 def tight_xyxy(masks: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """The smallest boxes around masks (N, h, w), as (N, 4) float32; zeros around an empty mask."""
     xyxy = np.zeros((len(masks), 4), np.float32)
@@ -121,7 +128,7 @@ def compacted(detections: Detections) -> Detections:
 def detection_rles(detections: Detections) -> list[Rle] | None:
     """The run lengths of each detection's mask, compacted or not; None if there are no masks."""
     if detections.mask is not None:
-        return [encode_mask(mask) for mask in detections.mask]
+        return [encode_mask(np.asarray(mask)) for mask in detections.mask]
     if RLE_KEY in detections.data:
         return list(detections.data[RLE_KEY])
     return None

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from duckdetect.figures import ClassMetrics, Metrics
-from duckdetect.matching import Curve, score_and_class, threshold_curves, to_xywh
+from duckdetect.coco_run import run_coco
+from duckdetect.figures import ClassMetrics, MaskMetrics, Metrics
+from duckdetect.masks import detection_rles
+from duckdetect.matching import Curve, threshold_curves
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -50,7 +51,8 @@ def score_detections(dataset: Dataset, detections: Sequence[Detections]) -> Metr
         dataset: The truth; crowd boxes are neither wanted nor held against anyone.
         detections: One Detections for each of `dataset.samples`, in that order, with scores (as
             many and as low as the detector gives: cutting them lowers AP) and class ids that
-            index `dataset.classes`.
+            index `dataset.classes`; with masks, or compacted (see masks.py), the masks are measured
+            too where the data set has outlines.
 
     Returns:
         The figures.
@@ -58,29 +60,53 @@ def score_detections(dataset: Dataset, detections: Sequence[Detections]) -> Metr
     Raises:
         ValueError: If the two do not fit together.
     """
-    evaluation = _run_coco(dataset, detections)
-    stats: dict[str, Any] = {
-        name: _or_none(value) for name, value in zip(TWELVE, evaluation.stats, strict=True)
-    }
+    evaluation = run_coco(dataset, detections)
     pooled, curves = threshold_curves(dataset, detections)
-    precision = evaluation.eval["precision"]  # (IoU, recall, class, area, number of detections)
-    recall = evaluation.eval["recall"]  # (IoU, class, area, number of detections)
     per_class = {
-        name: ClassMetrics(
-            AP=_mean(precision[:, :, k, 0, 2]),
-            AP50=_mean(precision[0, :, k, 0, 2]),
-            AP75=_mean(precision[5, :, k, 0, 2]),
-            AR100=_mean(recall[:, k, 0, 2]),
-            **_at_best(curves[name]),
-        )
-        for k, name in enumerate(dataset.classes)
+        name: ClassMetrics(**figures, **_at_best(curves[name]))
+        for name, figures in _class_figures(evaluation, dataset.classes).items()
     }
     return Metrics(
-        **stats,
+        **_twelve(evaluation),
         **_at_best(pooled),
         n_pictures=len(dataset.samples),
         per_class=per_class,
+        masks=_score_masks(dataset, detections),
     )
+
+
+def _score_masks(dataset: Dataset, detections: Sequence[Detections]) -> MaskMetrics | None:
+    """The masks' figures, or None if the labels or the detections have none."""
+    masks = [detection_rles(one) for one in detections]
+    if all(one is None for one in masks):
+        return None
+    if not any(any(sample.segmentation or ()) for sample in dataset.samples):
+        return None
+    evaluation = run_coco(dataset, detections, masks)
+    wanted = [box for box in evaluation.cocoGt.dataset["annotations"] if not box["iscrowd"]]
+    return MaskMetrics(
+        **_twelve(evaluation),
+        n_masks=len(wanted),
+        per_class=_class_figures(evaluation, dataset.classes),
+    )
+
+
+def _twelve(evaluation: COCOeval) -> dict[str, Any]:
+    return {name: _or_none(value) for name, value in zip(TWELVE, evaluation.stats, strict=True)}
+
+
+def _class_figures(evaluation: COCOeval, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    precision = evaluation.eval["precision"]  # (IoU, recall, class, area, number of detections)
+    recall = evaluation.eval["recall"]  # (IoU, class, area, number of detections)
+    return {
+        name: {
+            "AP": _mean(precision[:, :, k, 0, 2]),
+            "AP50": _mean(precision[0, :, k, 0, 2]),
+            "AP75": _mean(precision[5, :, k, 0, 2]),
+            "AR100": _mean(recall[:, k, 0, 2]),
+        }
+        for k, name in enumerate(classes)
+    }
 
 
 def bootstrap_intervals(
@@ -97,7 +123,7 @@ def bootstrap_intervals(
     Returns:
         {"AP": (low, high), "AP50": (low, high)}; None if there is nothing to find.
     """
-    evaluation = _run_coco(dataset, detections, all_sizes_only=True)
+    evaluation = run_coco(dataset, detections, all_sizes_only=True)
     n_pictures, n_classes = len(dataset.samples), len(dataset.classes)
     cells = list(evaluation.evalImgs)  # class after class, each in the pictures' order
     random = np.random.default_rng(seed)
@@ -119,62 +145,6 @@ def bootstrap_intervals(
         else None
         for name, values in draws.items()
     }
-
-
-def _run_coco(
-    dataset: Dataset, detections: Sequence[Detections], all_sizes_only: bool = False
-) -> COCOeval:
-    """Run pycocotools, quietly, on ids of our own: it takes annotation id 0 for "not matched"."""
-    if len(detections) != len(dataset.samples):
-        raise ValueError(f"{len(detections)} detections for {len(dataset.samples)} pictures")
-    written = dataset.to_coco()
-    picture_of = {image["id"]: index + 1 for index, image in enumerate(written["images"])}
-    truth = [
-        {
-            "area": box["bbox"][2] * box["bbox"][3],
-            "iscrowd": 0,
-            **{key: box[key] for key in ("bbox", "area", "iscrowd", "category_id") if key in box},
-            "image_id": picture_of[box["image_id"]],
-            "id": index + 1,
-        }
-        for index, box in enumerate(written["annotations"])
-    ]
-    found: list[dict[str, Any]] = []
-    for picture, one in enumerate(detections, start=1):
-        score, class_id = score_and_class(one)
-        for row, (x, y, w, h) in enumerate(to_xywh(one.xyxy).tolist()):
-            found.append(
-                {
-                    "id": len(found) + 1,
-                    "image_id": picture,
-                    "category_id": int(class_id[row]) + 1,
-                    "bbox": [x, y, w, h],
-                    "area": w * h,
-                    "score": float(score[row]),
-                }
-            )
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_coco(dataset, truth), _coco(dataset, found), "bbox")
-        if all_sizes_only:
-            evaluation.params.areaRng = evaluation.params.areaRng[:1]
-            evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
-            evaluation.params.maxDets = [100]
-        evaluation.evaluate()
-        evaluation.accumulate()
-        if not all_sizes_only:
-            evaluation.summarize()
-    return evaluation
-
-
-def _coco(dataset: Dataset, annotations: list[dict[str, Any]]) -> COCO:
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": index + 1} for index in range(len(dataset.samples))],
-        "categories": [{"id": k + 1, "name": name} for k, name in enumerate(dataset.classes)],
-        "annotations": annotations,
-    }
-    coco.createIndex()
-    return coco
 
 
 def _at_best(curve: Curve) -> dict[str, Any]:
