@@ -9,6 +9,7 @@ Which outlines can be used is checked in segmentation.py, when labels are read.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,15 +115,20 @@ def compacted(detections: Detections) -> Detections:
     rles = detection_rles(detections)
     if rles is None:
         return detections
-    held = np.empty(len(rles), object)
-    held[:] = rles
     return sv.Detections(
         xyxy=detections.xyxy,
         confidence=detections.confidence,
         class_id=detections.class_id,
         tracker_id=detections.tracker_id,
-        data={**detections.data, RLE_KEY: held},
+        data={**detections.data, RLE_KEY: rle_column(rles)},
     )
+
+
+def rle_column(rles: Sequence[Rle | None]) -> npt.NDArray[np.object_]:
+    """Run lengths (N,) as `Detections.data` takes them: a column that is filtered with its rows."""
+    column = np.empty(len(rles), object)
+    column[:] = list(rles)
+    return column
 
 
 def detection_rles(detections: Detections) -> list[Rle] | None:
@@ -131,4 +137,13 @@ def detection_rles(detections: Detections) -> list[Rle] | None:
         return [encode_mask(np.asarray(mask)) for mask in detections.mask]
     if RLE_KEY in detections.data:
         return list(detections.data[RLE_KEY])
+    return None
+
+
+def detection_masks(detections: Detections) -> Iterable[Mask] | None:
+    """Each detection's mask in turn, compacted or not; None if there are no masks."""
+    if detections.mask is not None:
+        return (np.asarray(mask) for mask in detections.mask)
+    if RLE_KEY in detections.data:
+        return (decode_rle(rle) for rle in detections.data[RLE_KEY])
     return None

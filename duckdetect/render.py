@@ -23,6 +23,8 @@ import numpy.typing as npt
 
 from duckdetect.captions import draw_captions
 from duckdetect.files import atomic_path
+from duckdetect.masks import detection_masks, detection_rles
+from duckdetect.overlay import draw_masks
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -78,18 +80,19 @@ def draw_detections(
     assert detections.class_id is not None
     texts = _texts(detections, classes) if labels is None else list(labels)
     colors = [class_color(k) for k in range(int(detections.class_id.max()) + 1)]
+    fills = [colors[k] for k in detections.class_id]
+    masks = detection_masks(detections)
+    if masks is not None:
+        picture = draw_masks(picture, masks, fills)
     palette = sv.ColorPalette([sv.Color(*color) for color in colors])
     # Supervision takes arrays for BGR.
     canvas = np.ascontiguousarray(picture[..., ::-1])
-    if detections.mask is not None:
-        canvas = sv.MaskAnnotator(color=palette, opacity=0.45).annotate(canvas, detections)
     inside = _inside(detections, height, width, thickness)
     if thickness > 1:  # a dark rim keeps every colour readable on a bright ground
         rim = max(1, thickness // 3)
         dark = sv.BoxAnnotator(color=sv.Color(20, 20, 20), thickness=thickness + 2 * rim)
         canvas = dark.annotate(canvas, inside)
     canvas = sv.BoxAnnotator(color=palette, thickness=thickness).annotate(canvas, inside)
-    fills = [colors[k] for k in detections.class_id]
     return draw_captions(canvas[..., ::-1], inside.xyxy, texts, fills)
 
 
@@ -229,6 +232,7 @@ def _json_rows(
     if detections.confidence is None or detections.class_id is None:
         raise ValueError("detections need scores and class ids to be written")
     xyxy = detections.xyxy.astype(np.float64)
+    rles = detection_rles(detections)
     for index, (x1, y1, x2, y2) in enumerate(xyxy.tolist()):
         class_id = int(detections.class_id[index])
         row: dict[str, Any] = {
@@ -240,12 +244,8 @@ def _json_rows(
             # The shortest number that is this score: 0.87, not 0.8700000047683716.
             "score": float(str(detections.confidence[index])),
         }
-        if detections.mask is not None:
-            from pycocotools import mask as coco_mask
-
-            mask = np.asfortranarray(np.asarray(detections.mask[index]), np.uint8)
-            rle = coco_mask.encode(mask)
-            row["segmentation"] = {"size": list(rle["size"]), "counts": rle["counts"].decode()}
+        if rles is not None:
+            row["segmentation"] = rles[index]
         yield row
 
 

@@ -92,7 +92,7 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     names |= {"roboflow"}  # an extra
     names |= {"urllib3"}  # what requests is made of
     names |= {"ipython", "ipywidgets", "traitlets", "jupyter-bbox-widget", "google"}  # a notebook's
-    known = {"PIL": "pillow", "yaml": "pyyaml"}
+    known = {"PIL": "pillow", "yaml": "pyyaml", "cv2": "opencv-python-headless"}
     missing = set()
     for name, tree in TREES.items():
         for module in imported(ast.walk(tree)):
