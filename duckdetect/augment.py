@@ -22,7 +22,7 @@ from typing import Any, overload
 import numpy as np
 from PIL import Image
 
-from duckdetect.masks import rasterise, tight_xyxy
+from duckdetect.masks import draw_outlines, tight_xyxy
 from duckdetect.samples import Sample
 
 # The object's side as a part of the window's, drawn evenly on a logarithmic scale.
@@ -98,7 +98,10 @@ class PlainViews(Sequence[View]):
             return self._kept[index]
         sample = self.samples[index]
         alone = ~sample.crowd
-        masks = _drawn(sample, alone) if self.masks else None
+        masks = None
+        if self.masks and sample.segmentation is not None:
+            outlines = [sample.segmentation[i] for i in np.flatnonzero(alone)]
+            masks = draw_outlines(outlines, sample.size_hw)
         view = View(
             sample.load(), sample.xyxy[alone], sample.class_id[alone], sample.path.name, masks
         )
@@ -107,19 +110,6 @@ class PlainViews(Sequence[View]):
             self._kept[index] = view
             self._kept_bytes += n_bytes
         return view
-
-
-def _drawn(sample: Sample, chosen: np.ndarray) -> np.ndarray | None:
-    """The masks of these of a sample's boxes, (N, H, W) bool, or None if none has an outline."""
-    at = np.flatnonzero(chosen)
-    outlines = [sample.segmentation[i] for i in at] if sample.segmentation else []
-    if not any(outlines):
-        return None
-    masks = np.zeros((len(outlines), *sample.size_hw), bool)
-    for mask, outline in zip(masks, outlines, strict=True):
-        if outline:
-            mask[:] = rasterise(outline, sample.size_hw)
-    return masks
 
 
 def looks(plain: Sequence[View], n_looks: int, seed: int) -> Iterator[View]:

@@ -1,6 +1,7 @@
-"""A contact sheet of labelled pictures with their boxes: what to look at before training.
+"""A contact sheet of labelled pictures with their boxes and masks: what to look at before training.
 
 sheet = label_sheet("images", out="sheet.jpg")      # suspicious pictures come first
+sheet = look_sheet(load_dataset("images"))          # what augmentation makes of them
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from duckdetect import augment
 from duckdetect.captions import draw_line
-from duckdetect.datasets import list_parts, read_dataset
+from duckdetect.datasets import list_parts, read_dataset, require_boxes
 from duckdetect.errors import UserError
+from duckdetect.masks import draw_outlines
 from duckdetect.pictures import save_jpeg
 from duckdetect.render import Picture, draw_detections, draw_grid, fit, letterbox
 from duckdetect.samples import Dataset, Problem, Sample
@@ -29,7 +32,7 @@ def label_sheet(
     columns: int = 4,
     problems: Sequence[Problem] = (),
 ) -> Picture:
-    """Draw pictures with their boxes and names, those with problems first.
+    """Draw pictures with their boxes, names and masks (of outlines), those with problems first.
 
     Args:
         source: A data set, or where one lies, as `load_dataset` takes it; then all its splits.
@@ -65,6 +68,40 @@ def label_sheet(
     return sheet
 
 
+def look_sheet(dataset: Dataset, looks: int = 15, columns: int = 5, seed: int = 0) -> Picture:
+    """Draw random looks at the pictures with their boxes and masks, as training sees them.
+
+    Args:
+        dataset: Labelled pictures, one at least with a box.
+        looks: How many.
+        columns: How many in a row.
+        seed: The training's, to see its own first looks.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        UserError: If no picture has a box.
+    """
+    import supervision as sv
+
+    require_boxes(dataset)
+    drawn = []
+    for look in augment.looks(augment.PlainViews(dataset.samples, masks=True), looks, seed):
+        # Drawn after it is shrunk, so that lines and letters can be seen.
+        small = fit(look.picture, _CELL_PX)
+        height, width = small.shape[:2]
+        scale = np.tile([width / look.picture.shape[1], height / look.picture.shape[0]], 2)
+        masks = None
+        if look.masks is not None and len(look.masks):
+            masks = np.stack([np.asarray(fit(mask, _CELL_PX), bool) for mask in look.masks])
+        truth = sv.Detections(
+            xyxy=(look.xyxy * scale).astype(np.float32), class_id=look.class_id, mask=masks
+        )
+        drawn.append(draw_detections(small, truth, dataset.classes))
+    return draw_grid(drawn, columns=columns, cell_px=_CELL_PX)
+
+
 def _pass(problem: Problem) -> None:
     """Whoever wants to know calls `check_dataset`."""
 
@@ -97,6 +134,7 @@ def _cell(
     truth = sv.Detections(
         xyxy=sample.xyxy * np.array([scale[1], scale[0]] * 2, np.float32),
         class_id=sample.class_id,
+        mask=draw_outlines(sample.segmentation or (), sample.size_hw, small.shape[:2]),
     )
     names = dataset.classes
     labels = [

@@ -66,6 +66,33 @@ def rasterise(outline: Any, size_hw: tuple[int, int]) -> Mask:
     return decode_rle(to_rle(outline, size_hw))
 
 
+def draw_outlines(
+    outlines: Sequence[Any], size_hw: tuple[int, int], out_hw: tuple[int, int] | None = None
+) -> Mask | None:
+    """The outlines of a picture's objects as pixels, for showing and for learning.
+
+    Args:
+        outlines: N outlines as in `to_rle`, None for an object that has none.
+        size_hw: The picture's height and width in pixels.
+        out_hw: The masks' height and width, if another: pixels are picked, not mixed.
+
+    Returns:
+        (N, h, w) bool, all False for an object without an outline; None if none has one.
+    """
+    if not any(outlines):
+        return None
+    out_hw = size_hw if out_hw is None else out_hw
+    rows, columns = (
+        ((np.arange(out) + 0.5) * size / out).astype(np.int64)
+        for out, size in zip(out_hw, size_hw, strict=True)
+    )
+    masks = np.zeros((len(outlines), *out_hw), bool)
+    for mask, outline in zip(masks, outlines, strict=True):
+        if outline:
+            mask[:] = rasterise(outline, size_hw)[rows[:, None], columns]
+    return masks
+
+
 def encode_mask(mask: npt.NDArray[Any]) -> Rle:
     """A mask (h, w) as COCO's compressed run lengths, with `counts` as JSON can hold them."""
     from pycocotools import mask as coco_mask

@@ -31,6 +31,7 @@ from duckdetect.notebook_display import (
     show_frames,
     show_history,
     show_labels,
+    show_looks,
 )
 from duckdetect.notebook_pictures import (
     Pictures,
@@ -61,6 +62,7 @@ __all__ = [
     "show_frames",
     "show_history",
     "show_labels",
+    "show_looks",
 ]
 
 QUICK_BASE = "ssd_mobilenet_v2"

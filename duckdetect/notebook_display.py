@@ -1,6 +1,7 @@
 """Showing in a notebook what was labelled, learnt and found; model.ipynb calls it.
 
-show_labels(train)                    # pictures with their boxes
+show_labels(train)                    # pictures with their boxes and masks
+show_looks(train)                     # what augmentation makes of them
 show_history(run)                     # its curves of losses and accuracy
 show_frames(found.folder / "frames")  # a contact sheet
 show_animation(found.animation)       # GIF or MP4
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duckdetect.label_sheets import label_sheet
+from duckdetect.label_sheets import label_sheet, look_sheet
 from duckdetect.pictures import list_pictures, load_picture
 from duckdetect.plots import CURVES
 from duckdetect.render import Picture, draw_grid
@@ -35,9 +36,14 @@ def say(text: str) -> None:
 
 
 def show_labels(dataset: Dataset) -> None:
-    """Show the pictures with their boxes, to look at before training."""
+    """Show the pictures with their boxes and masks, to look at before training."""
     sheet = label_sheet(dataset, pictures=_SHEET_PICTURES, columns=5)
     _show(sheet, min(len(dataset), _SHEET_PICTURES), len(dataset))
+
+
+def show_looks(dataset: Dataset, looks: int = 15, seed: int = 0) -> None:
+    """Show random looks at the pictures, as training with this seed sees them."""
+    _show(look_sheet(dataset, looks, columns=5, seed=seed), looks, looks)
 
 
 def show_frames(folder: str | Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,12 @@ from duckdetect.augment import PlainViews, View
 from duckdetect.datasets import load_dataset
 from duckdetect.detections_file import read_detections
 from duckdetect.errors import UserError
-from duckdetect.masks import compacted, decode_rle
+from duckdetect.label_sheets import label_sheet, look_sheet
+from duckdetect.masks import compacted, decode_rle, draw_outlines, rasterise
 from duckdetect.overlay import draw_masks
 from duckdetect.pictures import load_picture
 from duckdetect.render import class_color, draw_detections, write_detections_json
+from duckdetect.samples import Sample
 
 CLASSES = ("person", "dog")
 
@@ -197,3 +201,29 @@ def test_the_projects_own_masks_lie_on_the_ducks(project_data: Path) -> None:
         changed = (drawn != load_picture(dataset.samples[0].path.parent / view.name)).any(axis=2)
         overlap = (changed & view.masks[0]).sum() / (changed | view.masks[0]).sum()
         assert overlap > 0.95
+
+
+def test_the_sheets_show_masks_where_labels_have_them(project_data: Path) -> None:
+    dataset = load_dataset(project_data / "ducks", "train").subset([0, 1])
+    bare = replace(dataset, samples=tuple(replace(s, segmentation=None) for s in dataset))
+    for sheet in (label_sheet, functools.partial(look_sheet, looks=2, seed=4)):
+        masked, boxes = (sheet(one, columns=2) for one in (dataset, bare))
+        assert masked.shape == boxes.shape
+        changed = (masked != boxes).any(axis=2)
+        assert 0.005 < changed.mean() < 0.5  # the duck is veiled, its background is not
+    small = dataset.samples[0].size_hw
+    assert draw_outlines((), small) is None
+    masks = draw_outlines([dataset.samples[0].segmentation[0], None], small, (60, 80))
+    assert masks is not None
+    assert masks.shape == (2, 60, 80)
+    whole = rasterise(dataset.samples[0].segmentation[0], small)
+    assert masks[0].mean() == pytest.approx(whole.mean(), rel=0.05)
+    assert not masks[1].any()
+    with pytest.raises(UserError, match="has no box in any"):
+        look_sheet(replace(dataset, samples=(without(dataset.samples[0]),)))
+
+
+def without(sample: Sample) -> Sample:
+    """The picture without its boxes."""
+    none = np.zeros((0, 4), np.float32)
+    return Sample(sample.path, sample.image_id, sample.size_hw, none, np.zeros(0, np.int64))
