@@ -75,9 +75,26 @@ def detect(
         Optional[float],  # noqa: UP045
         typer.Option(help="Keep detections with at least this score; the run's own by default."),
     ] = None,
+    every: Annotated[
+        int, typer.Option(help="Of a video: look at every Nth frame; between, boxes stay.")
+    ] = 1,
+    start: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of a video: begin at this time, in seconds or hh:mm:ss."),
+    ] = None,
+    end: Annotated[Optional[str], typer.Option(help="Of a video: end there.")] = None,  # noqa: UP045
+    track: Annotated[
+        bool,
+        typer.Option("--track", help="In a video: number the objects, and keep them in sight."),
+    ] = False,
 ) -> None:
     """Detect on pictures or a video; write frames, GIF or MP4, and JSON."""
-    done = dd.detect(dd.load_detector(run), source, out, threshold)
+    done = dd.detect(
+        dd.load_detector(run), source, out, threshold,
+        every=every, start=start, end=end, track=track,
+    )  # fmt: skip
+    for note in done.notes:
+        print(note)
     print(
         f"{done.n_detections} detections of score {done.threshold:.2f} or more "
         f"in {done.n_found} of {done.n_pictures} pictures: see {done.animation}"

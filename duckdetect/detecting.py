@@ -3,7 +3,7 @@
     detect(detector, "new_images", out="results/new")
 
 Pictures are read, detected and drawn in batches, so that a folder of thousands needs no more memory
-than one of ten.
+than one of ten. Videos are in detecting_video.py.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
+from duckdetect.detected import Count, Detected
+from duckdetect.detecting_video import detect_video
 from duckdetect.errors import UserError
 from duckdetect.files import make_folder
+from duckdetect.gif import write_gif
 from duckdetect.pictures import PICTURE_SUFFIXES, list_pictures, load_picture
 from duckdetect.render import FramesWriter, draw_detections, fit, write_detections_json
-from duckdetect.video import read_video, write_gif, write_video
+from duckdetect.video import read_video
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -34,34 +36,6 @@ _GIF_SIDE_PX = 480
 _GIF_FRAMES = 200  # a third of a megabyte each in memory, and nobody watches more
 
 
-@dataclass(frozen=True)
-class Detected:
-    """What a call of `detect` wrote.
-
-    Attributes:
-        folder: Where it lies.
-        animation: detections.gif, or detections.mp4 for a video.
-        n_pictures: Pictures, or frames of the video.
-        n_found: Pictures with at least one detection.
-        n_detections: Detections in all of them.
-        threshold: The score at or above which they were kept.
-    """
-
-    folder: Path
-    animation: Path
-    n_pictures: int
-    n_found: int
-    n_detections: int
-    threshold: float
-
-
-@dataclass
-class _Count:
-    pictures: int = 0
-    found: int = 0
-    detections: int = 0
-
-
 def detect(
     detector: Detector,
     source: str | Path | Sequence[str | Path],
@@ -69,6 +43,10 @@ def detect(
     threshold: float | None = None,
     *,
     seconds_per_frame: float | None = None,
+    every: int = 1,
+    start: float | str | None = None,
+    end: float | str | None = None,
+    track: bool = False,
     progress: bool = True,
 ) -> Detected:
     """Detect on pictures or a video and write what was found.
@@ -81,6 +59,11 @@ def detect(
         threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
         seconds_per_frame: Of the GIF; if None, 1 for a few pictures and 0.1 for the frames of a clip
             (more than 40 pictures). At most 200 pictures, evenly chosen, go into the GIF.
+        every: Of a video, look at every Nth frame; on those between the last boxes are drawn.
+        start: Of a video, leave out what lies before: seconds, or "hh:mm:ss".
+        end: Of a video, leave out what lies from here on.
+        track: In a video, give objects identities, and keep them through frames in which they score
+            below the threshold; see tracking.py.
         progress: Show a bar on stderr.
 
     Raises:
@@ -89,9 +72,15 @@ def detect(
     kept = detector.threshold if threshold is None else threshold
     if not 0 <= kept <= 1:
         raise UserError(f"the threshold is {kept}: give a score from 0 to 1")
+    if every < 1:
+        raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
     out = make_folder(out)
     if isinstance(source, str | Path) and _is_video(Path(source)):
-        return _detect_video(detector, Path(source), out, kept, progress)
+        video = read_video(source, start, end)
+        return detect_video(detector, video, out, kept, every=every, track=track, progress=progress)
+    for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
+        if given not in (None, False):
+            raise UserError(f"--{name} is for videos, and {source} is none: leave it out")
     return _detect_pictures(detector, _list(source), out, kept, seconds_per_frame, progress)
 
 
@@ -118,7 +107,7 @@ def _detect_pictures(
     seconds_per_frame: float | None,
     progress: bool,
 ) -> Detected:
-    count = _Count()
+    count = Count()
     if seconds_per_frame is None:
         seconds_per_frame = 0.1 if len(paths) > 40 else 1.0
     every = -(-len(paths) // _GIF_FRAMES)
@@ -132,29 +121,12 @@ def _detect_pictures(
             frames.write(path.name, drawn)
             if count.pictures % every == 0:
                 small.append(fit(drawn, _GIF_SIDE_PX))
-            yield count.pictures, path.name, _counted(detections, count)
+            yield count.pictures, path.name, count.add(detections)
 
     with FramesWriter(out / "frames") as frames:
         write_detections_json(out / "detections.json", records(frames), detector.classes)
     animation = out / "detections.gif"
     write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX)
-    return Detected(out, animation, count.pictures, count.found, count.detections, kept)
-
-
-def _detect_video(
-    detector: Detector, path: Path, out: Path, kept: float, progress: bool
-) -> Detected:
-    video = read_video(path)
-    count = _Count()
-    animation = out / "detections.mp4"
-    with write_video(animation, video.fps, video.size_hw) as writer:
-
-        def records() -> Iterator[tuple[int, str, Detections]]:
-            for picture, detections in _detected(detector, video, kept, video.n_frames, progress):
-                writer.write(draw_detections(picture, detections, detector.classes))
-                yield count.pictures, path.name, _counted(detections, count)
-
-        write_detections_json(out / "detections.json", records(), detector.classes)
     return Detected(out, animation, count.pictures, count.found, count.detections, kept)
 
 
@@ -172,10 +144,3 @@ def _detected(
         while batch := list(itertools.islice(pictures, _BATCH)):
             yield from zip(batch, detector.predict(batch, kept), strict=True)
             bar.update(len(batch))
-
-
-def _counted(detections: Detections, count: _Count) -> Detections:
-    count.pictures += 1
-    count.found += len(detections) > 0
-    count.detections += len(detections)
-    return detections

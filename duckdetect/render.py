@@ -5,7 +5,7 @@
         frames.write("a.png", picture)
     write_detections_json("results/new/detections.json", records, classes)
 
-GIF and video are in video.py, how labels are written in captions.py.
+GIF is in gif.py, video in video_out.py, how labels are written in captions.py.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from supervision import Detections
 
 Picture = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+Record = (
+    tuple[int, str, "Detections"]  # image_id, file_name, what was found there
+    | tuple[int, str, "Detections", dict[str, Any]]  # and more that is written with each detection
+)
 
 
 def class_color(class_id: int) -> tuple[int, int, int]:
@@ -206,19 +210,23 @@ def write_frames(folder: str | Path, named: Iterable[tuple[str, Picture]]) -> li
 
 
 def write_detections_json(
-    path: str | Path, records: Iterable[tuple[int, str, Detections]], classes: Sequence[str]
+    path: str | Path, records: Iterable[Record], classes: Sequence[str]
 ) -> None:
     """Write detections in COCO's results format and two names more, one detection a line.
 
+    Detections with identities get "track_id" as well.
+
     Args:
         path: The file; an older one is replaced once all is written.
-        records: (image_id, file_name, detections) for each picture; may be a generator.
+        records: (image_id, file_name, detections) for each picture, and a dictionary of what else
+            each detection's line shall say, if anything; may be a generator.
         classes: Name of each class id; `category_id` is the class id + 1, as in a data set's COCO.
     """
     with atomic_path(path) as part, part.open("w", encoding="utf-8") as file:
         between = "[\n"
-        for image_id, file_name, detections in records:
+        for image_id, file_name, detections, *more in records:
             for row in _json_rows(image_id, file_name, detections, classes):
+                row = {**row, **(more[0] if more else {})}
                 file.write(between + json.dumps(row, allow_nan=False, ensure_ascii=False))
                 between = ",\n"
         file.write("[]\n" if between == "[\n" else "\n]\n")
@@ -244,6 +252,8 @@ def _json_rows(
             # The shortest number that is this score: 0.87, not 0.8700000047683716.
             "score": float(str(detections.confidence[index])),
         }
+        if detections.tracker_id is not None:
+            row["track_id"] = int(detections.tracker_id[index])
         if rles is not None:
             row["segmentation"] = rles[index]
         yield row

@@ -1,91 +1,53 @@
-"""Moving pictures: GIF out; video in and out, one frame in memory at a time.
+"""Videos read: upright frames with their times, one at a time, whatever kind of file FFmpeg reads.
 
-    write_gif("results/new/detections.gif", frames, seconds_per_frame=1.0)
+    video = read_video("clip.mov", start_s=10, end_s=20)
+    for frame in video.frames():
+        frame.picture, frame.number, frame.seconds
 
-video = read_video("clip.mp4")
-with write_video("results/new/detections.mp4", video.fps, video.size_hw) as out:
-    for frame in video:
-        out.write(frame)
+Writing is in video_out.py, the sound in sound.py.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from duckdetect.errors import UserError
-from duckdetect.files import atomic_path
-from duckdetect.palette import shared_palette
-from duckdetect.render import Picture, fit, letterbox
+from duckdetect.orientation import Orientation, displayed_size_hw, orientation, upright
+from duckdetect.render import Picture
+from duckdetect.video_words import parse_time, reason
 
-# FFmpeg's numbers for BT.709, which browsers take for granted (AVCOL_*_BT709; limited range = 1).
-_BT709 = 1
-_LIMITED = 1
+_MAX_FPS = 1000  # beyond it a file's word is a slip: variable rates are noted as 90000 now and then
+_DEFAULT_FPS = Fraction(25)
+_UNTOLD_COLORSPACE = 2  # FFmpeg's AVCOL_SPC_UNSPECIFIED
+_HD_ROWS = 720
+_ATTACHED_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
+# Containers that find a key frame exactly; others are decoded from their start.
+_SEEKABLE = {"mp4", "matroska"}
 
 
-def write_gif(
-    path: str | Path,
-    frames: Iterable[Picture],
-    seconds_per_frame: float = 1.0,
-    max_side_px: int = 480,
-) -> None:
-    """Write frames as an endlessly looping GIF; frames of different sizes are centred on black.
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a video.
 
-    All frames share one palette taken from all of them, so that colours do not flicker. The frames,
-    once shrunk, are held in memory (a third of a megabyte each): for long clips use `write_video`.
-
-    Args:
-        path: The file; an older one is replaced once all is written.
-        frames: (H, W, 3) RGB uint8 each; as many as are given stand in the file.
-        seconds_per_frame: How long each is shown; GIF counts in hundredths, at least two.
-        max_side_px: Frames are shrunk, never enlarged, to this longer side.
-
-    Raises:
-        ValueError: If there are no frames.
+    Attributes:
+        picture: (H, W, 3) RGB uint8, as a player shows it: upright, with square pixels.
+        number: Its place in the file, counted from 0.
+        seconds: When it is shown, from the file's first frame on.
     """
-    from PIL import Image
 
-    small = [np.asarray(fit(frame, max_side_px)) for frame in frames]
-    if not small:
-        raise ValueError("a GIF needs at least one frame")
-    size_hw = (max(f.shape[0] for f in small), max(f.shape[1] for f in small))
-    small = [letterbox(frame, size_hw) for frame in small]
-    palette = shared_palette(small)
-    pages: list[Image.Image] = []
-    for frame in small:
-        # Dithering keeps smooth shades smooth with 254 colours.
-        page = Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-        if pages and page.tobytes() == pages[-1].tobytes():
-            _nudge(page)
-        pages.append(page)
-    with atomic_path(path) as part:
-        pages[0].save(
-            part,
-            format="GIF",
-            save_all=True,
-            append_images=pages[1:],
-            duration=max(20, round(seconds_per_frame * 100) * 10),
-            loop=0,
-            # Optimising renumbers the palette of each frame, which costs more than it saves.
-            optimize=False,
-        )
-
-
-def _nudge(page: Any) -> None:
-    """Change one corner pixel: Pillow drops a frame that equals the one before it.
-
-    The corner becomes black (254) or, where it is black already, almost black (255).
-    """
-    at_corner = page.getpixel((0, 0))
-    is_black = not any(page.getpalette()[3 * at_corner : 3 * at_corner + 3])
-    page.putpixel((0, 0), 255 if is_black else 254)
+    picture: Picture
+    number: int
+    seconds: Fraction
 
 
 class VideoReader:
@@ -93,36 +55,120 @@ class VideoReader:
 
     Attributes:
         path: The file.
-        fps: Frames a second, exactly as the file says.
-        size_hw: (height, width) of every frame.
+        fps: Frames a second, on average if they vary, as the file says.
+        size_hw: (height, width) of every frame as it is shown: turned as the file's display matrix
+            says (phones), stretched to square pixels where they are not (camcorders, DVDs).
         n_frames: What the file says of their number, None if it does not.
+        time_base: The unit of its frames' times, seconds.
+        start_s: Frames before this time are left out.
+        end_s: Frames from this time on are left out, None for all to the end.
+        begin_s: When the first frame from `start_s` on is shown.
+        first_s: The file's own time of its first frame, which is 0 in `Frame.seconds`.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self, path: str | Path, start_s: float | Fraction = 0, end_s: float | Fraction | None = None
+    ) -> None:
         self.path = Path(path)
+        self.start_s = Fraction(start_s)
+        self.end_s = None if end_s is None else Fraction(end_s)
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise UserError(
+                f"the end at {float(self.end_s):g} s is not after the start at "
+                f"{float(self.start_s):g} s: give a later --end"
+            )
         with self._opened() as stream:
             rate = stream.average_rate or stream.guessed_rate
-            self.fps = Fraction(rate) if rate else Fraction(25)
-            self.size_hw = (int(stream.codec_context.height), int(stream.codec_context.width))
+            self.fps = Fraction(rate) if rate and 0 < rate <= _MAX_FPS else _DEFAULT_FPS
+            self.time_base = Fraction(stream.time_base or 1 / self.fps)
             self.n_frames: int | None = stream.frames or None
-        # A file may open and yet hold nothing: better known now than after the output is begun.
-        next(iter(self))
+            self.first_s = Fraction(0)
+            # A file may open and yet hold nothing: better known now than after the output is begun.
+            first = next((frame for _, frame in self._decoded(stream)), None)
+            if first is None:
+                raise self._bad("it holds no frames")
+            self.first_s = _seconds(first.pts, first.time_base) or Fraction(0)
+            self._turn: Orientation = orientation(first)
+            self._square_hw = displayed_size_hw(
+                (first.height, first.width), stream.sample_aspect_ratio
+            )
+            height, width = self._square_hw
+            self.size_hw = (width, height) if self._turn.transposed else (height, width)
+        self.begin_s = next(self.frames()).seconds if self.start_s > 0 else Fraction(0)
+
+    @property
+    def n_expected(self) -> int | None:
+        """About how many frames lie between start and end; None if the file does not tell."""
+        if self.n_frames is None:
+            return None
+        end = self.n_frames if self.end_s is None else round(self.end_s * self.fps)
+        return max(1, min(self.n_frames, end) - round(self.start_s * self.fps))
 
     def __iter__(self) -> Iterator[Picture]:
-        """Yield (H, W, 3) RGB uint8 frames.
+        """Yield the pictures of `frames`."""
+        return (frame.picture for frame in self.frames())
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames from `start_s` to `end_s`.
 
         Raises:
-            UserError: If a frame cannot be decoded.
+            UserError: If a frame cannot be decoded, the file is cut off, or it ends before `start_s`.
         """
-        count = 0
-        height, width = self.size_hw
+        found = False
+        number, seconds = -1, Fraction(0)
+        # One for all frames: it keeps the tables of its conversion.
+        reformatter = VideoReformatter()
         with self._opened() as stream:
-            for frame in self._decoded(stream):
-                # A stream may change its size on the way; the promise is one size.
-                yield frame.to_ndarray(format="rgb24", width=width, height=height)
-                count += 1
-        if not count:
-            raise self._bad("it holds no frames")
+            key = self._key_frame() if self.start_s > 0 else None
+            if key is not None:
+                stream.container.seek(key.dts, stream=stream, backward=True)
+                number = key.number - 1
+            for seconds, frame in self._decoded(stream, key):
+                number += 1
+                if self.end_s is not None and seconds >= self.end_s:
+                    break
+                if seconds >= self.start_s:
+                    yield Frame(self._picture(frame, reformatter), number, seconds)
+                    found = True
+        if not found:
+            raise UserError(
+                f"{self.path} has no frame between {float(self.start_s):g} s and its end at about "
+                f"{float(seconds):.2f} s: give another --start or --end"
+            )
+
+    def _picture(self, frame: Any, reformatter: VideoReformatter) -> Picture:
+        height, width = self._square_hw  # a stream may change its size; the promise is one size
+        # FFmpeg takes BT.601 where a file says nothing; players take BT.709 for high definition.
+        untold = frame.colorspace == _UNTOLD_COLORSPACE and frame.height >= _HD_ROWS
+        rgb = reformatter.reformat(
+            frame, width, height, "rgb24", src_colorspace=Colorspace.ITU709 if untold else None
+        )
+        return upright(np.asarray(rgb.to_ndarray(), np.uint8), self._turn)
+
+    def _key_frame(self) -> _KeyFrame | None:
+        """The last key frame before `start_s`, found without decoding; None to decode from the start."""
+        times = array("d")
+        key: tuple[int, Fraction] | None = None
+        with self._opened() as stream:
+            if not _SEEKABLE & set(stream.container.format.name.split(",")):
+                return None
+            for packet in stream.container.demux(stream):
+                if packet.size == 0 or packet.is_discard:
+                    continue
+                seconds = _seconds(packet.pts, packet.time_base)
+                if seconds is None or packet.dts is None:
+                    return None
+                seconds -= self.first_s
+                times.append(float(seconds))
+                if packet.is_keyframe and seconds <= self.start_s:
+                    key = packet.dts, seconds
+                # Packets stand in decoding order, which runs ahead of the times by a few frames.
+                if packet.dts * packet.time_base > self.first_s + self.start_s + 1:
+                    break
+        if key is None:
+            return None
+        dts, seconds = key
+        return _KeyFrame(dts, seconds, sum(time < float(seconds) for time in times))
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -131,18 +177,23 @@ class VideoReader:
         try:
             container = av.open(str(self.path))
         except (av.FFmpegError, ValueError) as error:
-            raise self._bad(_reason(error)) from error
+            raise self._bad(reason(error)) from error
         with container:
-            if not container.streams.video:
+            # Pictures of albums are streams of a single frame, too.
+            streams = [s for s in container.streams.video if not _is_cover(s)]
+            if not streams:
                 raise self._bad("it holds no pictures")
-            stream = container.streams.video[0]
+            stream = streams[0]
             if stream.codec_context is None or not stream.codec_context.width:
                 raise self._bad("its pictures are of a kind that is not known")
             stream.thread_type = "AUTO"
             yield stream
 
-    def _decoded(self, stream: Any) -> Iterator[Any]:
+    def _decoded(self, stream: Any, key: _KeyFrame | None = None) -> Iterator[tuple[Fraction, Any]]:
+        """Yield (seconds, frame), the seconds growing; from `key` on if that is given."""
+        first_number = key.number if key is not None else 0
         count = 0
+        seconds: Fraction | None = None
         cut = False
         try:
             for packet in stream.container.demux(stream):
@@ -150,100 +201,60 @@ class VideoReader:
                 # of a cut: the first ones of a recorded broadcast are often marked too.
                 cut = packet.is_corrupt if packet.size else cut
                 for frame in packet.decode():
-                    yield frame
+                    said = _seconds(frame.pts, frame.time_base)
+                    following = Fraction(0) if seconds is None else seconds + 1 / self.fps
+                    # Raw streams tell no times: there, frames follow at the file's rate.
+                    now = following if said is None else said - self.first_s
+                    if key is not None and now < key.seconds:
+                        continue
+                    if seconds is not None and now <= seconds:
+                        now = seconds + self.time_base  # times that stand still or run back
+                    seconds = now
+                    yield seconds, frame
                     count += 1
         except av.FFmpegError as error:
-            raise self._bad(f"frame {count + 1}: {_reason(error)}") from error
+            raise self._bad(f"frame {first_number + count + 1}: {reason(error)}") from error
         if cut:
             raise UserError(
-                f"{self.path} is cut off after frame {count}"
+                f"{self.path} is cut off after frame {first_number + count}"
                 + (f" of {self.n_frames}" if self.n_frames else "")
                 + ": copy it again, or save what is there as a new video"
             )
 
-    def _bad(self, reason: str) -> UserError:
+    def _bad(self, why: str) -> UserError:
         return UserError(
-            f"{self.path} cannot be read as a video ({reason}): save it again as MP4 (H.264)"
+            f"{self.path} cannot be read as a video ({why}): save it again as MP4 (H.264)"
         )
 
 
-def read_video(path: str | Path) -> VideoReader:
+def read_video(
+    path: str | Path, start: float | str | None = None, end: float | str | None = None
+) -> VideoReader:
     """Open a video; see VideoReader.
 
-    Raises:
-        UserError: If it is missing, broken, empty or no video.
-    """
-    return VideoReader(path)
-
-
-class VideoWriter:
-    """Takes frames for `write_video`."""
-
-    def __init__(self, container: Any, stream: Any, size_hw: tuple[int, int]) -> None:
-        self._container = container
-        self._stream = stream
-        self._size_hw = size_hw
-        self.n_frames = 0
-
-    def write(self, picture: Picture) -> None:
-        """Append one frame, (H, W, 3) RGB uint8, of the size that was announced.
-
-        Raises:
-            ValueError: If it has another size.
-        """
-        if picture.shape != (*self._size_hw, 3):
-            raise ValueError(f"a frame of {picture.shape} in a video of {self._size_hw}")
-        # H.264 with 4:2:0 colour needs even sides: the last row or column is repeated.
-        odd_h, odd_w = self._size_hw[0] % 2, self._size_hw[1] % 2
-        if odd_h or odd_w:
-            picture = np.pad(picture, ((0, odd_h), (0, odd_w), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
-        frame.pts = self.n_frames
-        self._container.mux(self._stream.encode(frame))
-        self.n_frames += 1
-
-
-@contextlib.contextmanager
-def write_video(
-    path: str | Path, fps: Fraction | float, size_hw: tuple[int, int]
-) -> Iterator[VideoWriter]:
-    """Write an MP4 that browsers play (H.264, yuv420p, BT.709, index in front).
-
     Args:
-        path: The file; an older one is replaced once the block has succeeded.
-        fps: Frames a second.
-        size_hw: (height, width) of the frames; odd sides grow by one pixel in the file.
-
-    Yields:
-        A writer; call `write(picture)` for each frame.
+        path: The file.
+        start: Leave out what lies before: seconds, or "mm:ss", "hh:mm:ss".
+        end: Leave out what lies from here on.
 
     Raises:
-        ValueError: If no frame was written.
+        UserError: If it is missing, broken, empty or no video, or a time is none or has no frame.
     """
-    rate = Fraction(fps).limit_denominator(100_000)
-    front = {"movflags": "+faststart"}
-    with (
-        atomic_path(path) as part,
-        av.open(str(part), "w", format="mp4", options=front) as container,
-    ):
-        stream: Any = container.add_stream("libx264", rate=rate)
-        stream.height, stream.width = (side + side % 2 for side in size_hw)
-        stream.pix_fmt = "yuv420p"
-        # Constant quality: 20 looks clean, about a third of a megabyte a second at 640x480.
-        stream.options = {"crf": "20", "preset": "medium"}
-        # Said and done in BT.709: players guess where nothing is said, and colours shift.
-        context = stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _LIMITED
-        context.time_base = 1 / rate
-        writer = VideoWriter(container, stream, size_hw)
-        yield writer
-        if not writer.n_frames:
-            raise ValueError("a video needs at least one frame")
-        container.mux(stream.encode(None))
+    end_s = None if end is None else parse_time(end)
+    return VideoReader(path, parse_time(start or 0), end_s)
 
 
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(str(text).split())
+@dataclass(frozen=True)
+class _KeyFrame:
+    dts: int
+    seconds: Fraction
+    number: int
+
+
+def _seconds(ticks: int | None, time_base: Any) -> Fraction | None:
+    return None if ticks is None or not time_base else ticks * Fraction(time_base)
+
+
+def _is_cover(stream: Any) -> bool:
+    disposition = getattr(stream, "disposition", 0)
+    return bool(getattr(disposition, "value", disposition) & _ATTACHED_PICTURE)

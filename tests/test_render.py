@@ -19,6 +19,7 @@ from pycocotools import mask as coco_mask
 
 from duckdetect import captions, video
 from duckdetect.errors import UserError
+from duckdetect.gif import write_gif
 from duckdetect.render import (
     FramesWriter,
     class_color,
@@ -28,7 +29,8 @@ from duckdetect.render import (
     write_detections_json,
     write_frames,
 )
-from duckdetect.video import read_video, write_gif, write_video
+from duckdetect.video import read_video
+from duckdetect.video_out import write_video
 
 CLASSES = ("rubber duck", "Entenküken", "鸭")
 

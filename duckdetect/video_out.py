@@ -1,0 +1,215 @@
+"""Videos written: H.264 in MP4 that browsers play, with times and sound of the video it came from.
+
+    with write_video("results/new/detections.mp4", video.fps, video.size_hw) as out:
+        for picture in video:
+            out.write(picture)
+
+While it is written it lies beside its place as detections.partial.mp4, in fragments of a second: if
+the run is interrupted or killed, that file plays up to there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace, VideoReformatter
+
+from duckdetect.errors import UserError
+from duckdetect.files import atomic_path, make_folder
+from duckdetect.render import Picture
+from duckdetect.sound import Sound
+from duckdetect.video import VideoReader
+from duckdetect.video_words import reason
+
+# FFmpeg's numbers for BT.709, which browsers take for granted (AVCOL_*_BT709; limited range = 1).
+_BT709 = 1
+_LIMITED = 1
+# A fragment a second, its index within; the head is written once the streams are known.
+_IN_FRAGMENTS = {
+    "movflags": "+delay_moov+default_base_moof",
+    "frag_duration": "1000000",
+    "flush_packets": "1",
+}
+_MAX_TICKS_PER_S = 1_000_000
+
+
+class VideoWriter:
+    """Takes frames for `write_video`.
+
+    Attributes:
+        n_frames: How many were written.
+        sound: The sound that goes with them, None if none was asked for.
+    """
+
+    def __init__(
+        self,
+        container: Any,
+        stream: Any,
+        size_hw: tuple[int, int],
+        fps: Fraction,
+        sound: Sound | None,
+    ) -> None:
+        self._container = container
+        self._stream = stream
+        self._size_hw = size_hw
+        self._fps = fps
+        self._base = Fraction(stream.codec_context.time_base)
+        self._last_pts = -1
+        self._reformatter = VideoReformatter()
+        self.sound = sound
+        self.n_frames = 0
+
+    def write(self, picture: Picture, seconds: Fraction | None = None) -> None:
+        """Append one frame.
+
+        Args:
+            picture: (H, W, 3) RGB uint8 of the size that was announced.
+            seconds: When it is shown, later than the one before; if None, at the video's rate.
+
+        Raises:
+            ValueError: If it has another size.
+        """
+        if picture.shape != (*self._size_hw, 3):
+            raise ValueError(f"a frame of {picture.shape} in a video of {self._size_hw}")
+        # H.264 with 4:2:0 colour needs even sides: the last row or column is repeated.
+        odd_h, odd_w = self._size_hw[0] % 2, self._size_hw[1] % 2
+        if odd_h or odd_w:
+            picture = np.pad(picture, ((0, odd_h), (0, odd_w), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame = self._reformatter.reformat(
+            frame, format="yuv420p", dst_colorspace=Colorspace.ITU709
+        )
+        if seconds is None:
+            seconds = self.n_frames / self._fps
+        # Times that fall on the same tick of a coarse clock still follow one another.
+        frame.pts = self._last_pts = max(round(seconds / self._base), self._last_pts + 1)
+        frame.time_base = self._base
+        self._mux(self._stream.encode(frame))
+        self.n_frames += 1
+
+    def finish(self) -> None:
+        """Write what the encoder still holds, and the rest of the sound."""
+        self._mux(self._stream.encode(None))
+        if self.sound is not None:
+            self.sound.mux_until(None)
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            # Counts for the last frame only: the others last until the next.
+            packet.duration = max(1, round(1 / self._fps / self._base))
+            if self.sound is not None:
+                self.sound.mux_until(packet.pts * self._base)
+            self._container.mux(packet)
+
+
+def partial_path(path: str | Path) -> Path:
+    """Where a video lies while it is written: clip.mp4's is clip.partial.mp4."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+@contextlib.contextmanager
+def write_video(
+    path: str | Path,
+    fps: Fraction | float,
+    size_hw: tuple[int, int],
+    source: VideoReader | None = None,
+) -> Iterator[VideoWriter]:
+    """Write an MP4 that browsers play (H.264, yuv420p, BT.709, index in front).
+
+    Args:
+        path: The file; an older one is replaced once the block has succeeded. Should the block fail
+            after a frame was written, `partial_path(path)` stays and plays up to there.
+        fps: Frames a second, on average if `source` is given.
+        size_hw: (height, width) of the frames; odd sides grow by one pixel in the file.
+        source: The video they come from; its sound between its start and end, and its unit of time
+            are kept.
+
+    Yields:
+        A writer; call `write(picture)` for each frame.
+
+    Raises:
+        ValueError: If no frame was written.
+        UserError: If the file cannot be written.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    partial = partial_path(path)
+    partial.unlink(missing_ok=True)
+    rate = Fraction(fps).limit_denominator(100_000)
+    base = 1 / rate
+    if source is not None and source.time_base.denominator <= _MAX_TICKS_PER_S:
+        base = source.time_base
+    writer = None
+    try:
+        with av.open(str(partial), "w", format="mp4", options=_IN_FRAGMENTS) as container:
+            stream = _add_stream(container, rate, base, size_hw)
+            with _sound(container, source) as sound:
+                writer = VideoWriter(container, stream, size_hw, rate, sound)
+                try:
+                    yield writer
+                except BaseException:
+                    # What the encoder still holds belongs to the video as far as it went.
+                    with contextlib.suppress(av.FFmpegError):
+                        writer._mux(stream.encode(None))
+                    raise
+                if not writer.n_frames:
+                    raise ValueError("a video needs at least one frame")
+                writer.finish()
+        with atomic_path(path) as part:
+            _copy(partial, part)
+    except av.FFmpegError as error:
+        raise UserError(
+            f"{path} cannot be written ({reason(error)}): make room there, or choose another --out"
+        ) from error
+    finally:
+        if writer is None or not writer.n_frames:
+            partial.unlink(missing_ok=True)
+    partial.unlink()
+
+
+def _add_stream(container: Any, rate: Fraction, base: Fraction, size_hw: tuple[int, int]) -> Any:
+    stream: Any = container.add_stream("libx264", rate=rate)
+    stream.height, stream.width = (side + side % 2 for side in size_hw)
+    stream.pix_fmt = "yuv420p"
+    # Constant quality: 20 looks clean. A slower preset would save a tenth of the file and cost as
+    # much time as the detector takes.
+    stream.options = {"crf": "20", "preset": "veryfast"}
+    # Said and done in BT.709: players guess where nothing is said, and colours shift.
+    context = stream.codec_context
+    context.colorspace = context.color_primaries = context.color_trc = _BT709
+    context.color_range = _LIMITED
+    context.time_base = base
+    return stream
+
+
+@contextlib.contextmanager
+def _sound(container: Any, source: VideoReader | None) -> Iterator[Sound | None]:
+    if source is None:
+        yield None
+        return
+    length = None if source.end_s is None else source.end_s - source.begin_s
+    sound = Sound(source.path, container, source.first_s + source.begin_s, length)
+    try:
+        yield sound
+    finally:
+        sound.close()
+
+
+def _copy(fragments: Path, target: Path) -> None:
+    """Write the same packets with one index for all, in front."""
+    with (
+        av.open(str(fragments)) as source,
+        av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
+        streams = {s.index: container.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream.index]
+                container.mux(packet)
