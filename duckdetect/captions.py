@@ -38,8 +38,7 @@ def draw_captions(
     """
     height, width = picture.shape[:2]
     size_px = max(10, round(max(height, width) / 42))
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    draw = ImageDraw.Draw(image)
+    out = picture.copy()
     lines, fonts, sizes_wh = [], [], []
     pad = max(1, size_px // 5)
     for text in texts:
@@ -55,10 +54,13 @@ def draw_captions(
     for (x, y), (w, h), text, font, fill in zip(
         corners, sizes_wh, lines, fonts, fills, strict=True
     ):
-        draw.rectangle((x, y, x + w - 1, y + h - 1), fill=fill)
-        baseline = y + pad // 2 + font.getmetrics()[0]
-        draw.text((x + pad, baseline), text, fill=_ink(fill), font=font, anchor="ls")
-    return np.array(image)  # a copy that can be written
+        # On a piece of its own: Pillow would copy the whole picture twice, for each frame of a video.
+        piece = Image.new("RGB", (min(w, width), min(h, height)), fill)
+        baseline = pad // 2 + font.getmetrics()[0]
+        ImageDraw.Draw(piece).text((pad, baseline), text, fill=_ink(fill), font=font, anchor="ls")
+        here = out[y : y + h, x : x + w]
+        here[:] = np.asarray(piece)[: here.shape[0], : here.shape[1]]
+    return out
 
 
 def draw_line(

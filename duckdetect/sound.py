@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.bitstream import BitStreamFilterContext
 
 # MP4 can hold more (AC-3, ALAC), but browsers do not play these.
 COPIED = frozenset({"aac", "mp3", "opus", "flac"})
@@ -94,7 +95,7 @@ class Sound:
 
     def _copied(self, stream: Any, out: Any) -> Iterator[Any]:
         last_dts: int | None = None
-        for packet in self._source.demux(stream):
+        for packet in self._whole(stream):
             if packet.size == 0 or packet.pts is None:
                 continue
             base = Fraction(packet.time_base)
@@ -111,6 +112,17 @@ class Sound:
             packet.dts = last_dts = packet.pts
             packet.stream = out
             yield packet
+
+    def _whole(self, stream: Any) -> Iterator[Any]:
+        context = stream.codec_context
+        if context.codec.canonical_name != "aac" or context.extradata:
+            yield from self._source.demux(stream)
+            return
+        # Broadcasts repeat the decoder's settings in each packet of AAC, MP4 wants them once.
+        once = BitStreamFilterContext("aac_adtstoasc", stream)
+        for packet in self._source.demux(stream):
+            if packet.size:
+                yield from once.filter(packet)
 
     def _encoded(self, stream: Any) -> Iterator[Any]:
         source = stream.codec_context
