@@ -30,7 +30,7 @@ def orientation(frame: Any) -> Orientation:
     14496-12, 8.3.2; FFmpeg's libavutil/display.h). Turns by other than quarters are taken as the
     nearest of these.
     """
-    matrix = next((d for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return Orientation()
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
@@ -44,10 +44,10 @@ def displayed_size_hw(size_hw: tuple[int, int], pixel_aspect: Fraction | None) -
 
     Args:
         size_hw: (height, width) as stored.
-        pixel_aspect: A stored pixel's width by its height; None or 0 if the file does not say.
+        pixel_aspect: A stored pixel's width by its height; None if the file does not say.
     """
     height, width = size_hw
-    aspect = Fraction(pixel_aspect or 1)
+    aspect = pixel_aspect or Fraction(1)
     if not Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT:
         return size_hw
     if aspect > 1:

@@ -16,6 +16,8 @@ from typing import Any
 import av
 from av.bitstream import BitStreamFilterContext
 
+from duckdetect.video_words import ratio, seconds_of
+
 # MP4 can hold more (AC-3, ALAC), but browsers do not play these.
 COPIED = frozenset({"aac", "mp3", "opus", "flac"})
 # What AAC knows (ISO/IEC 14496-3, table 1.18) and is usual.
@@ -98,7 +100,7 @@ class Sound:
         for packet in self._whole(stream):
             if packet.size == 0 or packet.pts is None:
                 continue
-            base = Fraction(packet.time_base)
+            base = ratio(packet.time_base) or Fraction(1)
             begin = packet.pts * base - self._offset_s
             # Packets cannot be cut: one that reaches over the start or the end is kept whole.
             if begin + (packet.duration or 0) * base <= 0:
@@ -136,8 +138,8 @@ class Sound:
     def _encode(self, stream: Any, out: Any, resampler: Any) -> Iterator[Any]:
         begin = Fraction(0)
         for frame in self._source.decode(stream):
-            if frame.pts is not None:
-                begin = frame.pts * Fraction(frame.time_base) - self._offset_s
+            said = seconds_of(frame.pts, frame.time_base)
+            begin = begin if said is None else said - self._offset_s
             duration = Fraction(frame.samples, frame.sample_rate)
             if begin + duration > 0:
                 if self._end_s is not None and begin >= self._end_s:
@@ -153,4 +155,4 @@ class Sound:
 
 
 def _seconds(packet: Any) -> Fraction:
-    return (packet.pts or 0) * Fraction(packet.time_base)
+    return seconds_of(packet.pts, packet.time_base) or Fraction(0)

@@ -24,7 +24,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from duckdetect.errors import UserError
 from duckdetect.orientation import Orientation, displayed_size_hw, orientation, upright
 from duckdetect.render import Picture
-from duckdetect.video_words import parse_time, reason
+from duckdetect.video_words import parse_time, ratio, reason, seconds_of
 
 _MAX_FPS = 1000  # beyond it a file's word is a slip: variable rates are noted as 90000 now and then
 _DEFAULT_FPS = Fraction(25)
@@ -78,19 +78,19 @@ class VideoReader:
                 f"{float(self.start_s):g} s: give a later --end"
             )
         with self._opened() as stream:
-            rate = stream.average_rate or stream.guessed_rate
-            self.fps = Fraction(rate) if rate and 0 < rate <= _MAX_FPS else _DEFAULT_FPS
-            self.time_base = Fraction(stream.time_base or 1 / self.fps)
+            rate = ratio(stream.average_rate) or ratio(stream.guessed_rate) or _DEFAULT_FPS
+            self.fps = rate if 0 < rate <= _MAX_FPS else _DEFAULT_FPS
+            self.time_base = ratio(stream.time_base) or 1 / self.fps
             self.n_frames: int | None = stream.frames or None
             self.first_s = Fraction(0)
             # A file may open and yet hold nothing: better known now than after the output is begun.
             first = next((frame for _, frame in self._decoded(stream)), None)
             if first is None:
                 raise self._bad("it holds no frames")
-            self.first_s = _seconds(first.pts, first.time_base) or Fraction(0)
+            self.first_s = seconds_of(first.pts, first.time_base) or Fraction(0)
             self._turn: Orientation = orientation(first)
             self._square_hw = displayed_size_hw(
-                (first.height, first.width), stream.sample_aspect_ratio
+                (first.height, first.width), ratio(stream.sample_aspect_ratio)
             )
             height, width = self._square_hw
             self.size_hw = (width, height) if self._turn.transposed else (height, width)
@@ -155,7 +155,7 @@ class VideoReader:
             for packet in stream.container.demux(stream):
                 if packet.size == 0 or packet.is_discard:
                     continue
-                seconds = _seconds(packet.pts, packet.time_base)
+                seconds = seconds_of(packet.pts, packet.time_base)
                 if seconds is None or packet.dts is None:
                     return None
                 seconds -= self.first_s
@@ -163,7 +163,7 @@ class VideoReader:
                 if packet.is_keyframe and seconds <= self.start_s:
                     key = packet.dts, seconds
                 # Packets stand in decoding order, which runs ahead of the times by a few frames.
-                if packet.dts * packet.time_base > self.first_s + self.start_s + 1:
+                if times[-1] > self.start_s + 1:
                     break
         if key is None:
             return None
@@ -201,7 +201,7 @@ class VideoReader:
                 # of a cut: the first ones of a recorded broadcast are often marked too.
                 cut = packet.is_corrupt if packet.size else cut
                 for frame in packet.decode():
-                    said = _seconds(frame.pts, frame.time_base)
+                    said = seconds_of(frame.pts, frame.time_base)
                     following = Fraction(0) if seconds is None else seconds + 1 / self.fps
                     # Raw streams tell no times: there, frames follow at the file's rate.
                     now = following if said is None else said - self.first_s
@@ -249,10 +249,6 @@ class _KeyFrame:
     dts: int
     seconds: Fraction
     number: int
-
-
-def _seconds(ticks: int | None, time_base: Any) -> Fraction | None:
-    return None if ticks is None or not time_base else ticks * Fraction(time_base)
 
 
 def _is_cover(stream: Any) -> bool:

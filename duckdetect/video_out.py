@@ -53,13 +53,14 @@ class VideoWriter:
         stream: Any,
         size_hw: tuple[int, int],
         fps: Fraction,
+        base: Fraction,
         sound: Sound | None,
     ) -> None:
         self._container = container
         self._stream = stream
         self._size_hw = size_hw
         self._fps = fps
-        self._base = Fraction(stream.codec_context.time_base)
+        self._base = base
         self._last_pts = -1
         self._reformatter = VideoReformatter()
         self.sound = sound
@@ -151,7 +152,7 @@ def write_video(
         with av.open(str(partial), "w", format="mp4", options=_IN_FRAGMENTS) as container:
             stream = _add_stream(container, rate, base, size_hw)
             with _sound(container, source) as sound:
-                writer = VideoWriter(container, stream, size_hw, rate, sound)
+                writer = VideoWriter(container, stream, size_hw, rate, base, sound)
                 try:
                     yield writer
                 except BaseException:

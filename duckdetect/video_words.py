@@ -1,9 +1,10 @@
-"""Times as people write them, and FFmpeg's errors as people can read them."""
+"""Times and ratios as people and PyAV write them, and FFmpeg's errors as people can read them."""
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
+from typing import Any
 
 from duckdetect.errors import UserError
 
@@ -25,3 +26,14 @@ def reason(error: Exception) -> str:
     """What FFmpeg says of an error, in one line."""
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(str(text).split())
+
+
+def ratio(value: Any) -> Fraction | None:
+    """A ratio of PyAV's: a Fraction or None up to version 18, from 19 on an AVRational, 0 for None."""
+    return Fraction(value.numerator, value.denominator) if value else None
+
+
+def seconds_of(ticks: int | None, time_base: Any) -> Fraction | None:
+    """A time in units of `time_base`, as seconds; None if either is not known."""
+    base = ratio(time_base)
+    return None if ticks is None or base is None else ticks * base
