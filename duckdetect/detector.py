@@ -19,6 +19,7 @@ import supervision as sv
 import tensorflow as tf
 
 from duckdetect.bases.base import BaseModel, TrainPart
+from duckdetect.constants import with_constants
 from duckdetect.errors import UserError
 from duckdetect.features import FrozenPart, prepare_function
 from duckdetect.files import atomic_path
@@ -108,7 +109,7 @@ class Detector:
     def save(self, folder: str | Path) -> None:
         """Write the detector to a folder, whole or not at all."""
         with atomic_path(folder) as part:
-            tf.saved_model.save(self._functions, str(part))
+            tf.saved_model.save(with_constants(self._functions), str(part))
             settings = {
                 "format": FORMAT,
                 "classes": list(self.classes),
