@@ -140,7 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         show()
         return 2
     if code:  # what typer makes of Ctrl-C
-        print("duckdetect: interrupted; the same command goes on from there", file=sys.stderr)
+        print(
+            "duckdetect: interrupted; training goes on from there when the command is given again",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

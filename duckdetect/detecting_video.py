@@ -9,13 +9,12 @@ batches of bounded size, so that an hour needs no more memory than a minute.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm import tqdm
 
 from duckdetect.ahead import ahead
@@ -37,7 +36,7 @@ _BATCH_BYTES = 64_000_000  # of frames in a batch; about six batches are under w
 _COLORS = 48
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Looked:
     """A frame and what was found; None if it was not looked at."""
 
@@ -148,8 +147,6 @@ def _looked(
 def _drawn(picture: Picture, found: Detections, classes: tuple[str, ...]) -> Picture:
     if found.tracker_id is None or not len(found):
         return draw_detections(picture, found, classes)
-    import supervision as sv
-
     assert found.class_id is not None
     assert found.confidence is not None
     labels = [
@@ -157,12 +154,7 @@ def _drawn(picture: Picture, found: Detections, classes: tuple[str, ...]) -> Pic
         for number, k, score in zip(found.tracker_id, found.class_id, found.confidence, strict=True)
     ]
     # Drawing colours by class; here each identity is given a colour that it keeps.
-    colored = sv.Detections(
-        xyxy=found.xyxy,
-        mask=found.mask,
-        confidence=found.confidence,
-        class_id=np.asarray(found.tracker_id) % _COLORS,
-    )
+    colored = dataclasses.replace(found, class_id=found.tracker_id % _COLORS)
     return draw_detections(picture, colored, classes, labels)
 
 

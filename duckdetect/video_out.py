@@ -181,7 +181,7 @@ def _add_stream(container: Any, rate: Fraction, base: Fraction, size_hw: tuple[i
     stream.pix_fmt = "yuv420p"
     # Constant quality, which looks clean at 22. The preset "medium" makes files a fifth smaller and
     # takes five times as long, which is nearly as much as a small detector takes.
-    stream.options = {"crf": "22", "preset": "superfast"}
+    stream.options = {"crf": "22", "preset": "superfast", "bf": "0"}
     # Said and done in BT.709: players guess where nothing is said, and colours shift.
     context = stream.codec_context
     context.colorspace = context.color_primaries = context.color_trc = _BT709
