@@ -148,11 +148,11 @@ def _ink(fill: Color) -> Color:
 
 @functools.lru_cache(maxsize=256)
 def _font(size_px: int, signs: str) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(_font_file(signs), size_px)
+    return ImageFont.truetype(font_file(signs), size_px)
 
 
 @functools.lru_cache(maxsize=256)
-def _font_file(signs: str) -> str:
+def font_file(signs: str) -> str:
     """The font file that has all signs: matplotlib's DejaVu Sans, else any of the machine's fonts.
 
     Without one, DejaVu Sans draws an empty frame for each unknown sign.
@@ -160,19 +160,20 @@ def _font_file(signs: str) -> str:
     import matplotlib
 
     default = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
-    if _has(default, signs):
+    if has_signs(default, signs):
         return default
     from matplotlib import font_manager
 
     for entry in font_manager.fontManager.ttflist:
         # matplotlib's "Last Resort" claims every sign and draws a frame for each, digits included.
         usable = entry.style == "normal" and not entry.name.startswith("Last Resort")
-        if usable and _has(entry.fname, signs + "0aA"):
+        if usable and has_signs(entry.fname, signs + "0aA"):
             return str(entry.fname)
     return default
 
 
-def _has(font_file: str, signs: str) -> bool:
+def has_signs(font_file: str, signs: str) -> bool:
+    """Whether a font file has a letter for each of the signs; False if it cannot be read."""
     if not signs:
         return True
     from matplotlib.ft2font import FT2Font

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from duckdetect.matching import Curve
 
 CURVES = "curves.png"  # in a run's folder
+PLOT_PPI = 160.0  # pixels an inch
 
 # One colour for each loss, distinguishable by the colour-blind (after Okabe and Ito's advice).
 _LOSSES = {
@@ -111,7 +112,7 @@ def plot_precision_recall(curves: Mapping[str, Curve], path_png: str | Path) -> 
     """
     figure, (axes,) = new_panels(1)
     for name, curve in curves.items():
-        shown = f" {name}"  # matplotlib hides labels that begin with an underscore
+        shown = f" {short_name(name)}"  # matplotlib hides labels that begin with an underscore
         if not len(curve.score) or not curve.n_truth:
             axes.plot([], [], label=f"{shown}: nothing to draw")
             continue
@@ -123,22 +124,23 @@ def plot_precision_recall(curves: Mapping[str, Curve], path_png: str | Path) -> 
         (line,) = axes.step(recall, precision, where="pre", linewidth=2, label=shown + at)
         if best is not None:
             axes.plot(curve.recall[best], curve.precision[best], "o", color=line.get_color())
-    axes.set_xlabel("recall: share of labelled objects found")
-    axes.set_ylabel("precision: share of detections that are right")
+    axes.set_xlabel("recall: share of objects found")
+    axes.set_ylabel("precision: share that is right")
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.05)
-    if curves:
-        for text in axes.legend(frameon=False, loc="best").get_texts():
-            text.set_parse_math(False)  # a name may hold dollar signs
+    name_curves(figure, axes)
     save_figure(figure, path_png)
 
 
-def new_panels(n: int) -> tuple[Figure, list[Axes]]:
-    """A figure of `n` panels one below the other, which share their x axis."""
+def new_panels(n: int, size_wh_in: tuple[float, float] | None = None) -> tuple[Figure, list[Axes]]:
+    """A figure of `n` panels one below the other, which share their x axis.
+
+    It is so small, in inches, that its letters can be read on a phone.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 1.6 + 2.6 * n), dpi=130, layout="constrained")
+    figure = Figure(figsize=size_wh_in or (5.0, 1.0 + 2.4 * n), dpi=PLOT_PPI, layout="constrained")
     FigureCanvasAgg(figure)
     found = figure.subplots(n, sharex=True, squeeze=False)[:, 0].tolist()
     for axes in found:
@@ -146,6 +148,29 @@ def new_panels(n: int) -> tuple[Figure, list[Axes]]:
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
     return figure, found
+
+
+def name_curves(figure: Figure, axes: Axes) -> None:
+    """A legend: inside while there are few curves, else below, where it hides none."""
+    count = len(axes.get_legend_handles_labels()[1])
+    if not count:
+        return
+    if count <= 2:
+        legend = axes.legend(frameon=False, loc="best")
+    else:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + 0.19 * count)
+        handles, labels = axes.get_legend_handles_labels()
+        legend = figure.legend(
+            handles, labels, frameon=False, loc="outside lower center", fontsize=9
+        )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold dollar signs
+
+
+def short_name(name: str, most: int = 24) -> str:
+    """A class's name, cut where it would take the whole figure."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def save_figure(figure: Figure, path_png: str | Path) -> None:

@@ -11,7 +11,6 @@ detector/        written by detector.py at the end
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset
 from duckdetect.errors import UserError
 from duckdetect.files import atomic_path, make_folder, write_json
+from duckdetect.fingerprints import data_sha256
 from duckdetect.plots import CURVES
 from duckdetect.zoo import BaseFiles
 
@@ -75,16 +75,11 @@ def describe(
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
     """Where a data set lies, its size, and a fingerprint of its pictures and labels."""
-    digest = hashlib.sha256()
-    for sample in dataset.samples:
-        digest.update(sample.path.read_bytes())
-        for array in (sample.xyxy, sample.class_id, sample.crowd):
-            digest.update(np.ascontiguousarray(array).tobytes())
     return {
         "folder": str(dataset.root),
         "pictures": len(dataset),
         "boxes": dataset.n_boxes,
-        "sha256": digest.hexdigest(),
+        "sha256": data_sha256(dataset),
     }
 
 
