@@ -64,6 +64,8 @@ _HOMES = {
     "load_detector": "detector",
     "detect": "detecting",
     "evaluate": "evaluation",
+    "evaluate_run": "evaluation_runs",
+    "write_report": "report",
 }
 
 if TYPE_CHECKING:
@@ -82,9 +84,11 @@ if TYPE_CHECKING:
     from duckdetect.detecting import detect
     from duckdetect.detector import Detector, load_detector
     from duckdetect.evaluation import evaluate
+    from duckdetect.evaluation_runs import evaluate_run
     from duckdetect.finetuning import Run, finetune
     from duckdetect.label_sheets import label_sheet
     from duckdetect.pictures import load_picture
+    from duckdetect.report import write_report
     from duckdetect.roboflow_export import download_roboflow
     from duckdetect.splitting import split_dataset
     from duckdetect.zoo import fetch, list_bases
@@ -104,6 +108,7 @@ __all__ = [
     "detect",
     "download_roboflow",
     "evaluate",
+    "evaluate_run",
     "fetch",
     "finetune",
     "is_colab",
@@ -116,6 +121,7 @@ __all__ = [
     "require_annotations",
     "split_dataset",
     "workspace",
+    "write_report",
 ]
 
 

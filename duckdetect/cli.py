@@ -101,24 +101,45 @@ def detect(
     )
 
 
+Split = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Which split; by default DATA itself, else its test, valid or train split."),
+]
+
+
 @app.command("eval")
 def evaluate(
     run: RunFolder,
     data: Data,
+    split: Split = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Write the figures there, too; RUN/metrics.json always holds them."),
     ] = None,
 ) -> None:
     """Measure a run's detector on labelled pictures with COCO's figures."""
-    metrics = dd.evaluate(
-        dd.load_detector(run), dd.load_dataset(data), run / "metrics.json", progress=True
-    )
+    measured = dd.evaluate_run(run, data, split, progress=True)
     if out is not None:
         from duckdetect.files import write_json
 
-        write_json(out, metrics.to_json())
-    print(metrics.table())
+        write_json(out, measured.metrics.to_json())
+    print(measured.metrics.table())
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Labelled pictures to measure on; by default those of the last time."),
+    ] = None,
+    split: Split = None,
+) -> None:
+    """Write RUN/report.html and RUN/report.pdf: how good it is, where it fails, what threshold."""
+    written = dd.write_report(run, data, split, progress=True)
+    print(f"look at {written.html} or {written.pdf}")
+    if written.missing:
+        print(written.missing)
 
 
 cli_data.register(app)

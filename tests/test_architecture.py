@@ -92,7 +92,12 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     names |= {"roboflow"}  # an extra
     names |= {"urllib3"}  # what requests is made of
     names |= {"ipython", "ipywidgets", "traitlets", "jupyter-bbox-widget", "google"}  # a notebook's
-    known = {"PIL": "pillow", "yaml": "pyyaml", "cv2": "opencv-python-headless"}
+    known = {
+        "PIL": "pillow",
+        "yaml": "pyyaml",
+        "cv2": "opencv-python-headless",
+        "fpdf": "fpdf2",
+    }
     missing = set()
     for name, tree in TREES.items():
         for module in imported(ast.walk(tree)):
@@ -167,7 +172,7 @@ def colab(shared_data: Path) -> dict[str, Version]:
 
 
 # What the notebook installs, as Colab does not have it.
-BROUGHT = ("supervision", "av", "jupyter-bbox-widget")
+BROUGHT = ("supervision", "av", "jupyter-bbox-widget", "fpdf2")
 
 
 def test_colabs_versions_satisfy_ours(colab: dict[str, Version]) -> None:

@@ -239,6 +239,7 @@ def test_colab_gets_what_the_lock_files_pin() -> None:
     pins = re.findall(r"^(\S+==\S+)", colab, re.MULTILINE)
     assert {pin.split("==")[0] for pin in pins} == {
         "av",
+        "fpdf2",
         "jupyter-bbox-widget",
         "pydeprecate",
         "supervision",

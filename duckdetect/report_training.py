@@ -1,0 +1,167 @@
+"""The report's sections on training: what learnt what, the curves, how to do it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from duckdetect.errors import UserError
+from duckdetect.plots import plot_history
+from duckdetect.render import draw_detections, fit
+from duckdetect.report_blocks import (
+    Block,
+    Facts,
+    Note,
+    Picture,
+    Pictures,
+    Section,
+    Text,
+    photo,
+    plot,
+)
+from duckdetect.report_words import plural
+from duckdetect.runs import read_history, read_validation
+
+if TYPE_CHECKING:
+    from duckdetect.datasets import Dataset, Sample
+
+_SAMPLES = 6
+_SAMPLE_PX = 480
+
+
+def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Section:
+    """What was trained on what, in words and pictures.
+
+    Args:
+        config: The run's config.json.
+        dataset: Its training pictures; None if they are gone or were changed.
+    """
+    data, weights = config["data"], config["weights"]
+    classes = list(config["classes"])
+    facts = [
+        ("Taught to find", ", ".join(classes)),
+        ("From", f"{plural(data['pictures'], 'picture')} with {plural(data['boxes'], 'box')}"),
+        *_watched_with(config.get("validation")),
+        ("Base model", f"{config['base']}{_description(config['base'])}"),
+        ("Its weights", f"{weights['origin']}"),
+    ]
+    blocks: list[Block] = [Facts(facts), Text(_settings_in_words(config["train"], data))]
+    if dataset is None:
+        blocks.append(
+            Note(
+                f"The training pictures are no longer in {data['folder']} as they were, "
+                "so none is shown."
+            )
+        )
+    else:
+        shown = [dataset.samples[i] for i in _spread(len(dataset), _SAMPLES)]
+        of_all = "" if len(shown) == len(dataset) else f" {len(shown)} of {len(dataset)} are shown."
+        blocks.append(Text(f"What it learnt from, with the boxes that were drawn.{of_all}"))
+        pictures = [_labelled(sample, dataset.classes) for sample in shown]
+        blocks.append(Pictures(pictures, columns=3 if len(pictures) > 2 else 2))
+    return Section("What was trained", blocks)
+
+
+def curves_section(run: Path) -> Section:
+    """The losses over the steps, and what was measured on the validation pictures."""
+    title = "How training went"
+    try:
+        history, looks = read_history(run), read_validation(run)
+        first, last = history[0]["loss"], history[-1]["loss"]
+        caption = "Over the steps: pale as they were, bold smoothed; dots on validation pictures."
+        drawn = plot(lambda path: plot_history(history, path, looks), caption)
+    except (UserError, OSError, ValueError, KeyError, IndexError):
+        missing = f"{run / 'history.csv'} is missing or broken, so no curves are drawn."
+        return Section(title, [Note(missing)])
+    words = (
+        "The loss says how far the predictions are from the truth: in where the boxes lie (box) "
+        f"and in what they hold (class). Training brought it from {first:.3f} at the first to "
+        f"{last:.3f} at the last of {plural(len(history), 'step')}. A curve that falls and flattens "
+        "is a good one."
+    )
+    if any("class_accuracy" in row for row in history):
+        words += (
+            " Class accuracy is the share of places on an object where its class gets the highest "
+            "score."
+        )
+    blocks: list[Block] = [Text(words)]
+    known = [row for row in looks if "AP50" in row]
+    if known:
+        best = max(known, key=lambda row: row["AP50"])
+        blocks.append(
+            Text(
+                f"{plural(len(looks), 'look')} at the validation pictures: AP50 was best with "
+                f"{best['AP50']:.3f} at step {best['step']:.0f}. A validation loss that rises while "
+                "the training loss falls means that it learns the pictures by heart."
+            )
+        )
+    return Section(title, [*blocks, Pictures([drawn])])
+
+
+def _watched_with(validation: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if not validation:
+        return []
+    count = plural(validation["pictures"], "picture")
+    return [("Watched with", f"{count} with {plural(validation['boxes'], 'box')}, not learnt from")]
+
+
+def _description(base: str) -> str:
+    from duckdetect.zoo import spec_for
+
+    try:
+        return f": {spec_for(base).description}"
+    except UserError:  # a base of a newer version, or one that was taken out
+        return ""
+
+
+def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """What the settings mean; one that is missing, as in a run of another version, is left out."""
+    part = {
+        "heads": "the last layers of its box and class heads",
+        "towers": "its box and class heads",
+    }.get(str(settings.get("train")), f"its {settings.get('train', 'heads')}")
+    words = f"The base model stayed as it was, but for {part}."
+    if {"steps", "batch_size", "learning_rate"} <= settings.keys():
+        rise = f", reached after {settings['warmup']} steps" if settings.get("warmup") else ""
+        decay = ", falling along a cosine to 0" if settings.get("decay") == "cosine" else ""
+        words += (
+            f" They learn for at most {settings['steps']} steps of "
+            f"{plural(settings['batch_size'], 'view')}"
+            f" each, at a learning rate of {settings['learning_rate']:g}{rise}{decay}."
+        )
+    looks = settings.get("looks")
+    if looks:
+        words += (
+            f" The views are the {plural(data['pictures'], 'picture')} and {looks} random looks at "
+            "them: windows in which the object is larger or smaller, mirrored and recoloured."
+        )
+    elif looks == 0:
+        words += " The views are the pictures as they are."
+    if settings.get("head_start"):
+        words += (
+            " A new class began as a mean of those classes of the base that it looks most like, "
+            "where the base has them."
+        )
+    return words
+
+
+def _labelled(sample: Sample, classes: Sequence[str]) -> Picture:
+    import supervision as sv
+
+    picture = sample.load()
+    small = fit(picture, _SAMPLE_PX)
+    scale = np.array([small.shape[1] / picture.shape[1], small.shape[0] / picture.shape[0]] * 2)
+    truth = sv.Detections(
+        xyxy=(sample.xyxy * scale).astype(np.float32).reshape(-1, 4), class_id=sample.class_id
+    )
+    n = len(sample.class_id)
+    caption = f"{sample.path.name}: {plural(n, 'box') if n else 'no object'}"
+    return photo(draw_detections(small, truth, classes), caption)
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """Evenly chosen indices, at most `most`."""
+    return [int(i) for i in np.linspace(0, n - 1, min(n, most)).round()] if n else []
