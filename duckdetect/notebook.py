@@ -7,7 +7,8 @@
     detector = dd.load_detector(notebook.latest_run(project / "results"))
 
 Each call says below its cell what it chose and why. Pictures to learn
-from are in notebook_pictures.py, what is shown in notebook_display.py; all of it is reached here.
+from are in notebook_pictures.py, what is shown in notebook_display.py, figures and reports in
+notebook_results.py; all of it is reached here.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from duckdetect.notebook_pictures import (
     new_pictures,
     sample_pictures,
 )
+from duckdetect.notebook_results import check_labels, measure, show_report
 
 if TYPE_CHECKING:
     from duckdetect.config import TrainConfig
@@ -48,12 +50,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Pictures",
+    "check_labels",
     "choose_base",
     "choose_pictures",
     "class_names",
     "dated_folder",
     "ducky_photos",
     "latest_run",
+    "measure",
     "new_pictures",
     "run_folder",
     "sample_pictures",
@@ -63,11 +67,12 @@ __all__ = [
     "show_history",
     "show_labels",
     "show_looks",
+    "show_report",
 ]
 
 QUICK_BASE = "ssd_mobilenet_v2"
 
-_NEEDED = ("tensorflow", "tf_keras", "object_detection", "official", "supervision", "av")
+_NEEDED = ("tensorflow", "tf_keras", "object_detection", "official", "supervision", "av", "fpdf")
 
 
 def set_up(name: str = "transfer_learning_project", drive: bool = True) -> Path:

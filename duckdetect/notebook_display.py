@@ -38,12 +38,12 @@ def say(text: str) -> None:
 def show_labels(dataset: Dataset) -> None:
     """Show the pictures with their boxes and masks, to look at before training."""
     sheet = label_sheet(dataset, pictures=_SHEET_PICTURES, columns=5)
-    _show(sheet, min(len(dataset), _SHEET_PICTURES), len(dataset))
+    show_sheet(sheet, min(len(dataset), _SHEET_PICTURES), len(dataset))
 
 
 def show_looks(dataset: Dataset, looks: int = 15, seed: int = 0) -> None:
     """Show random looks at the pictures, as training with this seed sees them."""
-    _show(look_sheet(dataset, looks, columns=5, seed=seed), looks, looks)
+    show_sheet(look_sheet(dataset, looks, columns=5, seed=seed), looks, looks)
 
 
 def show_frames(folder: str | Path) -> None:
@@ -51,7 +51,7 @@ def show_frames(folder: str | Path) -> None:
     paths = list_pictures(folder)
     at = np.linspace(0, len(paths) - 1, min(len(paths), _SHEET_PICTURES)).round().astype(int)
     sheet = draw_grid([load_picture(paths[i]) for i in at], columns=5, cell_px=240)
-    _show(sheet, len(at), len(paths))
+    show_sheet(sheet, len(at), len(paths))
 
 
 def show_history(run: Run) -> None:
@@ -76,7 +76,8 @@ def show_animation(path: str | Path) -> None:
         say(f"{path} is too large to be shown here: open it from there.")
 
 
-def _show(sheet: Picture, n_shown: int, n_all: int) -> None:
+def show_sheet(sheet: Picture, n_shown: int, n_all: int) -> None:
+    """Show a sheet of pictures, and say how many of how many are on it."""
     from IPython.display import Image, display
     from PIL import Image as PilImage
 

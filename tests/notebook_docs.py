@@ -66,7 +66,7 @@ def keep_result(chrome: Any, path: Path) -> None:
         const cells = [...document.querySelectorAll(".jp-Cell")];
         const at = text => cells.findIndex(cell => cell.innerText.includes(text));
         const top = cells[at("6. Detection on the test pictures")].getBoundingClientRect();
-        const end = cells[at("dd.evaluate(run.detector")].getBoundingClientRect();
+        const end = cells[at("notebook.measure(run")].getBoundingClientRect();
         return [top.left, top.top + scrollY, top.right, end.bottom + scrollY];"""
     _sized(chrome, chrome.execute_script("return document.documentElement.scrollHeight"))
     left, top, right, bottom = chrome.execute_script(script)
@@ -98,6 +98,8 @@ def _shrink(data: dict[str, str]) -> None:
             data[kind] = _shrunk(base64.b64decode(data[kind]), kind)
     if "image/gif" in data:  # for viewers such as GitHub's, which show no GIF
         data["image/png"] = _shrunk(base64.b64decode(data["image/gif"]), "image/png")
+    if "<iframe" in data.get("text/html", ""):  # the report, larger than all the rest
+        del data["text/html"]
 
 
 def _without_paths(text: str, folder: str) -> str:

@@ -104,6 +104,18 @@ def check_whole_run(done: SimpleNamespace) -> None:
     assert runs.pictures(done.notebook, "detect") == ["image/jpeg"]
     assert runs.pictures(done.notebook, "animation") == ["image/gif"]
     assert "AP50" in runs.text(done.notebook, "figures")
+    assert runs.pictures(done.notebook, "figures") == ["image/png"] * 2
+    assert "Nothing wrong was found in the boxes of 5" in runs.text(done.notebook, "check")
+    assert "report.html" in runs.text(done.notebook, "report")
+    page = (folder / "report.html").read_text()
+    assert f"{json.loads((folder / 'metrics.json').read_text())['AP50']:.3f}" in page
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
+    (frame,) = [
+        o.data["text/html"]
+        for o in runs.outputs(done.notebook, "report")
+        if "text/html" in o.get("data", {})
+    ]
+    assert "srcdoc" in frame
     assert runs.pictures(done.notebook, "new") == ["image/gif"]
 
 
@@ -150,6 +162,7 @@ def test_run_again_on_a_new_runtime(colab: SimpleNamespace, tmp_path: Path) -> N
     assert f"\n0 steps trained now, {STEPS} were done" in "\n" + runs.text(again, "train")
     now = stamps(colab.project)
     drawn_again = ("detections.gif", "detections.json", "curves.png", "metrics.json")
+    drawn_again += ("report.html", "report.pdf")
     for path, stamp in kept.items():
         if path.name in drawn_again and path.parent == folder:
             continue
@@ -263,7 +276,7 @@ def test_it_looks_right(local: SimpleNamespace, tmp_path: Path) -> None:
     page.write_text(notebook_docs.as_html(notebook), encoding="utf-8")
     with browser.start(tmp_path / "profile") as chrome:
         shown = notebook_docs.shown_pictures(chrome, page)
-        assert len(shown) == 5
+        assert len(shown) == 7
         for picture in shown:
             assert picture["loaded"] > 100
             assert 100 < picture["width"] <= picture["room"] + 1
