@@ -143,7 +143,11 @@ def _check_contents(spec: BaseSpec, folder: Path, held_in: str, source: Path) ->
             raise UserError(f"{source}: {name} is no index of a TensorFlow checkpoint")
         if name.endswith(".config"):
             text = path.read_bytes().decode("utf-8", errors="replace")
-            if not re.search(r"^\s*model\s*:?\s*\{\s*ssd\s*:?\s*\{", text, flags=re.MULTILINE):
+            kind = {"ssd": "ssd", "rcnn": "faster_rcnn"}[spec.family]
+            if not re.search(
+                rf"^\s*model\s*:?\s*\{{\s*{kind}\s*:?\s*\{{", text, flags=re.MULTILINE
+            ):
                 raise UserError(
-                    f"{source}: {name} describes no SSD model (model {{ ssd {{ ... }} }})"
+                    f"{source}: {name} describes no {spec.family.upper()} model "
+                    f"(model {{ {kind} {{ ... }} }})"
                 )

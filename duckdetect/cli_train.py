@@ -57,8 +57,22 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of looks, weights and batches.")] = 0,
     train_part: Annotated[
-        str, typer.Option("--train", help="heads: the last layers; towers: those before, too.")
+        str,
+        typer.Option(
+            "--train",
+            help="heads; of SSDs also towers, the layers before; of Faster and Mask R-CNN also "
+            "second-stage, the features of proposals, or all.",
+        ),
     ] = "heads",
+    input_size: Annotated[
+        _Number, typer.Option(help="R-CNN: the longer side in pixels of what it is given.")
+    ] = None,
+    proposals: Annotated[
+        _Number, typer.Option(help="R-CNN: boxes that its first stage hands on.")
+    ] = None,
+    proposal_batch: Annotated[
+        _Number, typer.Option(help="R-CNN: of these, how many of a picture are trained on.")
+    ] = None,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="The base's weights, a file or folder, instead of the cache or the zoo."),
@@ -76,6 +90,9 @@ def train(
         "looks": looks,
         "val_every": val_every,
         "patience": patience,
+        "input_size": input_size,
+        "proposals": proposals,
+        "proposal_batch": proposal_batch,
     }
     config = RECIPES[recipe](
         seed=seed, train=train_part, **{k: v for k, v in given.items() if v is not None}

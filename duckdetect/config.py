@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from duckdetect.bases.base import TrainPart
+from duckdetect.bases.two_stage import Sizes
 from duckdetect.errors import UserError
 
 Decay = Literal["cosine", "none"]
@@ -30,14 +31,20 @@ class TrainConfig:
         head_start: Whether a new class begins as the base's own classes that it looks most like
             (headstart.py), or with small random weights.
         seed: Of looks, weights and batches.
-        train: "heads", the last layer of the box and class heads, or "towers", the layers that
-            lead to them as well. Everything else stays as it was, bit for bit.
+        train: Of the SSD family "heads", the last layer of the box and class heads, or "towers",
+            the layers that lead to them as well. Of Faster and Mask R-CNN "heads", the box, class
+            and mask heads; "second-stage", the features of proposals as well; or "all".
+            Everything else stays as it was, bit for bit.
         save_every: Steps between two saved states.
         val_every: Steps between two looks at the validation pictures; 0 for as often as slows
             training by less than a fifth (validation.py).
         val_pictures: Look at no more validation pictures than this, evenly chosen.
         patience: Stop when so many looks in a row were no better than the best before them; 0 to
             train all steps.
+        input_size: Of Faster and Mask R-CNN, the longer side in pixels that pictures are brought to;
+            the model's own if None.
+        proposals: Of the same, how many boxes the first stage hands on.
+        proposal_batch: Of these, how many of a picture are trained on.
     """
 
     steps: int = 200
@@ -54,6 +61,9 @@ class TrainConfig:
     val_every: int = 0
     val_pictures: int = 200
     patience: int = 5
+    input_size: int | None = None
+    proposals: int | None = None
+    proposal_batch: int | None = None
 
     @classmethod
     def stock(cls, **changes: Any) -> TrainConfig:
@@ -85,8 +95,13 @@ class TrainConfig:
             ("val_every", 0),
             ("val_pictures", 1),
             ("patience", 0),
+            ("input_size", 64),
+            ("proposals", 1),
+            ("proposal_batch", 1),
         ):
             value = getattr(self, name)
+            if value is None and name in ("input_size", "proposals", "proposal_batch"):
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UserError(f"{name} is {value!r}: give a whole number of at least {least}")
         if self.decay not in get_args(Decay):
@@ -99,6 +114,11 @@ class TrainConfig:
             raise UserError(
                 f"train is {self.train!r}: give one of {', '.join(get_args(TrainPart))}"
             )
+
+    @property
+    def sizes(self) -> Sizes:
+        """What is changed of a two-stage model's sizes."""
+        return Sizes(self.input_size, self.proposals, self.proposal_batch)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values for JSON."""

@@ -19,13 +19,16 @@ import supervision as sv
 import tensorflow as tf
 
 from duckdetect.bases.base import BaseModel, TrainPart
+from duckdetect.bases.two_stage import TwoStageModel
 from duckdetect.constants import with_constants
 from duckdetect.errors import UserError
 from duckdetect.features import FrozenPart, prepare_function
 from duckdetect.files import atomic_path
+from duckdetect.pasting import paste_masks
 from duckdetect.pictures import shrink
 
-FORMAT = 1
+FORMAT = 2
+"""1: `detect` takes a batch of one-stage inputs. 2: also two-stage ones, a picture at a time."""
 DEFAULT_THRESHOLD = 0.5
 _BATCH = 8  # pictures a forward pass
 _SETTINGS = "detector.json"
@@ -39,6 +42,7 @@ class Detector:
         threshold: The score at or above which `predict` keeps a detection by default.
         base_name: The base model it was trained from.
         input_hw: The size in pixels that pictures are brought to.
+        two_stage: Whether it looks at a picture at a time, and may find masks.
     """
 
     def __init__(
@@ -48,49 +52,66 @@ class Detector:
         base_name: str,
         input_hw: tuple[int, int],
         threshold: float = DEFAULT_THRESHOLD,
+        two_stage: bool = False,
     ) -> None:
         self._functions = functions
+        self.two_stage = two_stage
         self.classes = tuple(classes)
         self.base_name = base_name
         self.input_hw = input_hw
         self.threshold = threshold
 
     @overload
-    def predict(self, pictures: np.ndarray, threshold: float | None = None) -> sv.Detections: ...
+    def predict(
+        self, pictures: np.ndarray, threshold: float | None = None, *, masks: bool = True
+    ) -> sv.Detections: ...
     @overload
     def predict(
-        self, pictures: Sequence[np.ndarray], threshold: float | None = None
+        self, pictures: Sequence[np.ndarray], threshold: float | None = None, *, masks: bool = True
     ) -> list[sv.Detections]: ...
     def predict(
-        self, pictures: np.ndarray | Sequence[np.ndarray], threshold: float | None = None
+        self,
+        pictures: np.ndarray | Sequence[np.ndarray],
+        threshold: float | None = None,
+        *,
+        masks: bool = True,
     ) -> sv.Detections | list[sv.Detections]:
         """Find objects in one picture or in a list of pictures of any sizes.
 
         Args:
             pictures: (H, W, 3) uint8 RGB, or a list of such.
             threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
+            masks: Whether a Mask R-CNN's masks are made, which takes most of its time.
 
         Returns:
             supervision.Detections for each picture, best first: `xyxy` float32 in pixels of the
-            picture, `confidence`, `class_id`, and the class names in `data["class_name"]`.
+            picture, `confidence`, `class_id`, the class names in `data["class_name"]`, and, of a
+            Mask R-CNN, `mask` (N, H, W) bool.
 
         Raises:
             UserError: If a picture has another shape or type.
         """
         if isinstance(pictures, np.ndarray):
             if pictures.ndim == 3:
-                return self.predict([pictures], threshold)[0]
+                return self.predict([pictures], threshold, masks=masks)[0]
             pictures = list(pictures)
         for i, picture in enumerate(pictures):
             _check_picture(picture, f"picture {i}")
         kept = self.threshold if threshold is None else threshold
         found: list[sv.Detections] = []
         for start in range(0, len(pictures), _BATCH):
-            found += self._predict_batch(pictures[start : start + _BATCH], kept)
+            found += self._predict_batch(pictures[start : start + _BATCH], kept, masks)
         return found
 
-    def _predict_batch(self, pictures: Sequence[np.ndarray], kept: float) -> list[sv.Detections]:
+    def _predict_batch(
+        self, pictures: Sequence[np.ndarray], kept: float, masks: bool
+    ) -> list[sv.Detections]:
         prepared = [self._functions.prepare(shrink(p, self.input_hw)) for p in pictures]
+        if self.two_stage:
+            return [
+                self._look_twice(picture.shape[:2], inputs, filled_hw, kept, masks)
+                for picture, (inputs, filled_hw) in zip(pictures, prepared, strict=True)
+            ]
         inputs = tf.stack([inputs for inputs, _ in prepared])
         y1x1y2x2, score, class_id, count = (t.numpy() for t in self._functions.detect(inputs))
         return [
@@ -106,12 +127,36 @@ class Detector:
             for i, (picture, (_, filled_hw)) in enumerate(zip(pictures, prepared, strict=True))
         ]
 
+    def _look_twice(
+        self,
+        size_hw: tuple[int, ...],
+        inputs: tf.Tensor,
+        filled_hw: tf.Tensor,
+        kept: float,
+        masks: bool,
+    ) -> sv.Detections:
+        # No score reaches 2: no mask is made.
+        found = self._functions.detect(inputs[None], filled_hw, kept, kept if masks else 2.0)
+        boxes, score, class_id, *probability = (t.numpy() for t in found)
+        return to_detections(
+            size_hw,
+            filled_hw.numpy(),
+            boxes,
+            score,
+            class_id,
+            self.classes,
+            kept,
+            probability[0] if masks and probability else None,
+        )
+
     def save(self, folder: str | Path) -> None:
         """Write the detector to a folder, whole or not at all."""
         with atomic_path(folder) as part:
             tf.saved_model.save(with_constants(self._functions), str(part))
             settings = {
-                "format": FORMAT,
+                # What an older duckdetect can read, it shall read.
+                "format": FORMAT if self.two_stage else 1,
+                **({"two_stage": True} if self.two_stage else {}),
                 "classes": list(self.classes),
                 "threshold": self.threshold,
                 "base": self.base_name,
@@ -129,6 +174,7 @@ def to_detections(
     class_id: np.ndarray,
     classes: Sequence[str],
     threshold: float = 0.0,
+    masks: np.ndarray | None = None,
 ) -> sv.Detections:
     """A model's output for one picture as supervision.Detections in the picture's pixels.
 
@@ -140,6 +186,7 @@ def to_detections(
         class_id: (D,).
         classes: Names by class id.
         threshold: Keep detections with at least this score.
+        masks: (D, h, w), the probabilities of a Mask R-CNN's masks within their boxes.
     """
     height, width = size_hw[:2]
     scale = np.array([width / filled_hw[1], height / filled_hw[0]] * 2, np.float32)
@@ -149,6 +196,7 @@ def to_detections(
     good = (score >= threshold) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
     return sv.Detections(
         xyxy=xyxy[good].astype(np.float32),
+        mask=None if masks is None else paste_masks(masks[good], xyxy[good], (height, width)),
         confidence=score[good].astype(np.float32),
         class_id=class_id[good].astype(int),
         data={"class_name": np.array(classes, dtype=object)[class_id[good]].astype(str)},
@@ -187,6 +235,23 @@ def export_detector(
     return Detector(functions, classes, base.name, base.input_hw, threshold)
 
 
+def export_two_stage(
+    base: TwoStageModel, classes: Sequence[str], threshold: float = DEFAULT_THRESHOLD
+) -> Detector:
+    """Make a detector of a trained Faster or Mask R-CNN; it shares the base's variables."""
+    signature = [
+        tf.TensorSpec([1, *base.input_hw, 3], tf.float32),
+        tf.TensorSpec([2], tf.float32),
+        tf.TensorSpec([], tf.float32),
+        tf.TensorSpec([], tf.float32),
+    ]
+    functions = tf.Module()
+    functions.prepare = prepare_function(base)
+    functions.detect = tf.function(base.detect, input_signature=signature)
+    functions.weights = base.variables()
+    return Detector(functions, classes, base.name, base.input_hw, threshold, two_stage=True)
+
+
 def load_detector(folder: str | Path) -> Detector:
     """Load a detector from a run's folder, or from its `detector` folder.
 
@@ -213,6 +278,7 @@ def load_detector(folder: str | Path) -> Detector:
             settings["base"],
             tuple(settings["input_hw"]),
             settings["threshold"],
+            settings.get("two_stage", False),
         )
     except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         if isinstance(error, UserError):

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from duckdetect import maps
 from duckdetect.augment import View
 from duckdetect.bases.base import BaseModel, Targets, TrainPart
+from duckdetect.bases.two_stage import TwoStageModel
 from duckdetect.cells import Cells, cut_patches, find_cells, join_cells
 from duckdetect.maps import Maps
 from duckdetect.pictures import shrink
@@ -135,7 +136,9 @@ def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
     return run
 
 
-def prepare_function(base: BaseModel) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+def prepare_function(
+    base: BaseModel | TwoStageModel,
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """The base's `prepare` as one traced function for all picture sizes."""
     return tf.function(base.prepare, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
 

@@ -30,9 +30,10 @@ from duckdetect.heads import class_accuracy, head_losses
 from duckdetect.headstart import give_head_start
 from duckdetect.loop import Trained, Watch, make_optimizer, run_loop
 from duckdetect.plots import CURVES, plot_history
+from duckdetect.summary import check_settings, one_stage_summary, summary_text
 from duckdetect.thresholds import choose_threshold
 from duckdetect.validation import Validation, in_classes_of
-from duckdetect.zoo import fetch
+from duckdetect.zoo import BaseFiles, fetch, spec_for
 
 __all__ = ["Run", "TrainConfig", "finetune"]
 
@@ -44,8 +45,9 @@ class Run:
     Attributes:
         folder: Where it lies on disk, or None if it was not written.
         detector: What it learnt.
-        history: For each step `step`, `loss`, `box_loss`, `class_loss`, `class_accuracy` (missing
-            where the step held no object; see `class_accuracy`) and `learning_rate`.
+        history: For each step `step`, `loss`, its parts (`box_loss`, `class_loss`, of a two-stage base
+            more), `class_accuracy` (missing where the step held no object; see `class_accuracy`;
+            SSD family only) and `learning_rate`.
         resumed: The step it was taken up at: 0 if it started afresh, `steps` if it was done already.
         validation: For each look at the validation pictures `step`, the losses and `class_accuracy`
             there, `AP`, `AP50`, `AR100` and `best_threshold`; empty without validation pictures.
@@ -74,7 +76,8 @@ def finetune(
     """Teach a base model the classes of a data set.
 
     Args:
-        base_name: `retinanet50`, `ssd_mobilenet_v2`, or an SSD model's name in the TF2 zoo.
+        base_name: `retinanet50`, `ssd_mobilenet_v2`, `mask_rcnn`, or the name of an SSD, EfficientDet
+            or Faster R-CNN in the TF2 zoo.
         dataset: Labelled pictures; those without a box teach it what is none.
         config: The settings; `TrainConfig()` if None.
         out: The run's folder. The same call on an interrupted run resumes it, and on a finished
@@ -91,6 +94,7 @@ def finetune(
             a loss is not finite, or `val` labels a class that `dataset` does not.
     """
     config = config or TrainConfig()
+    check_settings(spec_for(base_name), config)
     require_boxes(dataset)
     if val is not None:
         require_boxes(val)
@@ -104,22 +108,10 @@ def finetune(
             history, looked = runs.read_history(folder), runs.read_validation(folder)
             return Run(folder, load_detector(folder), history, config.steps, looked)
 
-    from duckdetect.bases.od_api import load_base  # the API takes seconds to import
-
-    base = load_base(files, len(dataset.classes), config.seed)
-    frozen = frozen_part(base, config.train)
-    plain = PlainViews(dataset.samples)
-    views = itertools.chain(plain, looks(plain, config.looks, config.seed))
-    n_views = len(plain) + config.looks
-    cache = cache_features(base, frozen, views, n_views, config.train == "heads", progress)
-    if cache.on_disk and progress:
-        tqdm.write(f"features of {n_views} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
-    if config.head_start and base.own_class_head is not None:
-        give_head_start(base, cache, base.own_class_head, len(plain))
-    watch = Validation(base, frozen, val, config, progress) if val is not None else None
-    trained = train_heads(base, cache, config, folder, progress, watch)
-    detector = export_detector(base, frozen, config.train, dataset.classes)
-    if watch is not None:
+    teach = _teach_two_stage if files.spec.family == "rcnn" else _teach_one_stage
+    plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")
+    trained, detector = teach(files, dataset, plain, config, folder, val, progress)
+    if trained.best is not None:
         best = next(row for row in trained.validation if row["step"] == trained.best)
         detector.threshold = best["best_threshold"]
     elif config.looks:
@@ -129,6 +121,39 @@ def finetune(
         detector.save(folder / "detector")
         runs.close_run(folder)
     return Run(folder, detector, trained.history, trained.resumed, trained.validation, trained.best)
+
+
+def _teach_one_stage(
+    files: BaseFiles,
+    dataset: Dataset,
+    plain: PlainViews,
+    config: TrainConfig,
+    folder: Path | None,
+    val: Dataset | None,
+    progress: bool,
+) -> tuple[Trained, Detector]:
+    from duckdetect.bases.od_api import load_base  # the API takes seconds to import
+
+    base = load_base(files, len(dataset.classes), config.seed)
+    if progress:
+        tqdm.write(summary_text(base.name, one_stage_summary(base, config.train)))
+    frozen = frozen_part(base, config.train)
+    views = itertools.chain(plain, looks(plain, config.looks, config.seed))
+    n_views = len(plain) + config.looks
+    cache = cache_features(base, frozen, views, n_views, config.train == "heads", progress)
+    if cache.on_disk and progress:
+        tqdm.write(f"features of {n_views} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
+    if config.head_start and base.own_class_head is not None:
+        give_head_start(base, cache, base.own_class_head, len(plain))
+    watch = Validation(base, frozen, val, config, progress) if val is not None else None
+    trained = train_heads(base, cache, config, folder, progress, watch)
+    return trained, export_detector(base, frozen, config.train, dataset.classes)
+
+
+def _teach_two_stage(*args: Any) -> tuple[Trained, Detector]:
+    from duckdetect.twostage_teaching import teach  # knows the API
+
+    return teach(*args)
 
 
 def train_heads(

@@ -113,6 +113,12 @@ def open_run(
     return "new"
 
 
+def describe_model(folder: Path, model: dict[str, Any]) -> None:
+    """Add to config.json what was trained: sizes, numbers of weights."""
+    path = folder / "config.json"
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "model": model})
+
+
 def close_run(folder: Path) -> None:
     """Mark a run as done; its state is no longer needed."""
     path = folder / "config.json"

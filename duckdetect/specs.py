@@ -50,6 +50,7 @@ class BaseSpec:
         description: One line for people.
         sources: Where its weights can be had, in the order in which the places are tried.
         sha256: Sums of its files, by name, where known.
+        family: "ssd" (one stage) or "rcnn" (Faster and Mask R-CNN).
     """
 
     name: str
@@ -58,6 +59,7 @@ class BaseSpec:
     description: str
     sources: tuple[Source, ...]
     sha256: Mapping[str, str] = field(default_factory=dict, hash=False)
+    family: Literal["ssd", "rcnn"] = "ssd"
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -66,10 +68,12 @@ class BaseSpec:
 
 
 def _tf2_spec(zoo_name: str, title: str, name: str | None = None) -> BaseSpec:
-    where = f"tf2/20200711/{zoo_name}.tar.gz"
-    return BaseSpec(name or zoo_name, zoo_name, "checkpoint", title, (Source("zoo", where),))
+    sources = (Source("zoo", f"tf2/20200711/{zoo_name}.tar.gz"),)
+    family: Literal["ssd", "rcnn"] = "rcnn" if "_rcnn_" in zoo_name else "ssd"
+    return BaseSpec(name or zoo_name, zoo_name, "checkpoint", title, sources, family=family)
 
 
+_MASK_RCNN = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
 _RETINANET50 = "ssd_resnet50_v1_fpn_640x640_coco17_tpu-8"
 
 _SPECS = (
@@ -97,6 +101,11 @@ _SPECS = (
         },
     ),
     _tf2_spec(_RETINANET50, "SSD ResNet50 V1 FPN 640x640 (COCO AP 34.3)", "retinanet50"),
+    _tf2_spec(
+        _MASK_RCNN,
+        "Mask R-CNN Inception ResNet V2 1024x1024, masks too (COCO AP 39.0, masks 34.6)",
+        "mask_rcnn",
+    ),
     _tf2_spec("ssd_mobilenet_v2_320x320_coco17_tpu-8", "SSD MobileNet V2 320x320 (COCO AP 20.2)"),
     _tf2_spec(
         "ssd_mobilenet_v1_fpn_640x640_coco17_tpu-8", "SSD MobileNet V1 FPN 640x640 (COCO AP 29.1)"
@@ -137,12 +146,33 @@ _SPECS = (
             (7, 1536, 51.2),
         )
     ),
+    *(
+        _tf2_spec(
+            f"faster_rcnn_resnet{depth}_v1_{size}_coco17_{machine}-8",
+            f"Faster R-CNN ResNet{depth} V1 {size} (COCO AP {ap})",
+        )
+        for depth, aps in (
+            (50, (29.3, 31.0, 31.6)),
+            (101, (31.8, 37.1, 36.6)),
+            (152, (32.4, 37.6, 37.4)),
+        )
+        for (size, machine), ap in zip(
+            (("640x640", "tpu"), ("1024x1024", "tpu"), ("800x1333", "gpu")), aps, strict=True
+        )
+    ),
+    *(
+        _tf2_spec(
+            f"faster_rcnn_inception_resnet_v2_{side}x{side}_coco17_tpu-8",
+            f"Faster R-CNN Inception ResNet V2 {side}x{side} (COCO AP {ap})",
+        )
+        for side, ap in ((640, 37.7), (1024, 38.7))
+    ),
 )
-_OTHER_FAMILIES = ("centernet", "faster_rcnn", "mask_rcnn", "extremenet", "rfcn", "deepmac")
+_OTHER_FAMILIES = ("centernet", "extremenet", "rfcn", "deepmac")
 
 
 def all_specs() -> tuple[BaseSpec, ...]:
-    """Every base that can be loaded, the two with short names first."""
+    """Every base that can be loaded, those with short names first."""
     return _SPECS
 
 
@@ -158,7 +188,7 @@ def spec_for(name: str) -> BaseSpec:
             return spec
     if name.lower().startswith(_OTHER_FAMILIES):
         raise UserError(
-            f"{name!r} is no SSD-family model, and this version loads no others: "
+            f"{name!r} is of no family that can be loaded, SSD or R-CNN: "
             "choose one that `duckdetect bases` lists"
         )
     names = [known for spec in _SPECS for known in (spec.name, spec.zoo_name)]

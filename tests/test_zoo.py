@@ -91,9 +91,12 @@ def test_names() -> None:
     assert spec_for(NAME).kind == "checkpoint"
     assert spec_for("ssd_mobilenet_v2").kind == "frozen_graph"
     assert spec_for("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8").name.startswith("ssd_mob")
-    # The zoo lists 10 SSDs and 8 EfficientDets; the TF1 model is ours.
-    assert len({spec.zoo_name for spec in specs.all_specs()}) == 10 + 8 + 1
-    assert len({hash(spec) for spec in specs.all_specs()}) == 19
+    assert spec_for("mask_rcnn").zoo_name == "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
+    # The zoo lists 10 SSDs, 8 EfficientDets and 12 R-CNNs; the TF1 model is ours.
+    assert len({spec.zoo_name for spec in specs.all_specs()}) == 10 + 8 + 12 + 1
+    assert len({hash(spec) for spec in specs.all_specs()}) == 31
+    assert {s.family for s in specs.all_specs() if "rcnn" in s.zoo_name} == {"rcnn"}
+    assert sum(s.family == "rcnn" for s in specs.all_specs()) == 12
 
 
 @pytest.mark.parametrize(
@@ -102,9 +105,8 @@ def test_names() -> None:
         ("retinanet_50", "did you mean retinanet50"),
         ("ssd_mobilenet_v2_fpnlite_320x320", "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"),
         ("efficientdet_d9_coco17_tpu-32", "did you mean efficientdet_d"),
-        ("centernet_hg104_512x512_coco17_tpu-8", "no SSD-family model"),
-        ("faster_rcnn_resnet50_v1_640x640_coco17_tpu-8", "no SSD-family model"),
-        ("mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8", "no SSD-family model"),
+        ("centernet_hg104_512x512_coco17_tpu-8", "of no family that can be loaded"),
+        ("faster_rcnn_resnet50_v1_600x600_coco17_tpu-8", "did you mean faster_rcnn_resnet50_v1_6"),
         ("zebra", "there is no base model 'zebra': `duckdetect bases` lists them all"),
         ("../../etc", "there is no base model"),
         ("", "there is no base model"),
@@ -465,7 +467,7 @@ def test_list_bases(cache: Path, tmp_path: Path) -> None:
     assert not cache.exists()  # looking makes nothing
     fetch(NAME, _unpacked(tmp_path / "given"))
     bases = {base.name: base for base in list_bases()}
-    assert len(bases) == 19
+    assert len(bases) == 31
     retina = bases[NAME]
     assert (retina.is_here, retina.zoo_name) == (True, ZOO_NAME)
     assert retina.origin == str(tmp_path / "given")

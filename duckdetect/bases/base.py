@@ -16,8 +16,44 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-TrainPart = Literal["heads", "towers"]
-"""What is trained: the last layer of the box and class heads, or their towers as well."""
+TrainPart = Literal["heads", "towers", "second-stage", "all"]
+"""What is trained. SSD family: "heads", the last layer of the box and class heads, or "towers", the
+layers that lead to them as well. Faster and Mask R-CNN: "heads", the box, class and mask heads;
+"second-stage", the extractor of proposals' features as well; or "all"."""
+
+PARTS: dict[str, tuple[TrainPart, ...]] = {
+    "ssd": ("heads", "towers"),
+    "rcnn": ("heads", "second-stage", "all"),
+}
+"""What of each family can be trained."""
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """A part of a model, as the summary before training tells it.
+
+    Attributes:
+        name: What the part is.
+        n_layers: How many layers hold its weights.
+        n_trained: Weights that training changes.
+        n_frozen: Weights that stay as they are.
+    """
+
+    name: str
+    n_layers: int
+    n_trained: int
+    n_frozen: int
+
+    @classmethod
+    def count(cls, name: str, group: Sequence[tf.Variable], trained: set[int]) -> LayerGroup:
+        """Count a group's weights; `trained` holds the `id` of each trained variable."""
+        sizes = [(int(np.prod(v.shape)), id(v) in trained) for v in group]
+        return cls(
+            name,
+            len({v.name.rpartition("/")[0] for v in group}),
+            sum(size for size, is_trained in sizes if is_trained),
+            sum(size for size, is_trained in sizes if not is_trained),
+        )
 
 
 @dataclass(frozen=True)

@@ -29,3 +29,16 @@ def input_hw(name: str, resizer: Any) -> tuple[int, int]:
     raise UserError(
         f"{name}: its image resizer {kind} has no fixed size: choose another base model"
     )
+
+
+def resize_input(resizer: Any, size: int) -> None:
+    """Give a model an input of another size in pixels, the longer side if they differ."""
+    if resizer.WhichOneof("image_resizer_oneof") == "keep_aspect_ratio_resizer":
+        settings = resizer.keep_aspect_ratio_resizer
+        scale = size / settings.max_dimension
+        settings.min_dimension = round(settings.min_dimension * scale)
+        settings.max_dimension = size
+    else:
+        fixed = resizer.fixed_shape_resizer
+        scale = size / max(fixed.height, fixed.width)
+        fixed.height, fixed.width = round(fixed.height * scale), round(fixed.width * scale)

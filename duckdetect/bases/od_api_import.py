@@ -25,7 +25,7 @@ try:
         warnings.simplefilter("ignore")
         from google.protobuf import text_format
         from object_detection.builders import model_builder
-        from object_detection.core import box_list, target_assigner
+        from object_detection.core import box_list, box_list_ops, target_assigner
         from object_detection.protos import model_pb2, pipeline_pb2
 except ModuleNotFoundError as error:
     raise UserError(
@@ -38,6 +38,7 @@ logging.getLogger("absl").setLevel(logging.ERROR)
 
 __all__ = [
     "box_list",
+    "box_list_ops",
     "model_builder",
     "model_pb2",
     "pipeline_pb2",

@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from duckdetect.bases.base import ClassHead, Level
+from duckdetect.bases.two_stage import LastLayer
 from duckdetect.errors import UserError
+
+if TYPE_CHECKING:
+    from duckdetect.bases.od_api_rcnn import RcnnModel
 
 BOX = "box_encodings"
 CLASS = "class_predictions_with_background"
@@ -31,11 +35,13 @@ _FROZEN_VARIABLE = {
 
 
 def checkpoint_view(model: Any) -> tf.train.Checkpoint:
-    """The part of a model that a zoo checkpoint restores: all but the class head.
+    """The part of a model that a zoo checkpoint restores: all but its class-specific layers.
 
-    This is what TensorFlow's few-shot notebook restores for RetinaNet, for both kinds of box
+    For RetinaNet this is what TensorFlow's few-shot notebook restores; it does for both kinds of box
     predictor. Attribute names are those that the API's checkpoints were written with.
     """
+    if hasattr(model, "_mask_rcnn_box_predictor"):
+        return _two_stage_view(model)
     predictor = model._box_predictor
     parts: dict[str, Any] = {}
     if hasattr(predictor, "_base_tower_layers_for_heads"):
@@ -51,6 +57,35 @@ def checkpoint_view(model: Any) -> tf.train.Checkpoint:
         model=tf.train.Checkpoint(
             _feature_extractor=model._feature_extractor,
             _box_predictor=tf.train.Checkpoint(**parts),
+        )
+    )
+
+
+def _two_stage_view(model: Any) -> tf.train.Checkpoint:
+    """Of a Faster or Mask R-CNN's last layers only those are restored that all classes share."""
+    predictor = model._mask_rcnn_box_predictor
+    parts: dict[str, Any] = {}
+    if predictor._box_prediction_head._share_box_across_classes:
+        parts["_box_prediction_head"] = predictor._box_prediction_head
+    heads = {}
+    for name, head in predictor._third_stage_heads.items():
+        layers = head._mask_predictor_layers
+        kept = layers if head._masks_are_class_agnostic else layers[:-1]
+        heads[name] = tf.train.Checkpoint(_mask_predictor_layers=list(kept))
+    if heads:
+        parts["_third_stage_heads"] = tf.train.Checkpoint(**heads)
+    return tf.train.Checkpoint(
+        model=tf.train.Checkpoint(
+            **{
+                name: getattr(model, name)
+                for name in (
+                    "_feature_extractor_for_proposal_features",
+                    "_first_stage_box_predictor_first_conv",
+                    "_first_stage_box_predictor",
+                    "_feature_extractor_for_box_classifier_features",
+                )
+            },
+            _mask_rcnn_box_predictor=tf.train.Checkpoint(**parts),
         )
     )
 
@@ -122,6 +157,34 @@ def checkpoint_class_head(prefix: Path, levels: Sequence[Level]) -> ClassHead | 
             else:
                 return None
     return _by_class(found["kernel"], found["bias"], levels)
+
+
+def checkpoint_last_layers(prefix: Path, base: RcnnModel) -> dict[str, LastLayer]:
+    """A two-stage checkpoint's own class-specific layers, by the names of `base.last_layers`."""
+    reader = tf.train.load_checkpoint(str(prefix))
+    predictor = base.predictor
+    lists = {
+        "class": (
+            "_class_prediction_head/_class_predictor_layers",
+            predictor._class_prediction_head,
+        ),
+        "box": ("_box_prediction_head/_box_encoder_layers", predictor._box_prediction_head),
+    }
+    if base.has_masks:
+        head = predictor._third_stage_heads["mask_predictions"]
+        place = "_third_stage_heads/mask_predictions/_mask_predictor_layers"
+        lists["mask"] = (place, head)
+    found = {}
+    for name, (layer, _) in base.last_layers().items():
+        place, head = lists[name]
+        at = next(
+            i for i, known in enumerate(getattr(head, place.split("/")[-1])) if known is layer
+        )
+        key = f"model/_mask_rcnn_box_predictor/{place}/{at}"
+        found[name] = LastLayer(
+            reader.get_tensor(f"{key}/kernel{_VALUE}"), reader.get_tensor(f"{key}/bias{_VALUE}")
+        )
+    return found
 
 
 def _by_class(

@@ -1,0 +1,139 @@
+"""Mask R-CNN: a training step of the stock loop against ours with heads only, measured in one run.
+
+    python benchmarks/mask_rcnn.py [--input-size 512] [--proposals 100] [--proposal-batch 32] [--steps 10]
+
+Both train the same heads of mask_rcnn (random weights where the zoo cannot be reached: speed does not
+depend on them) on the five sample pictures with their masks, the same number of pictures a step. An
+untrained first stage proposes nothing near a duck, so proposals are put near the labelled boxes in both
+loops: as many match as may, which is the dearest case for us, whose mask head runs on these alone. Each
+loop has a process of its own, so that its peak memory is its own. Writes results/bench/mask_rcnn.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+from benchmarks.stock_rcnn import stock_step
+from duckdetect.augment import PlainViews
+from duckdetect.bases.od_api import build_two_stage
+from duckdetect.bases.od_api_import import model_pb2, text_format
+from duckdetect.bases.two_stage import Sizes
+from duckdetect.config import TrainConfig
+from duckdetect.datasets import load_dataset
+from duckdetect.files import write_json
+from duckdetect.loop import batch_index, make_optimizer
+from duckdetect.twostage_trainer import TwoStageTrainer
+
+import tensorflow as tf  # isort: skip  (duckdetect chooses the Keras)
+
+ROOT = Path(__file__).parents[1]
+
+
+def near_the_boxes(base: Any, views: list[Any]) -> None:
+    """Let the first stage propose boxes around the sample's ducks, whatever its weights say."""
+    height, width = base.input_hw
+    rng = np.random.default_rng(0)
+    found = []
+    for view in views:
+        scale = np.array([height, width, height, width]) / np.tile(view.picture.shape[:2], 2)
+        found.append(view.xyxy[0, [1, 0, 3, 2]] * scale)
+    truth = np.array(found)[rng.integers(0, len(found), base.n_proposals)]  # (K, 4)
+    side = np.tile(truth[:, 2:] - truth[:, :2], 2)
+    boxes = np.clip(truth + side * rng.normal(0, 0.05, truth.shape), 0, [height, width] * 2)
+    boxes = tf.constant(boxes, tf.float32)
+    real = base.model._first_stage_nms_fn
+
+    def suppress(*args: Any, **options: Any) -> tuple[Any, ...]:
+        """Does its work, for the time it takes, and hands on other boxes."""
+        out = list(real(*args, **options))
+        batch = tf.shape(out[0])[0]
+        out[0] = tf.tile(boxes[tf.newaxis], [batch, 1, 1]) + 0.0 * tf.reduce_sum(out[0])
+        out[5] = tf.fill([batch], base.n_proposals) + 0 * tf.cast(out[5], tf.int32)
+        return tuple(out)
+
+    base.model._first_stage_nms_fn = suppress
+
+
+def timed(step: Callable[[int], Any], steps: int) -> dict[str, float]:
+    """Seconds of the first call and the median of the others."""
+    seconds = []
+    for number in range(steps + 1):
+        start = time.perf_counter()
+        step(number)
+        seconds.append(time.perf_counter() - start)
+    return {"first_step_s": seconds[0], "step_s": statistics.median(seconds[1:])}
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    message = text_format.Parse(
+        (ROOT / "tests" / "data" / "mask_rcnn.pbtxt").read_text(), model_pb2.DetectionModel()
+    )
+    sizes = Sizes(args.input_size, args.proposals, args.proposal_batch)
+    base = build_two_stage("mask_rcnn", message, 1, sizes=sizes)
+    samples = load_dataset(ROOT / "data" / "ducks", "train").samples
+    views = list(PlainViews(samples, masks=True))
+    near_the_boxes(base, views)
+    config = TrainConfig(
+        batch_size=args.batch_size, looks=0, proposals=args.proposals, input_size=args.input_size
+    )
+    index = [batch_index(len(views), args.batch_size, 0, n) for n in range(args.steps + 1)]
+    if args.loop == "stock":
+        variables = base.trained_variables("heads")
+        run = stock_step(base, make_optimizer(config, variables), variables, args.batch_size)
+        row = timed(lambda n: run([views[i] for i in index[n]]), args.stock_steps)
+    else:
+        trainer = TwoStageTrainer(base, any(v.has_mask.any() for v in views), config)
+        start = time.perf_counter()
+        trainer.look_at(views, len(views), progress=False)
+        cache_s = time.perf_counter() - start
+        step = trainer.make_step(make_optimizer(config, trainer.variables))
+        row = timed(lambda n: [float(x) for x in step(index[n]).values()], args.steps)
+        assert trainer.cache is not None
+        assert trainer.cache.targets is not None
+        matched = float(tf.reduce_sum(trainer.cache.targets.mask_weight)) / len(views)
+        row |= {"cache_s": cache_s, "cache_mb": trainer.cache.n_bytes / 1e6, "matched": matched}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**row, "peak_memory_mb": peak, "positive_slots": base.n_positive}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--input-size", type=int, default=512)
+    parser.add_argument("--proposals", type=int, default=100)
+    parser.add_argument("--proposal-batch", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--stock-steps", type=int, default=3)
+    parser.add_argument("--loop", choices=["stock", "ours"], help="one alone, as JSON")
+    args = parser.parse_args()
+    if args.loop:
+        print(json.dumps(measure(args)))
+        return
+    result: dict[str, Any] = {k: v for k, v in vars(args).items() if k != "loop"}
+    for loop in ("stock", "ours"):
+        command = [sys.executable, __file__, *sys.argv[1:], "--loop", loop]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        result[loop] = json.loads(done.stdout.splitlines()[-1])
+    result["ratio_per_step"] = result["stock"]["step_s"] / result["ours"]["step_s"]
+    write_json(ROOT / "results" / "bench" / "mask_rcnn.json", result)
+    for loop in ("stock", "ours"):
+        row = result[loop]
+        print(f"{loop}: {row['step_s']:.2f} s a step, peak memory {row['peak_memory_mb']:.0f} MB")
+    print(f"ratio {result['ratio_per_step']:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""A Mask R-CNN goes through the public functions: restored, trained, saved, loaded, detecting masks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pycocotools import mask as coco_mask
+from rcnn_bases import tiny_config, tiny_rcnn
+
+import duckdetect as dd
+from duckdetect import UserError
+from duckdetect.augment import PlainViews
+from duckdetect.bases.od_api import load_two_stage
+from duckdetect.bases.od_api_import import pipeline_pb2, text_format
+from duckdetect.config import TrainConfig
+from duckdetect.zoo import fetch
+
+ZOO_NAME = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
+
+
+def write_archive(folder, base, num_classes):
+    """The zoo's archive of a model, unpacked; the checkpoint is written by the API's own model."""
+    message = pipeline_pb2.TrainEvalPipelineConfig()
+    message.model.CopyFrom(tiny_config())
+    message.model.faster_rcnn.num_classes = num_classes
+    folder.mkdir(parents=True)
+    (folder / "pipeline.config").write_text(text_format.MessageToString(message))
+    tf.train.Checkpoint(model=base.model).write(str(folder / "checkpoint" / "ckpt-0"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ducks(project_data):
+    return dd.load_dataset(project_data / "ducks", "train")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A model of 90 classes with weights of its own, and what it holds."""
+    base = tiny_rcnn(90, seed=1)
+    return write_archive(tmp_path_factory.mktemp("zoo") / ZOO_NAME, base, 90), base
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DUCKDETECT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(ducks, archive, cache, tmp_path_factory):
+    """All of it trained from scratch on the five sample pictures."""
+    config = TrainConfig(
+        steps=300, batch_size=5, learning_rate=0.01, train="all", looks=0, save_every=1000
+    )
+    out = tmp_path_factory.mktemp("run") / "duck"
+    return dd.finetune("mask_rcnn", ducks, config, out, weights=archive[0], progress=False)
+
+
+def mask_ap50(detector, dataset):
+    """COCO's average precision of masks at IoU 0.5, here of one box a picture: no crowd, no tie."""
+    found = []
+    for view in PlainViews(dataset.samples, masks=True):
+        detections = detector.predict(view.picture, 0.0)
+        assert detections.mask.dtype == bool
+        assert detections.mask.shape == (len(detections), *view.picture.shape[:2])
+        truth = coco_mask.encode(np.asfortranarray(view.masks[0].astype(np.uint8)))
+        masks = coco_mask.encode(np.asfortranarray(detections.mask.transpose(1, 2, 0).astype("u1")))
+        iou = coco_mask.iou(masks, [truth], [0])[:, 0] if masks else np.zeros(0)
+        first = int(np.argmax(iou >= 0.5)) if (iou >= 0.5).any() else -1
+        found += [(score, i == first) for i, score in enumerate(detections.confidence)]
+    found.sort(key=lambda pair: -pair[0])
+    right = np.cumsum([is_right for _, is_right in found])
+    precision = right / np.arange(1, len(found) + 1)
+    recall = right / len(dataset)
+    return np.mean([max(precision[recall >= r], default=0.0) for r in np.linspace(0, 1, 101)])
+
+
+def test_it_overfits_boxes_and_masks_from_scratch(run, ducks):
+    assert dd.evaluate(run.detector, ducks).AP50 > 0.9
+    assert mask_ap50(run.detector, ducks) > 0.8
+    first, last = run.history[0], run.history[-1]
+    assert {"box_loss", "class_loss", "mask_loss", "proposal_box_loss", "loss"} < set(last)
+    assert last["loss"] < 0.3 * first["loss"]
+
+
+def test_the_run_says_what_was_trained(run):
+    config = json.loads((run.folder / "config.json").read_text())
+    assert config["base"] == "mask_rcnn"
+    assert config["train"]["train"] == "all"
+    assert config["model"]["input_hw"] == [128, 128]
+    assert config["model"]["proposals"] == 32
+    assert config["model"]["proposal_batch"] == 16
+    assert config["model"]["masks_trained"] is True
+    assert config["model"]["trained_weights"] > 10 * config["model"]["frozen_weights"] > 0
+
+
+def test_a_loaded_detector_finds_the_same(run, ducks):
+    loaded = dd.load_detector(run.folder)
+    assert loaded.two_stage
+    assert loaded.classes == ("rubber duck",)
+    for picture in [s.load() for s in ducks.samples][:2]:
+        ours, theirs = run.detector.predict(picture, 0.1), loaded.predict(picture, 0.1)
+        np.testing.assert_allclose(ours.xyxy, theirs.xyxy, atol=1e-2)
+        np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=1e-5)
+        assert (ours.mask != theirs.mask).mean() < 1e-4
+        boxes = loaded.predict(picture, 0.1, masks=False)
+        assert boxes.mask is None
+        np.testing.assert_allclose(boxes.xyxy, theirs.xyxy, atol=1e-3)
+
+
+def test_nothing_found_has_no_mask_but_the_shape(run):
+    found = run.detector.predict(np.zeros((70, 90, 3), np.uint8), 1.0)
+    assert len(found) == 0
+    assert found.mask.shape == (0, 70, 90)
+
+
+def test_all_but_the_class_specific_layers_are_restored(archive, cache):
+    folder, trained = archive
+    files = fetch("mask_rcnn", source=folder, progress=False)
+    base, fresh = load_two_stage(files, 3, seed=5), tiny_rcnn(3, seed=5)
+    new = {id(v) for layer, _ in base.last_layers().values() for v in layer.weights}
+    assert len(new) == 6  # kernel and bias of boxes, classes, masks
+    pairs = zip(base.variables(), trained.variables(), fresh.variables(), strict=True)
+    for variable, theirs, untouched in pairs:
+        if id(variable) in new:
+            np.testing.assert_array_equal(variable.numpy(), untouched.numpy(), variable.name)
+            assert variable.shape != theirs.shape
+        else:
+            np.testing.assert_array_equal(variable.numpy(), theirs.numpy(), variable.name)
+
+
+@pytest.mark.parametrize(
+    "left_out", ["_first_stage_box_predictor", "_feature_extractor_for_box_classifier_features"]
+)
+def test_a_checkpoint_that_lacks_a_part_is_refused(left_out, archive, cache, tmp_path):
+    folder, trained = archive
+    names = [n for n in vars(trained.model) if n.endswith(("_features", "_predictor", "_conv"))]
+    parts = {n: getattr(trained.model, n) for n in names if n != left_out}
+    parts = {n: part for n, part in parts.items() if hasattr(part, "variables")}
+    assert len(parts) == 4
+    copy = tmp_path / ZOO_NAME
+    (copy / "checkpoint").mkdir(parents=True)
+    (copy / "pipeline.config").write_bytes((folder / "pipeline.config").read_bytes())
+    view = tf.train.Checkpoint(model=tf.train.Checkpoint(**parts))
+    view.write(str(copy / "checkpoint" / "ckpt-0"))
+    files = fetch("mask_rcnn", source=copy, cache_dir=tmp_path / "cache", progress=False)
+    with pytest.raises(UserError, match="does not fit this model"):
+        load_two_stage(files, 1)
