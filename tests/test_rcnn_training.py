@@ -15,7 +15,10 @@ from duckdetect import UserError
 from duckdetect.augment import PlainViews
 from duckdetect.bases.od_api import load_two_stage
 from duckdetect.bases.od_api_import import pipeline_pb2, text_format
+from duckdetect.cli import main
 from duckdetect.config import TrainConfig
+from duckdetect.runs import read_validation
+from duckdetect.twostage_headstart import give_head_start
 from duckdetect.zoo import fetch
 
 ZOO_NAME = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
@@ -151,3 +154,50 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(left_out, archive, cache, tmp
     files = fetch("mask_rcnn", source=copy, cache_dir=tmp_path / "cache", progress=False)
     with pytest.raises(UserError, match="does not fit this model"):
         load_two_stage(files, 1)
+
+
+def test_a_new_class_begins_as_the_three_most_alike(archive, cache, ducks):
+    files = fetch("mask_rcnn", source=archive[0], progress=False)
+    base = load_two_stage(files, 2)
+    own = base.own_last_layers
+    before = [layer.kernel.numpy() for layer, _ in base.last_layers().values()]
+    made = give_head_start(base, own, PlainViews(ducks.samples))
+    assert set(made) == {0}, "the other class has no box"
+    alike = np.array(made[0])
+    assert len(set(alike.tolist())) == 3
+    layers = {name: layer for name, (layer, _) in base.last_layers().items()}
+    np.testing.assert_allclose(
+        layers["class"].kernel[:, 1], own["class"].kernel[:, alike + 1].mean(axis=1), rtol=1e-5
+    )
+    np.testing.assert_allclose(layers["class"].bias[0], own["class"].bias[0])
+    boxes = own["box"].kernel.reshape(96, 90, 4)[:, alike].mean(axis=1)
+    np.testing.assert_allclose(layers["box"].kernel[:, :4], boxes, rtol=1e-4, atol=1e-7)
+    masks = own["mask"].kernel[..., alike].mean(axis=-1)
+    np.testing.assert_allclose(layers["mask"].kernel[..., 0], masks, rtol=1e-4, atol=1e-7)
+    # The class without a box keeps its new weights.
+    after = [layer.kernel.numpy() for layer in layers.values()]
+    for old, new, first in zip(before, after, (2, 4, 1), strict=True):
+        np.testing.assert_array_equal(new[..., first:], old[..., first:])
+
+
+def test_heads_with_validation_and_looks_through_the_command_line(archive, cache, ducks, tmp_path):
+    out = tmp_path / "run"
+    labelled = str(ducks.root)
+    sizes = ["--proposals", "20", "--proposal-batch", "10", "--batch-size", "2", "--looks", "2"]
+    source = ["--base", "mask_rcnn", "--weights", str(archive[0])]
+    argv = ["train", labelled, *source, "--out", str(out), "--steps", "2", *sizes]
+    assert main([*argv, "--val", labelled]) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config["done"]
+    assert config["model"]["proposals"] == 20
+    assert config["model"]["proposal_batch"] == 10
+    assert config["model"]["frozen_weights"] > 100_000
+    rows = read_validation(out)
+    assert rows[-1]["step"] == 2
+    assert {"box_loss", "class_loss", "mask_loss", "AP50"} <= set(rows[-1])
+    found = tmp_path / "found"
+    picture = str(ducks.samples[0].path)
+    assert main(["detect", str(out), picture, "--out", str(found), "--threshold", "0.0"]) == 0
+    detections = json.loads((found / "detections.json").read_text())
+    assert len(detections) > 5
+    assert main(["eval", str(out), labelled]) == 0
