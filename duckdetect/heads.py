@@ -40,10 +40,12 @@ def head_losses(
 
 
 def class_accuracy(logits: tf.Tensor, class_index: tf.Tensor) -> tf.Tensor:
-    """The part of the anchors matched with an object that give its class the highest score.
+    """The part of the anchors matched with an object whose class is told rightly.
 
-    The background counts as a class, so that with one class this says how many of an object's anchors
-    see it at all.
+    An anchor tells the class of the highest score, or nothing where that score is below one half. The
+    logits' background column is not looked at: these heads give each class a probability of its own,
+    by a sigmoid, and their targets are zero in every column where there is nothing, so that nothing
+    ever raises the background's.
 
     Args:
         logits: (B, A, C + 1), column 0 is the background.
@@ -53,6 +55,8 @@ def class_accuracy(logits: tf.Tensor, class_index: tf.Tensor) -> tf.Tensor:
         A scalar from 0 to 1, NaN if no anchor is matched.
     """
     matched = class_index >= 0
-    said = tf.argmax(tf.boolean_mask(logits, matched), axis=-1, output_type=tf.int32)
-    right = said == tf.boolean_mask(class_index, matched) + 1
+    of_class = tf.boolean_mask(logits, matched)[:, 1:]  # (M, C)
+    said = tf.argmax(of_class, axis=-1, output_type=tf.int32)
+    sure = tf.reduce_max(of_class, axis=-1) >= 0  # a sigmoid of one half
+    right = sure & (said == tf.boolean_mask(class_index, matched))
     return tf.reduce_mean(tf.cast(right, tf.float32))

@@ -33,6 +33,7 @@ from duckdetect.notebook_display import (
     show_history,
     show_labels,
     show_looks,
+    show_tensorboard,
 )
 from duckdetect.notebook_pictures import (
     Pictures,
@@ -68,6 +69,7 @@ __all__ = [
     "show_labels",
     "show_looks",
     "show_report",
+    "show_tensorboard",
 ]
 
 QUICK_BASE = "ssd_mobilenet_v2"

@@ -10,11 +10,13 @@ show_animation(found.animation)       # GIF or MP4
 from __future__ import annotations
 
 import io
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from duckdetect.errors import UserError
 from duckdetect.label_sheets import label_sheet, look_sheet
 from duckdetect.pictures import list_pictures, load_picture
 from duckdetect.plots import CURVES
@@ -61,6 +63,29 @@ def show_history(run: Run) -> None:
     if run.folder is None:
         raise ValueError("the run was not written to a folder")
     display(Image(filename=str(run.folder / CURVES)))
+
+
+def show_tensorboard(folder: str | Path) -> None:
+    """Open TensorBoard below the cell, on Colab and in Jupyter; elsewhere say the command.
+
+    Args:
+        folder: A run's folder, or one with several runs below it.
+
+    Raises:
+        UserError: If there is no such folder.
+    """
+    from IPython.core.getipython import get_ipython
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not there: give the folder of a run")
+    shell = get_ipython()
+    # A kernel has a page to show it on; a terminal has none.
+    if shell is not None and hasattr(shell, "kernel"):
+        shell.run_line_magic("load_ext", "tensorboard")
+        shell.run_line_magic("tensorboard", f"--logdir {shlex.quote(str(folder))}")
+    else:
+        say(f"TensorBoard: tensorboard --logdir {shlex.quote(str(folder))}")
 
 
 def show_animation(path: str | Path) -> None:

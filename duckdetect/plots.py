@@ -47,7 +47,7 @@ def plot_history(
     """Draw a run over its steps: the losses, raw (pale) and smoothed, and below them the accuracy.
 
     Class accuracy is the part of the anchors matched with an object that give its class the highest
-    score, the background being one of the classes (`heads.class_accuracy`).
+    score, and at least one half (`heads.class_accuracy`).
 
     Args:
         rows: history.csv's rows: "step", losses and, where known, "class_accuracy"; numbers or text;

@@ -85,7 +85,7 @@ def curves_section(run: Path) -> Section:
     if any("class_accuracy" in row for row in history):
         words += (
             " Class accuracy is the share of places on an object where its class gets the highest "
-            "score."
+            "score, and at least one half."
         )
     blocks: list[Block] = [Text(words)]
     known = [row for row in looks if "AP50" in row]

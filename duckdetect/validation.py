@@ -1,8 +1,8 @@
 """Looks at validation pictures while a run trains: losses, accuracy, average precision, examples.
 
 The frozen part sees each validation picture once; a look runs the heads on what was kept. If the
-settings do not say how often, so seldom that training is slowed by less than a fifth
-(benchmarks/finetune.py measures it).
+settings do not say how often, so seldom that the heads' work on them takes less than a fifth of the
+steps' time (benchmarks/validation.py; a first look also loads what draws and writes pictures).
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from duckdetect.thresholds import best_threshold
 
 _BATCH = 8
 _EXAMPLES = 4
+# Views trained on between two looks, for each picture looked at. A look at one costs as much time as
+# training on 1.2 to 2.1 views (benchmarks/validation.py): a tenth to a sixth of the steps' time, then.
+_SPACING = 12
 _SHOWN_SCORE = 0.3  # an example shows what a user would see at a usual threshold
 
 
@@ -69,7 +72,7 @@ class Validation:
 
     @staticmethod
     def _every(n_pictures: int, batch_size: int) -> int:
-        return max(10, -(-5 * n_pictures // batch_size))
+        return max(10, -(-_SPACING * n_pictures // batch_size))
 
     def look(self) -> dict[str, float]:
         """See `loop.Watch.look`; losses are means over batches of 8 pictures."""
