@@ -19,7 +19,6 @@ import supervision as sv
 import tensorflow as tf
 
 from duckdetect.bases.base import BaseModel, TrainPart
-from duckdetect.bases.two_stage import TwoStageModel
 from duckdetect.constants import with_constants
 from duckdetect.errors import UserError
 from duckdetect.features import FrozenPart, prepare_function
@@ -42,7 +41,8 @@ class Detector:
         threshold: The score at or above which `predict` keeps a detection by default.
         base_name: The base model it was trained from.
         input_hw: The size in pixels that pictures are brought to.
-        two_stage: Whether it looks at a picture at a time, and may find masks.
+        two_stage: Whether it looks at a picture at a time.
+        has_masks: Whether it finds masks.
     """
 
     def __init__(
@@ -52,10 +52,13 @@ class Detector:
         base_name: str,
         input_hw: tuple[int, int],
         threshold: float = DEFAULT_THRESHOLD,
+        *,
         two_stage: bool = False,
+        has_masks: bool = False,
     ) -> None:
         self._functions = functions
         self.two_stage = two_stage
+        self.has_masks = has_masks
         self.classes = tuple(classes)
         self.base_name = base_name
         self.input_hw = input_hw
@@ -156,7 +159,7 @@ class Detector:
             settings = {
                 # What an older duckdetect can read, it shall read.
                 "format": FORMAT if self.two_stage else 1,
-                **({"two_stage": True} if self.two_stage else {}),
+                **({"two_stage": True, "masks": self.has_masks} if self.two_stage else {}),
                 "classes": list(self.classes),
                 "threshold": self.threshold,
                 "base": self.base_name,
@@ -235,23 +238,6 @@ def export_detector(
     return Detector(functions, classes, base.name, base.input_hw, threshold)
 
 
-def export_two_stage(
-    base: TwoStageModel, classes: Sequence[str], threshold: float = DEFAULT_THRESHOLD
-) -> Detector:
-    """Make a detector of a trained Faster or Mask R-CNN; it shares the base's variables."""
-    signature = [
-        tf.TensorSpec([1, *base.input_hw, 3], tf.float32),
-        tf.TensorSpec([2], tf.float32),
-        tf.TensorSpec([], tf.float32),
-        tf.TensorSpec([], tf.float32),
-    ]
-    functions = tf.Module()
-    functions.prepare = prepare_function(base)
-    functions.detect = tf.function(base.detect, input_signature=signature)
-    functions.weights = base.variables()
-    return Detector(functions, classes, base.name, base.input_hw, threshold, two_stage=True)
-
-
 def load_detector(folder: str | Path) -> Detector:
     """Load a detector from a run's folder, or from its `detector` folder.
 
@@ -278,7 +264,8 @@ def load_detector(folder: str | Path) -> Detector:
             settings["base"],
             tuple(settings["input_hw"]),
             settings["threshold"],
-            settings.get("two_stage", False),
+            two_stage=settings.get("two_stage", False),
+            has_masks=settings.get("masks", False),
         )
     except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         if isinstance(error, UserError):

@@ -12,9 +12,10 @@ from duckdetect.augment import PlainViews, looks
 from duckdetect.bases.od_api import load_two_stage
 from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset
-from duckdetect.detector import Detector, export_two_stage
+from duckdetect.detector import Detector
 from duckdetect.loop import Trained, make_optimizer, run_loop
 from duckdetect.summary import summary_text
+from duckdetect.twostage_export import export_two_stage
 from duckdetect.twostage_headstart import give_head_start
 from duckdetect.twostage_trainer import TwoStageTrainer
 from duckdetect.twostage_watch import TwoStageWatch
