@@ -28,7 +28,7 @@ from duckdetect.detector import Detector, export_detector, load_detector
 from duckdetect.features import Batch, FeatureCache, cache_features, frozen_part
 from duckdetect.heads import class_accuracy, head_losses
 from duckdetect.headstart import give_head_start
-from duckdetect.loop import Trained, Watch, make_optimizer, run_loop
+from duckdetect.loop import Trained, Watch, best_step, make_optimizer, run_loop
 from duckdetect.plots import CURVES, plot_history
 from duckdetect.summary import check_settings, one_stage_summary, summary_text
 from duckdetect.thresholds import choose_threshold
@@ -106,7 +106,8 @@ def finetune(
         identity = runs.describe(base_name, files, dataset, config, val)
         if runs.open_run(folder, identity, overwrite) == "done":
             history, looked = runs.read_history(folder), runs.read_validation(folder)
-            return Run(folder, load_detector(folder), history, config.steps, looked)
+            found = load_detector(folder)
+            return Run(folder, found, history, config.steps, looked, best_step(looked))
 
     teach = _teach_two_stage if files.spec.family == "rcnn" else _teach_one_stage
     plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")

@@ -143,11 +143,16 @@ def run_loop(
             runs.save_state(folder, state, trained.history, trained.validation, best)
     bar.close()
     if trained.validation:
-        trained.best = int(max(trained.validation, key=_rank)["step"])
+        trained.best = best_step(trained.validation)
         for variable, value in zip(variables, best, strict=True):
             variable.assign(value)
     board.close()
     return trained
+
+
+def best_step(validation: Sequence[Row]) -> int | None:
+    """The step of the best look at the validation pictures; of equals the first."""
+    return int(max(validation, key=_rank)["step"]) if validation else None
 
 
 def batch_index(n_views: int, batch_size: int, seed: int, step: int) -> np.ndarray:

@@ -97,7 +97,8 @@ class Validation:
             "AR100": metrics.AR100,
             "best_threshold": best_threshold(metrics.curve),
         }
-        row.update({name: value for name, value in figures.items() if value is not None})
+        # Of many pictures, those that were chosen may hold no box: there is nothing to find then.
+        row.update({name: value or 0.0 for name, value in figures.items()})
         return {"loss": row["box_loss"] + row["class_loss"], **row}
 
     def pictures(self) -> Iterator[tuple[str, np.ndarray]]:
