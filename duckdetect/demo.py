@@ -11,8 +11,9 @@ from duckdetect.config import TrainConfig
 from duckdetect.datasets import load_dataset
 from duckdetect.detecting import Detected, detect
 from duckdetect.errors import UserError
-from duckdetect.evaluation import evaluate
+from duckdetect.evaluation_runs import evaluate_run
 from duckdetect.finetuning import finetune
+from duckdetect.report import write_report
 
 if TYPE_CHECKING:
     from duckdetect.metrics import Metrics
@@ -41,14 +42,14 @@ class Demo:
                 f"  {self.pictures.animation}  the test pictures with what was found",
                 f"  {self.out / 'frames'}  the same, one by one",
                 f"  {self.clip.animation}  a clip",
-                f"  {self.out / 'curves.png'}  the losses",
+                f"  {self.out / 'report.html'}  how good it is and where it fails; report.pdf the same",
                 f"Try it on pictures of yours: duckdetect detect {self.out} FOLDER --out NEW_FOLDER",
             ]
         )
 
 
 def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
-    """Train on the sample's five pictures, evaluate on its test pictures, write frames and GIFs.
+    """Train on the sample's five pictures, evaluate on its test pictures, write frames, GIFs, a report.
 
     Raises:
         UserError: If the sample data is not there, as when the package was installed without its
@@ -60,7 +61,9 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
             f"the sample data {sample} is missing: run the demo in a clone of duckdetect"
         )
     run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(), out)
-    metrics = evaluate(run.detector, load_dataset(sample, "test"), out / "metrics.json")
+    test = load_dataset(sample, "test")
+    measured = evaluate_run(out, test, detector=run.detector)
+    write_report(out, test)
     pictures = detect(run.detector, sample / "test", out)
     clip = detect(run.detector, sample / "clip", out / "clip")
-    return Demo(out, metrics, pictures, clip, time.monotonic() - start)
+    return Demo(out, measured.metrics, pictures, clip, time.monotonic() - start)

@@ -29,7 +29,7 @@ from duckdetect.report_again import reproduce_section
 from duckdetect.report_blocks import Note, Report, Section
 from duckdetect.report_evaluation import evaluation_sections
 from duckdetect.report_training import curves_section, training_section
-from duckdetect.report_words import plural, quote
+from duckdetect.report_words import place, plural, quote
 from duckdetect.samples import SPLIT_NAMES
 
 
@@ -135,7 +135,9 @@ def _measured(
         kept = read_evaluation(run, dataset_again) if dataset_again is not None else None
         if kept is not None:
             return kept, ""
-        where = f"{about['data']['folder']}, which it was measured on, is gone or was changed"
+        where = (
+            f"{place(about['data']['folder'])}, which it was measured on, is gone or was changed"
+        )
     else:
         found = _beside(Path(str(config["data"]["folder"])))
         if found is not None:

@@ -18,7 +18,7 @@ from duckdetect.report_blocks import (
     Section,
     Text,
 )
-from duckdetect.report_words import digest, quote
+from duckdetect.report_words import digest, place, quote
 
 # Options of `duckdetect train` by the setting's name.
 _OPTIONS = {
@@ -51,13 +51,13 @@ def reproduce_section(
         lines.append(f"duckdetect eval {folder} {quote(about['data']['folder'])}{chosen}")
     lines.append(f"duckdetect report {folder}")
     facts = [
-        ("Training data", f"{config['data']['folder']}, {digest(config['data'])}"),
+        ("Training data", f"{place(config['data']['folder'])}, {digest(config['data'])}"),
         ("Base weights", digest(config["weights"])),
         ("Seed", str(config["train"].get("seed", "unknown"))),
     ]
     if about is not None:
         data = about["data"]
-        facts.append(("Measured on", f"{data['folder']}, {digest(data)}"))
+        facts.append(("Measured on", f"{place(data['folder'])}, {digest(data)}"))
         facts.append(("Detector", digest(about["detector"])))
     facts.append(("Trained with", f"duckdetect {config.get('duckdetect', 'unknown')}"))
     facts.append(("Report made with", versions()))
@@ -87,9 +87,9 @@ def train_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
     return [
         "python",
         ">>> import duckdetect as dd",
-        f">>> data = dd.load_dataset({str(data)!r})",
-        *([f">>> val = dd.load_dataset({str(val)!r}, 'valid')"] if val else []),
-        f">>> dd.finetune({base!r}, data, dd.TrainConfig({given}), {str(run)!r}"
+        f">>> data = dd.load_dataset({place(data)!r})",
+        *([f">>> val = dd.load_dataset({place(val)!r}, 'valid')"] if val else []),
+        f">>> dd.finetune({base!r}, data, dd.TrainConfig({given}), {place(run)!r}"
         + (", val=val)" if val else ")"),
     ]
 

@@ -20,7 +20,7 @@ from duckdetect.report_blocks import (
     plot,
 )
 from duckdetect.report_failures import confusion_section, failures_section
-from duckdetect.report_words import plural, show, show_percent, show_range
+from duckdetect.report_words import place, plural, show, show_percent, show_range
 
 if TYPE_CHECKING:
     from duckdetect.evaluation_runs import Evaluation
@@ -78,7 +78,9 @@ def _short(
             Tile("F1 there", show(metrics.F1), "1 is perfect"),
         ]
     )
-    which = f"the {data['split']} split of {data['folder']}" if data["split"] else data["folder"]
+    which = place(data["folder"])
+    if data["split"]:
+        which = f"the {data['split']} split of {which}"
     words = (
         f"Measured on {plural(metrics.n_pictures, 'picture')} with "
         f"{plural(metrics.n_boxes, 'labelled object')}: {which}."

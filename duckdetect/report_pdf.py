@@ -36,7 +36,7 @@ _MARGIN_MM, _GAP_MM = 18.0, 4.0
 _LINE_MM, _CAPTION_MM = 5.2, 4.2  # from line to line
 # A heading at the foot of a page must have this much of its section below it.
 _WIDOW_MM = 40.0
-_ROWS_MM = 20.0  # of a table, at least, below the words before it
+_ROW_MM, _TOGETHER = 6.6, 6  # a table's row, and how many stay with its head
 _TALLEST_MM = {1: 150.0, 2: 78.0}  # pictures, by columns
 
 
@@ -103,7 +103,8 @@ class _Document(PdfInAnyScript):
             if isinstance(block, Pictures):
                 return height + self._row_height(block.items, block.columns)
             if not isinstance(block, Text):
-                return height + (_ROWS_MM if isinstance(block, Table) else 0)
+                rows = min(len(block.rows), _TOGETHER) + 1 if isinstance(block, Table) else 0
+                return height + rows * _ROW_MM
             self._font(10, _INK)
             height += self._height(block.text, _LINE_MM) + 2
         return height

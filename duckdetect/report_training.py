@@ -22,7 +22,7 @@ from duckdetect.report_blocks import (
     photo,
     plot,
 )
-from duckdetect.report_words import plural
+from duckdetect.report_words import place, plural
 from duckdetect.runs import read_history, read_validation
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Sect
     if dataset is None:
         blocks.append(
             Note(
-                f"The training pictures are no longer in {data['folder']} as they were, "
+                f"The training pictures are no longer in {place(data['folder'])} as they were, "
                 "so none is shown."
             )
         )
@@ -128,7 +128,7 @@ def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> 
         rise = f", reached after {settings['warmup']} steps" if settings.get("warmup") else ""
         decay = ", falling along a cosine to 0" if settings.get("decay") == "cosine" else ""
         words += (
-            f" They learn for at most {settings['steps']} steps of "
+            f" They learnt for up to {settings['steps']} steps of "
             f"{plural(settings['batch_size'], 'view')}"
             f" each, at a learning rate of {settings['learning_rate']:g}{rise}{decay}."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -13,9 +14,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{ending}"
 
 
+def place(path: object) -> str:
+    """A path as it is called from here: without the current folder, if it is below that."""
+    try:
+        return str(Path(str(path)).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def quote(path: object) -> str:
     """A path or name as a shell takes it."""
-    return shlex.quote(str(path))
+    return shlex.quote(place(path))
 
 
 def digest(record: Mapping[str, Any]) -> str:

@@ -131,6 +131,12 @@ def test_the_demo(tmp_path, project_data):
     assert demo.metrics.AP50 > 0.7
     assert demo.pictures.n_pictures == 30
     assert demo.clip.n_pictures == 48
-    for name in ("detections.gif", "clip/detections.gif", "curves.png", "metrics.json"):
+    for name in (
+        "detections.gif",
+        "clip/detections.gif",
+        "curves.png",
+        "report.html",
+        "report.pdf",
+    ):
         assert (tmp_path / "demo" / name).stat().st_size > 0
     assert str(tmp_path / "demo" / "detections.gif") in demo.text()

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from file_server import FileServer, closed_address
+from labelled_folders import annotation, put_coco
 
 import duckdetect as dd
-from duckdetect import UserError, notebook, notebook_pictures
+from duckdetect import UserError, notebook, notebook_pictures, notebook_results
 from duckdetect.samples import Dataset
 
 QUICK = "ssd_mobilenet_v2"
@@ -23,7 +24,7 @@ QUICK = "ssd_mobilenet_v2"
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said below the cells."""
     lines: list[str] = []
-    for module in (notebook, notebook_pictures):
+    for module in (notebook, notebook_pictures, notebook_results):
         monkeypatch.setattr(module, "say", lines.append)
     return lines
 
@@ -204,3 +205,27 @@ def test_dated_folders_are_never_the_same(tmp_path: Path) -> None:
     folders = [notebook.dated_folder(tmp_path / "results") for _ in range(4)]
     assert len(set(folders)) == 4
     assert all(folder.is_dir() for folder in folders)
+
+
+def test_labels_are_checked(
+    project: Path, ducks: Dataset, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets: list[tuple[int, int]] = []
+    monkeypatch.setattr(notebook_results, "show_sheet", lambda sheet, n, of: sheets.append((n, of)))
+    assert notebook.check_labels(ducks) == []
+    assert said == ["Nothing wrong was found in the boxes of 5 pictures."]
+    tiny = annotation((10, 20, 3, 3), id=2, image_id=2)
+    odd = dd.load_dataset(put_coco(project / "odd", [annotation(), tiny], ["a.jpg", "b.jpg"]))
+    (problem,) = notebook.check_labels(odd)
+    assert said[1:] == [str(problem)]
+    assert "is tiny" in said[1]
+    assert sheets == [(1, 1)]  # of the picture that it is about
+
+
+def test_nothing_is_measured_without_boxes(project: Path, ducks: Dataset, said: list[str]) -> None:
+    (project / "images" / "a.jpg").write_bytes(ducks.samples[0].path.read_bytes())
+    run: Any = types.SimpleNamespace(folder=project / "results" / "run", detector=None)
+    assert notebook.measure(run, project / "images") is None
+    assert said == [f"No boxes are drawn on {project / 'images'}, so nothing is measured."]
+    with pytest.raises(ValueError, match="not written"):
+        notebook.measure(types.SimpleNamespace(folder=None), project / "images")  # type: ignore[arg-type]
