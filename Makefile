@@ -34,6 +34,7 @@ test-colab:  ## The tests on Colab's own versions (Python 3.13), in a debootstra
 bench: setup-dev  ## Speed ratios, as JSON in results/bench.
 	$(BIN)/python benchmarks/finetune.py
 	$(BIN)/python benchmarks/detect.py
+	$(BIN)/python benchmarks/evaluate.py
 
 lock: setup-dev  ## Renew the lock files.
 	$(PIP) uv

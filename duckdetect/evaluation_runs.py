@@ -103,7 +103,7 @@ def evaluate_run(
     }
     with atomic_path(run / FOLDER) as part:
         part.mkdir()
-        _write_detections(part / "detections.json", dataset, detections)
+        write_detections(part / "detections.json", dataset, detections)
         write_json(part / "about.json", about)
     write_json(run / "metrics.json", metrics.to_json())
     return Evaluation(dataset, detections, metrics, about)
@@ -149,7 +149,7 @@ def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:
         return None
     path = Path(run) / FOLDER / "detections.json"
     try:
-        detections = _read_detections(path, dataset)
+        detections = read_detections(path, dataset)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(
             f"{path} is broken ({error}): run `duckdetect eval` on {run} again"
@@ -157,7 +157,8 @@ def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:
     return Evaluation(dataset, detections, score_detections(dataset, detections), about)
 
 
-def _write_detections(path: Path, dataset: Dataset, detections: Sequence[Detections]) -> None:
+def write_detections(path: Path, dataset: Dataset, detections: Sequence[Detections]) -> None:
+    """Write all detections as COCO's results, with every digit."""
     with path.open("w", encoding="utf-8") as file:
         between = "[\n"
         for sample, found in zip(dataset.samples, detections, strict=True):
@@ -186,7 +187,12 @@ def _rows(image_id: int, found: Detections) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _read_detections(path: Path, dataset: Dataset) -> list[Detections]:
+def read_detections(path: Path, dataset: Dataset) -> list[Detections]:
+    """What `write_detections` wrote, one for each of the data set's samples.
+
+    Raises:
+        ValueError, KeyError, TypeError: If it is something else.
+    """
     import supervision as sv
 
     of_picture: dict[int, list[dict[str, Any]]] = {s.image_id: [] for s in dataset.samples}
