@@ -8,8 +8,6 @@ Metrics itself, its JSON and its table are in figures.py.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from duckdetect.coco_run import run_coco
 from duckdetect.figures import ClassMetrics, MaskMetrics, Metrics
 from duckdetect.masks import detection_rles
 from duckdetect.matching import Curve, threshold_curves
+from duckdetect.resampling import average_precision, rank_detections
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -126,18 +125,21 @@ def bootstrap_intervals(
     evaluation = run_coco(dataset, detections, all_sizes_only=True)
     n_pictures, n_classes = len(dataset.samples), len(dataset.classes)
     cells = list(evaluation.evalImgs)  # class after class, each in the pictures' order
+    ranked = [
+        rank_detections(cells[k * n_pictures : (k + 1) * n_pictures]) for k in range(n_classes)
+    ]
+    n_overlaps = len(evaluation.params.iouThrs)
     random = np.random.default_rng(seed)
     draws: dict[str, list[float]] = {"AP": [], "AP50": []}
     for _ in range(n_resamples):
         chosen = random.integers(n_pictures, size=n_pictures)
-        evaluation.evalImgs = [cells[k * n_pictures + i] for k in range(n_classes) for i in chosen]
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation.accumulate()
-        precision = evaluation.eval["precision"][..., 0, 0]  # (IoU, recall, class)
-        for name, values in (("AP", precision), ("AP50", precision[0])):
-            mean = _mean(values)
-            if mean is not None:
-                draws[name].append(mean)
+        weights = np.bincount(chosen, minlength=n_pictures)
+        every = [average_precision(one, weights, n_overlaps) for one in ranked]
+        known = [one for one in every if one is not None]
+        if known:
+            per_overlap = np.mean(known, axis=0)  # (T,)
+            draws["AP"].append(float(per_overlap.mean()))
+            draws["AP50"].append(float(per_overlap[0]))
     tails = [50 * (1 - level), 50 * (1 + level)]
     return {
         name: (float(np.percentile(values, tails[0])), float(np.percentile(values, tails[1])))

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _MOST_CURVES = 6  # lines of one plot that can be told apart
 _RESAMPLES = 200
-# pycocotools takes about this many seconds a resample for each 1000 cells of picture and class.
-_CELLS_FOR_ALL_RESAMPLES = 4000
 _FEW_BOXES = 50
 
 Intervals = Mapping[str, tuple[float, float] | None]
@@ -44,13 +42,11 @@ def evaluation_sections(evaluation: Evaluation, config: Mapping[str, Any]) -> li
         config: The run's config.json.
     """
     metrics = evaluation.metrics
-    cells = len(evaluation.dataset) * len(evaluation.dataset.classes)
-    resamples = max(20, min(_RESAMPLES, _RESAMPLES * _CELLS_FOR_ALL_RESAMPLES // max(cells, 1)))
-    intervals = bootstrap_intervals(evaluation.dataset, evaluation.detections, resamples)
+    intervals = bootstrap_intervals(evaluation.dataset, evaluation.detections, _RESAMPLES)
     threshold = threshold_to_use(evaluation)
     sections = [
         _short(evaluation, intervals, threshold, config),
-        _figures(metrics, intervals, resamples),
+        _figures(metrics, intervals),
         _threshold(evaluation, threshold),
     ]
     if metrics.n_boxes or metrics.n_false:
@@ -119,7 +115,7 @@ def _short(
     return Section("In short", blocks)
 
 
-def _figures(metrics: Metrics, intervals: Intervals, resamples: int) -> Section:
+def _figures(metrics: Metrics, intervals: Intervals) -> Section:
     blocks: list[Block] = [
         Text(
             "AP50 is the average precision when a detection counts as right as soon as its box and "
@@ -131,7 +127,7 @@ def _figures(metrics: Metrics, intervals: Intervals, resamples: int) -> Section:
         Text(
             "AP is the mean of the same at ten overlaps from 0.5 to 0.95, so it asks for boxes that "
             "fit, too; it is the figure that COCO's tables rank by. The ranges hold the figure in 95 "
-            f"of 100 cases when the test pictures are drawn anew ({resamples} draws with replacement)."
+            f"of 100 cases when the test pictures are drawn anew ({_RESAMPLES} draws with replacement)."
         ),
     ]
     rows = [
