@@ -37,7 +37,7 @@ _LINE_MM, _CAPTION_MM = 5.2, 4.2  # from line to line
 # A heading at the foot of a page must have this much of its section below it.
 _WIDOW_MM = 40.0
 _ROW_MM, _TOGETHER = 6.6, 6  # a table's row, and how many stay with its head
-_TALLEST_MM = {1: 150.0, 2: 78.0}  # pictures, by columns
+_TALLEST_MM = {1: 150.0, 2: 78.0, 3: 46.0}  # pictures, by columns
 
 
 def render_pdf(report: Report, path: Path) -> None:
@@ -232,7 +232,7 @@ class _Document(PdfInAnyScript):
     def _size(self, picture: Picture, columns: int) -> tuple[float, float]:
         """Width and height in mm, within the cell and not larger than they need be."""
         width_px, height_px = picture.size_wh
-        tallest = _TALLEST_MM.get(columns, 70.0)
+        tallest = _TALLEST_MM.get(columns, 40.0)
         scale = min(
             self._cell_width(columns) / width_px,
             tallest / height_px,

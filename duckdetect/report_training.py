@@ -71,7 +71,8 @@ def curves_section(run: Path) -> Section:
     try:
         history, looks = read_history(run), read_validation(run)
         first, last = history[0]["loss"], history[-1]["loss"]
-        caption = "Over the steps: pale as they were, bold smoothed; dots on validation pictures."
+        dots = "; dots on validation pictures" if looks else ""
+        caption = f"Over the steps: pale as they were, bold smoothed{dots}."
         drawn = plot(lambda path: plot_history(history, path, looks), caption)
     except (UserError, OSError, ValueError, KeyError, IndexError):
         missing = f"{run / 'history.csv'} is missing or broken, so no curves are drawn."
