@@ -35,6 +35,7 @@ bench: setup-dev  ## Speed ratios, as JSON in results/bench.
 	$(BIN)/python benchmarks/finetune.py
 	$(BIN)/python benchmarks/detect.py
 	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/mask_rcnn.py
 
 lock: setup-dev  ## Renew the lock files.
 	$(PIP) uv
