@@ -1,6 +1,7 @@
 """Make the README's pictures of what comes out, from the files of `make demo` in results/demo.
 
 docs/demo.jpg    twelve test pictures with what was found
+docs/curves.png  precision over recall, and F1 over the score threshold
 docs/report.jpg  pages of report.pdf, by pdftoppm (apt-get install poppler-utils)
 """
 
@@ -11,9 +12,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from duckdetect.datasets import load_dataset
+from duckdetect.evaluation_plots import plot_f1
+from duckdetect.evaluation_runs import read_evaluation
 from duckdetect.pictures import list_pictures, load_picture, save_jpeg
-from duckdetect.render import draw_grid
+from duckdetect.plots import plot_precision_recall
+from duckdetect.render import draw_grid, fit
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "results" / "demo"
@@ -22,11 +28,28 @@ PAGES = [1, 4, 5]  # in short and what was trained; threshold and confusion; whe
 
 
 def main() -> None:
-    """Twelve test pictures: ordinary, dark, several, partly hidden ducks, and none; report pages."""
+    """Twelve test pictures (ordinary, dark, several, hidden ducks, none); curves; report pages."""
     frames = {path.stem: path for path in list_pictures(DEMO / "frames")}
     pictures = [load_picture(frames[f"test_{number:02d}"]) for number in SHOWN]
     save_jpeg(ROOT / "docs" / "demo.jpg", draw_grid(pictures, columns=4, cell_px=320), quality=85)
+    curves = Image.fromarray(evaluation_curves()).quantize(64, dither=Image.Dither.NONE)
+    curves.save(ROOT / "docs" / "curves.png", optimize=True)
     save_jpeg(ROOT / "docs" / "report.jpg", report_pages(DEMO / "report.pdf"), quality=80)
+
+
+def evaluation_curves() -> np.ndarray:
+    """Both curves of the demo's evaluation beside each other, (H, W, 3) uint8 RGB."""
+    measured = read_evaluation(DEMO, load_dataset(ROOT / "data" / "ducks", "test"))
+    if measured is None:
+        raise SystemExit(f"{DEMO} holds no evaluation of data/ducks: run `make demo` first")
+    metrics = measured.metrics
+    curves = {name: one.curve for name, one in metrics.per_class.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{name}.png" for name in ("precision_recall", "f1")]
+        plot_precision_recall(curves, paths[0])
+        plot_f1(curves, metrics.best_threshold, paths[1])
+        drawn = [fit(load_picture(path), 640) for path in paths]
+    return np.concatenate(drawn, axis=1)
 
 
 def report_pages(pdf: Path) -> np.ndarray:
