@@ -36,7 +36,9 @@ def choose_threshold(detector: Detector, plain: PlainViews, seed: int) -> float:
         for i, view in enumerate(views, 1)
         for height, width in [view.picture.shape[:2]]
     )
-    detections = detector.predict([view.picture for view in views], threshold=0.01, masks=False)
+    # Boxes decide; a Mask R-CNN's masks would take most of the time.
+    without = {"masks": False} if getattr(detector, "has_masks", False) else {}
+    detections = detector.predict([view.picture for view in views], threshold=0.01, **without)
     curve, _ = threshold_curves(Dataset(Path(), detector.classes, samples), detections)
     return best_threshold(curve)
 
