@@ -29,6 +29,9 @@ BASE = "ssd_mobilenet_v2"
 ROWS: dict[str, dict[str, Any]] = {
     "default": {},
     "without the head start": {"head_start": False},
+    "without decoys": {"decoys": False},
+    "box head at full rate": {"box_rate": 1.0},
+    "one plain look at a picture": {"careful": False},
     "without looks": {"looks": 0},
     "without decay": {"decay": "none"},
     "learning rate 0.01": {"learning_rate": 0.01},

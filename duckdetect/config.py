@@ -30,6 +30,13 @@ class TrainConfig:
             themselves (augment.py); 0 for none.
         head_start: Whether a new class begins as the base's own classes that it looks most like
             (headstart.py), or with small random weights.
+        decoys: Whether looks get plain shapes in the object's colours beside it, which are none
+            (decoys.py).
+        box_rate: How fast the box head learns, as a part of the class head's: the base knows already
+            where things end, and five pictures would teach it their own.
+        careful: Whether boxes that overlap a detection have a say in where it lies, and, where the
+            objects are small in the training pictures and the base's input is small as well, the
+            detector looks at pictures magnified too.
         seed: Of looks, weights and batches.
         train: Of the SSD family "heads", the last layer of the box and class heads, or "towers",
             the layers that lead to them as well. Of Faster and Mask R-CNN "heads", the box, class
@@ -55,6 +62,9 @@ class TrainConfig:
     momentum: float = 0.9
     looks: int = 60
     head_start: bool = True
+    decoys: bool = True
+    box_rate: float = 0.3
+    careful: bool = True
     seed: int = 0
     train: TrainPart = "heads"
     save_every: int = 50
@@ -80,6 +90,9 @@ class TrainConfig:
                 "decay": "none",
                 "looks": 0,
                 "head_start": False,
+                "decoys": False,
+                "box_rate": 1.0,
+                "careful": False,
                 **changes,
             }
         )
@@ -108,6 +121,8 @@ class TrainConfig:
             raise UserError(f"decay is {self.decay!r}: give one of {', '.join(get_args(Decay))}")
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"learning_rate is {self.learning_rate!r}: give a number above 0")
+        if not 0 < self.box_rate <= 1:
+            raise UserError(f"box_rate is {self.box_rate!r}: give a number above 0, at most 1")
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum is {self.momentum!r}: give a number from 0 to below 1")
         if self.train not in get_args(TrainPart):

@@ -18,24 +18,32 @@ _MAX_BYTES = 100_000_000
 
 
 def with_constants(functions: Any) -> Any:
-    """A detector's functions, `detect` with constants for variables; the same ones if it is large.
+    """A detector's functions with constants for variables; the same ones if it is large.
 
     Args:
-        functions: A `tf.Module` with the functions `prepare` and `detect`, each of one signature.
+        functions: A `tf.Module` with `prepare` and `detect`, and `prepare_fine` and `detect_fine`
+            where it looks twice, each of one signature.
     """
     variables = getattr(functions, "weights", ())
     n_bytes = sum(v.dtype.size * v.shape.num_elements() for v in variables)
     if not 0 < n_bytes <= _MAX_BYTES:
         return functions
-    concrete = functions.detect.get_concrete_function()
+    copy = tf.Module()
+    copy.prepare = functions.prepare
+    copy.detect = _constant(functions.detect)
+    if hasattr(functions, "detect_fine"):
+        copy.prepare_fine = functions.prepare_fine
+        copy.detect_fine = _constant(functions.detect_fine)
+    return copy
+
+
+def _constant(function: Any) -> Any:
+    concrete = function.get_concrete_function()
     constant = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     signature = concrete.structured_input_signature[0]
 
     @tf.function(input_signature=signature)
-    def detect(*inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def run(*inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return tuple(constant(*inputs))
 
-    copy = tf.Module()
-    copy.prepare = functions.prepare
-    copy.detect = detect
-    return copy
+    return run

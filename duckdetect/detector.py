@@ -18,10 +18,8 @@ import numpy as np
 import supervision as sv
 import tensorflow as tf
 
-from duckdetect.bases.base import BaseModel, TrainPart
 from duckdetect.constants import with_constants
 from duckdetect.errors import UserError
-from duckdetect.features import FrozenPart, prepare_function
 from duckdetect.files import atomic_path
 from duckdetect.pasting import paste_masks
 from duckdetect.pictures import shrink
@@ -36,6 +34,9 @@ _SETTINGS = "detector.json"
 class Detector:
     """Finds the objects it was taught.
 
+    With a `fine_hw` it looks at each picture twice, at its usual size and magnified, so that small
+    objects are found too; set it to None to be four times as fast.
+
     Attributes:
         classes: Names by class id.
         threshold: The score at or above which `predict` keeps a detection by default.
@@ -43,6 +44,7 @@ class Detector:
         input_hw: The size in pixels that pictures are brought to.
         two_stage: Whether it looks at a picture at a time.
         has_masks: Whether it finds masks.
+        fine_hw: The size that they are brought to once more, larger; None for one look only.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Detector:
         *,
         two_stage: bool = False,
         has_masks: bool = False,
+        fine_hw: tuple[int, int] | None = None,
     ) -> None:
         self._functions = functions
         self.two_stage = two_stage
@@ -63,6 +66,7 @@ class Detector:
         self.base_name = base_name
         self.input_hw = input_hw
         self.threshold = threshold
+        self.fine_hw = fine_hw
 
     @overload
     def predict(
@@ -116,7 +120,12 @@ class Detector:
                 for picture, (inputs, filled_hw) in zip(pictures, prepared, strict=True)
             ]
         inputs = tf.stack([inputs for inputs, _ in prepared])
-        y1x1y2x2, score, class_id, count = (t.numpy() for t in self._functions.detect(inputs))
+        if self.fine_hw is None:
+            found = self._functions.detect(inputs)
+        else:
+            fine = [self._functions.prepare_fine(shrink(p, self.fine_hw)) for p in pictures]
+            found = self._functions.detect_fine(inputs, tf.stack(fine))
+        y1x1y2x2, score, class_id, count = (t.numpy() for t in found)
         return [
             to_detections(
                 picture.shape[:2],
@@ -164,6 +173,7 @@ class Detector:
                 "threshold": self.threshold,
                 "base": self.base_name,
                 "input_hw": list(self.input_hw),
+                "fine_hw": list(self.fine_hw) if self.fine_hw else None,
             }
             text = json.dumps(settings, indent=1, ensure_ascii=False)
             (part / _SETTINGS).write_text(text + "\n", encoding="utf-8")
@@ -206,38 +216,6 @@ def to_detections(
     )
 
 
-def export_detector(
-    base: BaseModel,
-    frozen: FrozenPart,
-    part: TrainPart,
-    classes: Sequence[str],
-    threshold: float = DEFAULT_THRESHOLD,
-) -> Detector:
-    """Make a detector of a base model whose heads are trained.
-
-    Args:
-        base: The base model; the detector shares its variables.
-        frozen: The traced frozen part that trained it, so that it is not traced again.
-        part: What `frozen` leaves to the heads.
-        classes: Names by class id.
-        threshold: The default score threshold.
-    """
-
-    @tf.function(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
-    def detect(inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        box, classes = frozen(inputs)
-        return base.detections(
-            base.box_codes(box or classes, part), base.class_logits(classes, part)
-        )
-
-    functions = tf.Module()
-    functions.prepare = prepare_function(base)
-    functions.detect = detect
-    # Named so that SavedModel finds them: Keras layers are left out, they need the API to load.
-    functions.weights = base.variables()
-    return Detector(functions, classes, base.name, base.input_hw, threshold)
-
-
 def load_detector(folder: str | Path) -> Detector:
     """Load a detector from a run's folder, or from its `detector` folder.
 
@@ -266,6 +244,7 @@ def load_detector(folder: str | Path) -> Detector:
             settings["threshold"],
             two_stage=settings.get("two_stage", False),
             has_masks=settings.get("masks", False),
+            fine_hw=tuple(settings["fine_hw"]) if settings.get("fine_hw") else None,
         )
     except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         if isinstance(error, UserError):

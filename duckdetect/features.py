@@ -121,14 +121,20 @@ class FeatureCache:
         return patches, code[np.newaxis], weight[np.newaxis]
 
 
-def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
+def frozen_part(
+    base: BaseModel, part: TrainPart, input_hw: tuple[int, int] | None = None
+) -> FrozenPart:
     """The base's frozen part as one traced function of inputs (B, h, w, 3) float32.
+
+    Their size is the base's own unless `input_hw` names another.
 
     It returns the inputs of the box head and of the class head, a map for each level; the first list
     is empty where both heads read the same.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, *(input_hw or base.input_hw), 3], tf.float32)]
+    )
     def run(inputs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         features = base.head_inputs(inputs, part)
         return [] if features.box is features.classes else features.box, features.classes

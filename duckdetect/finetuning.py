@@ -24,7 +24,9 @@ from duckdetect.augment import PlainViews, looks
 from duckdetect.bases.base import BaseModel, TrainPart
 from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset, require_boxes
-from duckdetect.detector import Detector, export_detector, load_detector
+from duckdetect.decoys import with_decoys
+from duckdetect.detector import Detector, load_detector
+from duckdetect.exporting import export_detector
 from duckdetect.features import Batch, FeatureCache, cache_features, frozen_part
 from duckdetect.heads import class_accuracy, head_losses
 from duckdetect.headstart import give_head_start
@@ -36,6 +38,10 @@ from duckdetect.validation import Validation, in_classes_of
 from duckdetect.zoo import BaseFiles, fetch, spec_for
 
 __all__ = ["Run", "TrainConfig", "finetune"]
+
+# Of the picture's side. Objects that are large in the training pictures are so elsewhere, and a magnified
+# picture then shows their parts, which look much like whole ones (docs/accuracy.md).
+_SMALL_SIDE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +145,10 @@ def _teach_one_stage(
     if progress:
         tqdm.write(summary_text(base.name, one_stage_summary(base, config.train)))
     frozen = frozen_part(base, config.train)
-    views = itertools.chain(plain, looks(plain, config.looks, config.seed))
+    more = looks(plain, config.looks, config.seed)
+    if config.decoys:
+        more = with_decoys(more, plain, config.seed)
+    views = itertools.chain(plain, more)
     n_views = len(plain) + config.looks
     cache = cache_features(base, frozen, views, n_views, config.train == "heads", progress)
     if cache.on_disk and progress:
@@ -148,13 +157,31 @@ def _teach_one_stage(
         give_head_start(base, cache, base.own_class_head, len(plain))
     watch = Validation(base, frozen, val, config, progress) if val is not None else None
     trained = train_heads(base, cache, config, folder, progress, watch)
-    return trained, export_detector(base, frozen, config.train, dataset.classes)
+    detector = export_detector(
+        base,
+        frozen,
+        config.train,
+        dataset.classes,
+        careful=config.careful,
+        fine=typical_side(dataset) < _SMALL_SIDE,
+    )
+    return trained, detector
 
 
 def _teach_two_stage(*args: Any) -> tuple[Trained, Detector]:
     from duckdetect.twostage_teaching import teach  # knows the API
 
     return teach(*args)
+
+
+def typical_side(dataset: Dataset) -> float:
+    """The median box's side, as a part of the side of its picture: the root of its part of the area."""
+    sides = []
+    for sample in dataset.samples:
+        height, width = sample.size_hw
+        parts = (sample.xyxy[:, 2:] - sample.xyxy[:, :2]) / [width, height]
+        sides += list(np.sqrt(np.prod(parts, axis=1))[~sample.crowd])
+    return float(np.median(sides)) if sides else 1.0
 
 
 def train_heads(
@@ -177,21 +204,28 @@ def train_heads(
     """
     variables = base.trained_variables(config.train)
     optimizer = make_optimizer(config, variables)
-    step = train_step(base, cache, optimizer, variables)
+    step = train_step(base, cache, optimizer, variables, config.box_rate)
     return run_loop(step, optimizer, variables, cache.names, config, folder, progress, watch)
 
 
 def train_step(
-    base: BaseModel, cache: FeatureCache, optimizer: Any, variables: list[tf.Variable]
+    base: BaseModel,
+    cache: FeatureCache,
+    optimizer: Any,
+    variables: list[tf.Variable],
+    box_rate: float = 1.0,
 ) -> Callable[[np.ndarray], Mapping[str, tf.Tensor]]:
-    """The step on cached views: takes their numbers, (B,), and returns losses and accuracy."""
+    """The step on cached views: takes their numbers, (B,), and returns losses and accuracy.
+
+    The box loss is told as it is, and counts by `box_rate`.
+    """
     part: TrainPart = "heads" if cache.patches else "towers"
 
     @tf.function(reduce_retracing=True)
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             losses, _, logits = head_losses(base, batch, cache.patches, part)
-            loss = tf.add_n(list(losses.values()))
+            loss = box_rate * losses["box_loss"] + losses["class_loss"]
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
 

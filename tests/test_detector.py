@@ -11,7 +11,7 @@ from bases import mobilenet, retinanet
 
 import duckdetect as dd
 from duckdetect import UserError
-from duckdetect.detector import export_detector
+from duckdetect.exporting import export_detector
 from duckdetect.features import frozen_part
 from duckdetect.pictures import shrink
 

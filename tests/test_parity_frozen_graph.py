@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from bases import mobilenet_with_coco_head
 
-from duckdetect.detector import export_detector
+from duckdetect.exporting import export_detector
 from duckdetect.features import frozen_part
 from duckdetect.pictures import list_pictures, load_picture
 from duckdetect.zoo import fetch

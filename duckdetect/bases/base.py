@@ -121,6 +121,7 @@ class BaseModel(Protocol):
         name: Its name in `duckdetect bases`.
         num_classes: The new classes.
         input_hw: Its input's size, pixels.
+        fine_hw: The size of a larger input that shows small objects, or None where the usual one does.
         levels: Its feature maps.
         box_kernel_size: The side of the box head's kernel, cells.
         own_class_head: The class head that it was published with, or None where it has another form
@@ -130,6 +131,7 @@ class BaseModel(Protocol):
     name: str
     num_classes: int
     input_hw: tuple[int, int]
+    fine_hw: tuple[int, int] | None
     levels: tuple[Level, ...]
     box_kernel_size: int
     own_class_head: ClassHead | None
@@ -143,8 +145,12 @@ class BaseModel(Protocol):
         """
         ...
 
+    def prepare_fine(self, picture: tf.Tensor) -> tf.Tensor:
+        """Turn a picture (H, W, 3) uint8 into the fine input (h, w, 3) float32, which it fills."""
+        ...
+
     def head_inputs(self, inputs: tf.Tensor, part: TrainPart) -> HeadInputs:
-        """Run the frozen part on inputs (B, h, w, 3) float32."""
+        """Run the frozen part on inputs (B, h, w, 3) float32, usual or fine."""
         ...
 
     def box_codes(self, features: Sequence[tf.Tensor], part: TrainPart) -> tf.Tensor:
@@ -195,6 +201,17 @@ class BaseModel(Protocol):
         self, box_codes: tf.Tensor, class_logits: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Decode and suppress: y1x1y2x2 (B, D, 4), score (B, D), class_id (B, D), count (B,)."""
+        ...
+
+    def careful_detections(
+        self, usual: tuple[tf.Tensor, tf.Tensor], fine: tuple[tf.Tensor, tf.Tensor] | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """As `detections`, with boxes that are the mean of those suppressed.
+
+        Args:
+            usual: Box codes and class logits of the inputs.
+            fine: The same of the fine inputs; their small boxes are taken as well.
+        """
         ...
 
     def set_class_weights(

@@ -13,14 +13,25 @@ import numpy as np
 import tensorflow as tf
 
 from duckdetect.bases.base import ClassHead, HeadInputs, Level, Targets, TrainPart
+from duckdetect.bases.od_api_boxes import (
+    Found,
+    fine_anchors,
+    fine_side,
+    small_only,
+    suppress,
+    vote,
+)
 from duckdetect.bases.od_api_config import input_hw
-from duckdetect.bases.od_api_import import box_list, model_builder, target_assigner
+from duckdetect.bases.od_api_import import model_builder
+from duckdetect.bases.od_api_targets import assign
 from duckdetect.bases.od_api_weights import BOX, CLASS
 from duckdetect.errors import UserError
 
 # RetinaNet, section 4.1 (arXiv 1708.02002): the last class layer starts with normal weights of this
 # deviation and a bias that gives every anchor a foreground probability of 0.01.
 _CLASS_KERNEL_STDDEV = 0.01
+# Larger inputs show small objects as they are.
+_MOST_SIDE_FOR_FINE = 320
 _CLASS_BIAS = -float(np.log((1 - 0.01) / 0.01))
 
 
@@ -50,6 +61,13 @@ class SsdModel:
             Level(int(f.shape[1]), int(f.shape[2]), int(q))
             for f, q in zip(shapes["feature_maps"], per_cell, strict=True)
         )
+        self.fine_hw: tuple[int, int] | None = None
+        if not self._shared and max(self.input_hw) <= _MOST_SIDE_FOR_FINE:
+            fine_hw = (fine_side(self.input_hw[0]), fine_side(self.input_hw[1]))
+            self._fine_anchors = fine_anchors(
+                np.asarray(self._anchors), self.levels, self.input_hw, fine_hw
+            )
+            self.fine_hw = fine_hw if self._fine_anchors is not None else None
         self.box_kernel_size = max(
             k for layer in self._box_head(0)._box_encoder_layers for k in _kernel_sizes(layer)
         )
@@ -71,6 +89,11 @@ class SsdModel:
             columns = tf.range(self.input_hw[1])[tf.newaxis, :, tf.newaxis] < shape[1]
             normalised = tf.where(rows & columns, normalised, 0.0)
         return normalised, filled_hw
+
+    def prepare_fine(self, picture: tf.Tensor) -> tf.Tensor:
+        """See `base.BaseModel.prepare_fine`."""
+        resized = tf.image.resize(tf.cast(picture, tf.float32), self.fine_hw)
+        return self.model._feature_extractor.preprocess(resized[tf.newaxis])[0]
 
     def head_inputs(self, inputs: tf.Tensor, part: TrainPart) -> HeadInputs:
         """See `base.BaseModel.head_inputs`."""
@@ -203,26 +226,7 @@ class SsdModel:
 
     def assign(self, y1x1y2x2: np.ndarray, class_id: np.ndarray) -> Targets:
         """See `base.BaseModel.assign`."""
-        with_background = np.zeros((len(class_id), self.num_classes + 1), np.float32)
-        with_background[np.arange(len(class_id)), class_id + 1] = 1
-        class_target, class_weight, box_code, box_weight, match = (
-            target_assigner.batch_assign_targets(
-                self.model._target_assigner,
-                box_list.BoxList(self._anchors),
-                [box_list.BoxList(tf.constant(y1x1y2x2, tf.float32, [len(class_id), 4]))],
-                [tf.constant(with_background)],
-                self.model._unmatched_class_label,
-                [tf.ones(len(class_id))],
-            )
-        )
-        matched = match[0].numpy() >= 0
-        index = np.where(matched, class_target[0].numpy()[:, 1:].argmax(axis=1), -1)
-        return Targets(
-            class_index=index.astype(np.int32),
-            class_weight=class_weight[0].numpy()[:, 0],
-            box_code=box_code[0].numpy(),
-            box_weight=box_weight[0].numpy(),
-        )
+        return assign(self.model, self._anchors, self.num_classes, y1x1y2x2, class_id)
 
     def losses(
         self,
@@ -261,27 +265,26 @@ class SsdModel:
             class_loss * model._classification_loss_weight / normaliser,
         )
 
-    def detections(
-        self, box_codes: tf.Tensor, class_logits: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """See `base.BaseModel.detections`; TensorFlow's fused suppression, the API's settings."""
+    def detections(self, box_codes: tf.Tensor, class_logits: tf.Tensor) -> Found:
+        """See `base.BaseModel.detections`."""
         nms = self.config.ssd.post_processing.batch_non_max_suppression
-        y1x1y2x2, _ = self.model._batch_decode(box_codes, self._anchors)
-        score = self.model._score_conversion_fn(class_logits)[..., 1:]  # (B, A, C)
-        found = tf.image.combined_non_max_suppression(
-            y1x1y2x2[:, :, tf.newaxis],
-            score,
-            max_output_size_per_class=nms.max_detections_per_class,
-            max_total_size=nms.max_total_detections,
-            iou_threshold=nms.iou_threshold,
-            score_threshold=nms.score_threshold,
-        )
-        return (
-            found.nmsed_boxes,
-            found.nmsed_scores,
-            tf.cast(found.nmsed_classes, tf.int32),
-            found.valid_detections,
-        )
+        return suppress(nms, *self._scored(box_codes, class_logits, self._anchors))
+
+    def careful_detections(
+        self, usual: tuple[tf.Tensor, tf.Tensor], fine: tuple[tf.Tensor, tf.Tensor] | None = None
+    ) -> Found:
+        """See `base.BaseModel.careful_detections`."""
+        boxes, score = self._scored(*usual, self._anchors)
+        if fine is not None:
+            fine_boxes, fine_score = self._scored(*fine, self._fine_anchors)
+            boxes = tf.concat([boxes, fine_boxes], axis=1)
+            score = tf.concat([score, small_only(fine_boxes, fine_score)], axis=1)
+        nms = self.config.ssd.post_processing.batch_non_max_suppression
+        return vote(suppress(nms, boxes, score), boxes, score)
+
+    def _scored(self, codes: tf.Tensor, logits: tf.Tensor, anchors: Any) -> list[tf.Tensor]:
+        y1x1y2x2, _ = self.model._batch_decode(codes, anchors)
+        return [y1x1y2x2, self.model._score_conversion_fn(logits)[..., 1:]]  # (B, A, C)
 
 
 def _apply(layers: Sequence[Any], features: tf.Tensor) -> tf.Tensor:

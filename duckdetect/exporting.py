@@ -1,0 +1,66 @@
+"""From a trained one-stage base to a detector: its traced functions, for one look or for two.
+
+detector = export_detector(base, frozen, "heads", dataset.classes, careful=True, fine=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from duckdetect.bases.base import BaseModel, TrainPart
+from duckdetect.detector import DEFAULT_THRESHOLD, Detector
+from duckdetect.features import FrozenPart, frozen_part, prepare_function
+
+
+def export_detector(
+    base: BaseModel,
+    frozen: FrozenPart,
+    part: TrainPart,
+    classes: Sequence[str],
+    threshold: float = DEFAULT_THRESHOLD,
+    careful: bool = False,
+    fine: bool = False,
+) -> Detector:
+    """Make a detector of a base model whose heads are trained.
+
+    Args:
+        base: The base model; the detector shares its variables.
+        frozen: The traced frozen part that trained it, so that it is not traced again.
+        part: What `frozen` leaves to the heads.
+        classes: Names by class id.
+        threshold: The default score threshold.
+        careful: Whether boxes that overlap a detection have a say in where it lies.
+        fine: Whether a careful detector also looks for small objects in the magnified picture, where
+            the base gains by it.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
+    def detect(inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        usual = heads(frozen(inputs))
+        return base.careful_detections(usual) if careful else base.detections(*usual)
+
+    def heads(maps: tuple[list[tf.Tensor], list[tf.Tensor]]) -> tuple[tf.Tensor, tf.Tensor]:
+        box, classes = maps
+        return base.box_codes(box or classes, part), base.class_logits(classes, part)
+
+    functions = tf.Module()
+    functions.prepare = prepare_function(base)
+    functions.detect = detect
+    fine_hw = base.fine_hw if careful and fine else None
+    if fine_hw is not None:
+        frozen_fine = frozen_part(base, part, fine_hw)
+        both = [tf.TensorSpec([None, *hw, 3], tf.float32) for hw in (base.input_hw, fine_hw)]
+
+        @tf.function(input_signature=both)
+        def detect_fine(inputs: tf.Tensor, fine: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return base.careful_detections(heads(frozen(inputs)), heads(frozen_fine(fine)))
+
+        functions.detect_fine = detect_fine
+        functions.prepare_fine = tf.function(
+            base.prepare_fine, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)]
+        )
+    # Named so that SavedModel finds them: Keras layers are left out, they need the API to load.
+    functions.weights = base.variables()
+    return Detector(functions, classes, base.name, base.input_hw, threshold, fine_hw=fine_hw)
