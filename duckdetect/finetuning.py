@@ -34,7 +34,7 @@ from duckdetect.loop import Trained, Watch, best_step, make_optimizer, run_loop
 from duckdetect.plots import CURVES, plot_history
 from duckdetect.summary import check_settings, one_stage_summary, summary_text
 from duckdetect.thresholds import choose_threshold
-from duckdetect.validation import Validation, in_classes_of
+from duckdetect.validation import Validation, in_classes_of, threshold_on
 from duckdetect.zoo import BaseFiles, fetch, spec_for
 
 __all__ = ["Run", "TrainConfig", "finetune"]
@@ -118,7 +118,10 @@ def finetune(
     teach = _teach_two_stage if files.spec.family == "rcnn" else _teach_one_stage
     plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")
     trained, detector = teach(files, dataset, plain, config, folder, val, progress)
-    if trained.best is not None:
+    if val is not None and detector.fine_hw is not None:
+        # Validation looks once at each picture, this detector twice: it finds more, and other scores.
+        detector.threshold = threshold_on(detector, val, config)
+    elif trained.best is not None:
         best = next(row for row in trained.validation if row["step"] == trained.best)
         detector.threshold = best["best_threshold"]
     elif config.looks:

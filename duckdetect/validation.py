@@ -19,8 +19,9 @@ from duckdetect.augment import PlainViews
 from duckdetect.bases.base import BaseModel
 from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset
-from duckdetect.detector import to_detections
+from duckdetect.detector import Detector, to_detections
 from duckdetect.errors import UserError
+from duckdetect.evaluation import collect_detections
 from duckdetect.features import Batch, FrozenPart, cache_features
 from duckdetect.heads import class_accuracy, head_losses
 from duckdetect.metrics import score_detections
@@ -54,9 +55,8 @@ class Validation:
         config: TrainConfig,
         progress: bool = False,
     ) -> None:
-        n = min(len(dataset), config.val_pictures)
-        chosen = np.linspace(0, len(dataset) - 1, n).round().astype(int)
-        self._dataset = dataset.subset(chosen.tolist())
+        self._dataset = watched(dataset, config)
+        n = len(self._dataset)
         views = PlainViews(self._dataset.samples)
         self._cache = cache_features(base, frozen, views, n, patches=False, progress=progress)
         self._found: list[sv.Detections] = []
@@ -66,7 +66,9 @@ class Validation:
         def run(batch: Batch) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:
             losses, codes, logits = head_losses(base, batch, False, config.train)
             figures = {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
-            return figures, base.detections(codes, logits)
+            careful = config.careful
+            found = base.careful_detections if careful else lambda usual: base.detections(*usual)
+            return figures, found((codes, logits))
 
         self._run = run
 
@@ -122,6 +124,18 @@ class Validation:
             )
             for i, number in enumerate(index)
         ]
+
+
+def watched(dataset: Dataset, config: TrainConfig) -> Dataset:
+    """The pictures that are looked at: at most `config.val_pictures`, evenly chosen."""
+    n = min(len(dataset), config.val_pictures)
+    return dataset.subset(np.linspace(0, len(dataset) - 1, n).round().astype(int).tolist())
+
+
+def threshold_on(detector: Detector, dataset: Dataset, config: TrainConfig) -> float:
+    """The threshold with the best F1 on validation pictures, measured with the finished detector."""
+    chosen = watched(dataset, config)
+    return best_threshold(score_detections(chosen, collect_detections(detector, chosen)).curve)
 
 
 def in_classes_of(val: Dataset, train: Dataset) -> Dataset:
