@@ -7,6 +7,11 @@ in a third of it (benchmarks/detect.py).
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -37,9 +42,24 @@ def with_constants(functions: Any) -> Any:
     return copy
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No stderr: TensorFlow's optimiser tells of its sessions there, whatever log level is set."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _constant(function: Any) -> Any:
     concrete = function.get_concrete_function()
-    constant = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    with _silence():
+        constant = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     signature = concrete.structured_input_signature[0]
 
     @tf.function(input_signature=signature)
