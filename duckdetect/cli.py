@@ -87,11 +87,15 @@ def detect(
         bool,
         typer.Option("--track", help="In a video: number the objects, and keep them in sight."),
     ] = False,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Look once at each picture: small objects are missed more."),
+    ] = False,
 ) -> None:
     """Detect on pictures or a video; write frames, GIF or MP4, and JSON."""
     done = dd.detect(
         dd.load_detector(run), source, out, threshold,
-        every=every, start=start, end=end, track=track,
+        every=every, start=start, end=end, track=track, fast=fast,
     )  # fmt: skip
     for note in done.notes:
         print(note)

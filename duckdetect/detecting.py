@@ -8,6 +8,7 @@ than one of ten. Videos are in detecting_video.py.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -47,6 +48,7 @@ def detect(
     start: float | str | None = None,
     end: float | str | None = None,
     track: bool = False,
+    fast: bool = False,
     progress: bool = True,
 ) -> Detected:
     """Detect on pictures or a video and write what was found.
@@ -64,6 +66,8 @@ def detect(
         end: Of a video, leave out what lies from here on.
         track: In a video, give objects identities, and keep them through frames in which they score
             below the threshold; see tracking.py.
+        fast: Look once at each picture where the detector would look twice (`Detector.fine_hw`): small
+            objects are missed more often, in a quarter of the time.
         progress: Show a bar on stderr.
 
     Raises:
@@ -74,6 +78,9 @@ def detect(
         raise UserError(f"the threshold is {kept}: give a score from 0 to 1")
     if every < 1:
         raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
+    if fast:
+        detector = copy.copy(detector)
+        detector.fine_hw = None
     out = make_folder(out)
     if isinstance(source, str | Path) and _is_video(Path(source)):
         video = read_video(source, start, end)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -105,3 +107,13 @@ def test_a_saved_detector_looks_twice_as_well(coco, tmp_path, project_data):
 def test_small_objects_ask_for_a_magnified_look(project_data):
     ducks = dd.load_dataset(project_data / "ducks", "train")
     assert 0.2 < typical_side(ducks) < 0.35
+
+
+def test_fast_looks_once(coco, project_data, tmp_path):
+    picture = project_data / "ducks" / "test" / "test_01.jpg"
+    found = dd.detect(coco, picture, tmp_path, 0.05, fast=True, progress=False)
+    once = copy.copy(coco)
+    once.fine_hw = None
+    one, two = (d.predict(dd.load_picture(picture), 0.05) for d in (once, coco))
+    assert found.n_detections == len(one) != len(two)
+    assert coco.fine_hw is not None
