@@ -1,4 +1,4 @@
-"""What the cells of model.ipynb call, so that no logic stands in the notebook itself.
+"""What the cells of model.ipynb and people.ipynb call, so that no logic stands in the notebook itself.
 
     project = notebook.set_up("transfer_learning_project")       # machine, Drive, cache of weights
     pictures = notebook.choose_pictures(project, "sample ducks")
@@ -7,8 +7,8 @@
     detector = dd.load_detector(notebook.latest_run(project / "results"))
 
 Each call says below its cell what it chose and why. Pictures to learn
-from are in notebook_pictures.py, what is shown in notebook_display.py, figures and reports in
-notebook_results.py; all of it is reached here.
+from are in notebook_pictures.py, data sets in notebook_data.py, what is shown in notebook_display.py,
+figures and reports in notebook_results.py; all of it is reached here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 
 from duckdetect.colab import is_colab, workspace
 from duckdetect.errors import UserError
+from duckdetect.notebook_data import Data, check_data, choose_data, choose_video, split_data
 from duckdetect.notebook_display import (
     say,
     show_animation,
@@ -43,22 +44,27 @@ from duckdetect.notebook_pictures import (
     new_pictures,
     sample_pictures,
 )
-from duckdetect.notebook_results import check_labels, measure, show_report
+from duckdetect.notebook_results import check_labels, measure, measure_split, show_report
 
 if TYPE_CHECKING:
     from duckdetect.config import TrainConfig
     from duckdetect.datasets import Dataset
 
 __all__ = [
+    "Data",
     "Pictures",
+    "check_data",
     "check_labels",
     "choose_base",
+    "choose_data",
     "choose_pictures",
+    "choose_video",
     "class_names",
     "dated_folder",
     "ducky_photos",
     "latest_run",
     "measure",
+    "measure_split",
     "new_pictures",
     "run_folder",
     "sample_pictures",
@@ -70,6 +76,7 @@ __all__ = [
     "show_looks",
     "show_report",
     "show_tensorboard",
+    "split_data",
 ]
 
 QUICK_BASE = "ssd_mobilenet_v2"
@@ -142,7 +149,7 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
     """
     from duckdetect.zoo import fetch, spec_for
 
-    spec_for(name)  # a wrong name is no reason to fall back
+    spec = spec_for(name)  # a wrong name is no reason to fall back
     try:
         files = fetch(name, source=weights or None)
     except UserError as error:
@@ -153,23 +160,35 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
                 f"{error}; or choose {QUICK_BASE} (smaller and less exact), or tick FALL_BACK"
             ) from error
         say(f"{error}.")
-        say(f"FALLING BACK to {QUICK_BASE}, which is smaller and less exact, since you allowed it.")
+        boxes = ", finds boxes and no masks," if spec.family == "rcnn" else ""
+        say(
+            f"FALLING BACK to {QUICK_BASE}, which is smaller{boxes} and less exact, since you "
+            "allowed it."
+        )
         return choose_base(QUICK_BASE)
     say(f"Base model {name}: {files.spec.description}. Its weights lie in {files.folder}.")
     return name
 
 
-def run_folder(results: Path, base_name: str, dataset: Dataset, config: TrainConfig) -> Path:
+def run_folder(
+    results: Path,
+    base_name: str,
+    dataset: Dataset,
+    config: TrainConfig,
+    val: Dataset | None = None,
+) -> Path:
     """The folder of a run: another for other pictures, boxes or settings, the same for the same.
 
     So "Run all" returns what is trained already and continues what was interrupted, while a change
     never overwrites an earlier run. The name tells the class, the base, and six digits of the rest.
     """
     digest = hashlib.sha256(json.dumps([dataset.classes, config.to_dict()]).encode())
-    for sample in dataset:
+    for sample in (*dataset, *(val or ())):
         digest.update(sample.path.read_bytes())
         for array in (sample.xyxy, sample.class_id, sample.crowd):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if sample.segmentation is not None:
+            digest.update(json.dumps(sample.segmentation).encode())
     words = "".join(sign if sign.isalnum() else " " for sign in dataset.classes[0]).split()
     return results / f"{'_'.join(words) or 'class'}-{base_name}-{digest.hexdigest()[:6]}"
 

@@ -1,4 +1,4 @@
-"""Runs model.ipynb, or some of its cells, in a kernel of its own."""
+"""Runs a notebook of the project, or some of its cells, in a kernel of its own."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ STANDIN = ROOT / "tests" / "colab_standin"
 _MOUNT_POINT = 'MOUNT_POINT = Path("/content/gdrive")'
 
 
-def read_notebook() -> nbformat.NotebookNode:
-    return nbformat.read(ROOT / "model.ipynb", as_version=4)
+def read_notebook(name: str = "model.ipynb") -> nbformat.NotebookNode:
+    return nbformat.read(ROOT / name, as_version=4)
 
 
 def fill_in(notebook: nbformat.NotebookNode, values: Mapping[str, Any]) -> None:
@@ -43,6 +43,7 @@ def run(
     values: Mapping[str, Any],
     only: Sequence[str] = (),
     allow_errors: bool = False,
+    name: str = "model.ipynb",
 ) -> nbformat.NotebookNode:
     """Run the notebook in `folder` with a fresh kernel and give it back with its outputs.
 
@@ -53,8 +54,9 @@ def run(
         only: Ids of the cells to run, in this order, some perhaps twice; all if empty. A text that
             is no cell's id is run as code.
         allow_errors: Whether a failing cell is to be looked at afterwards.
+        name: The notebook's file.
     """
-    notebook = read_notebook()
+    notebook = read_notebook(name)
     fill_in(notebook, values)
     if only:
         notebook.cells = list(_chosen(notebook.cells, only))
@@ -130,9 +132,10 @@ class ColabRuntime:
         only: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         allow_errors: bool = False,
+        name: str = "model.ipynb",
     ) -> nbformat.NotebookNode:
         values = {"REPOSITORY": self.repository.as_uri(), **values}
-        return run(self.content, {**self.env(), **(env or {})}, values, only, allow_errors)
+        return run(self.content, {**self.env(), **(env or {})}, values, only, allow_errors, name)
 
     def calls(self) -> list[str]:
         """What was asked of the stand-in."""
@@ -141,7 +144,7 @@ class ColabRuntime:
 
 def _repository(folder: Path, mount_point: Path) -> Path:
     """A git repository of what the notebook clones, where Drive is mounted below a test's folder."""
-    for name in ("duckdetect", "data/ducks"):
+    for name in ("duckdetect", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ROOT.glob("requirements*.txt"):
         shutil.copy(path, folder)

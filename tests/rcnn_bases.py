@@ -15,7 +15,7 @@ from bases import views
 
 from duckdetect.augment import View
 from duckdetect.bases.od_api import build_two_stage
-from duckdetect.bases.od_api_import import model_builder, model_pb2, text_format
+from duckdetect.bases.od_api_import import model_builder, model_pb2, pipeline_pb2, text_format
 from duckdetect.bases.od_api_rcnn import RcnnModel
 
 _Extractor = model_builder.faster_rcnn_meta_arch.FasterRCNNKerasFeatureExtractor
@@ -83,6 +83,17 @@ def tiny_rcnn(num_classes: int = 1, seed: int = 0, config: Any = None) -> RcnnMo
     """The small model with random weights, the same for the same seed."""
     tf.keras.utils.set_random_seed(seed)
     return build_two_stage("tiny", config or tiny_config(), num_classes, seed)
+
+
+def write_archive(folder: Path, base: RcnnModel, num_classes: int) -> Path:
+    """The zoo's archive of a model, unpacked; the checkpoint is written by the API's own model."""
+    message = pipeline_pb2.TrainEvalPipelineConfig()
+    message.model.CopyFrom(tiny_config())
+    message.model.faster_rcnn.num_classes = num_classes
+    folder.mkdir(parents=True)
+    (folder / "pipeline.config").write_text(text_format.MessageToString(message))
+    tf.train.Checkpoint(model=base.model).write(str(folder / "checkpoint" / "ckpt-0"))
+    return folder
 
 
 def matched_views(base: RcnnModel, n: int, seed: int = 0) -> list[View]:

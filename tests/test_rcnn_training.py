@@ -7,13 +7,12 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from rcnn_bases import tiny_config, tiny_rcnn
+from rcnn_bases import tiny_rcnn, write_archive
 
 import duckdetect as dd
 from duckdetect import UserError
 from duckdetect.augment import PlainViews
 from duckdetect.bases.od_api import load_two_stage
-from duckdetect.bases.od_api_import import pipeline_pb2, text_format
 from duckdetect.cli import main
 from duckdetect.config import TrainConfig
 from duckdetect.runs import read_validation
@@ -21,17 +20,6 @@ from duckdetect.twostage_headstart import give_head_start
 from duckdetect.zoo import fetch
 
 ZOO_NAME = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
-
-
-def write_archive(folder, base, num_classes):
-    """The zoo's archive of a model, unpacked; the checkpoint is written by the API's own model."""
-    message = pipeline_pb2.TrainEvalPipelineConfig()
-    message.model.CopyFrom(tiny_config())
-    message.model.faster_rcnn.num_classes = num_classes
-    folder.mkdir(parents=True)
-    (folder / "pipeline.config").write_text(text_format.MessageToString(message))
-    tf.train.Checkpoint(model=base.model).write(str(folder / "checkpoint" / "ckpt-0"))
-    return folder
 
 
 @pytest.fixture(scope="module")
