@@ -113,7 +113,9 @@ def set_up(name: str = "transfer_learning_project", drive: bool = True) -> Path:
         os.environ["DUCKDETECT_CACHE"] = str(project / "cache")
     import tensorflow as tf
 
-    tf.get_logger().setLevel("WARNING")  # it tells of each file that a detector is saved to
+    # It tells of each file that a detector is saved to, and warns of what the API calls and of layers
+    # that new heads replace; weights that do not fit are an error of bases/ all the same.
+    tf.get_logger().setLevel("ERROR")
     say(f"Python {platform.python_version()}, TensorFlow {tf.__version__}. {_processor(tf)}")
     say(f"Pictures and results lie in {project}.")
     return project

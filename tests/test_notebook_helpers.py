@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,9 @@ def test_falling_back_is_allowed_and_said_aloud(said: list[str]) -> None:
     assert notebook.choose_base("retinanet50", fall_back=True) == QUICK
     assert "nowhere to be had" in said[0]
     assert f"FALLING BACK to {QUICK}" in said[1]
+    assert "no masks" not in said[1]
+    assert notebook.choose_base("mask_rcnn", fall_back=True) == QUICK
+    assert "finds boxes and no masks" in said[-2]
 
 
 @pytest.mark.usefixtures("zoo_is_down")
@@ -144,13 +148,17 @@ def test_a_run_has_one_folder_and_any_change_another(tmp_path: Path, ducks: Data
         ducks.classes,
         (dd.Sample(ducks.samples[0].path, 0, ducks.samples[0].size_hw, moved, np.array([0])),),
     )
+    without_masks = replace(ducks, samples=tuple(replace(s, segmentation=None) for s in ducks))
     others = [
         notebook.run_folder(tmp_path, QUICK, ducks, config),
         notebook.run_folder(tmp_path, "retinanet50", ducks, dd.TrainConfig(steps=7)),
         notebook.run_folder(tmp_path, "retinanet50", ducks.subset([0]), config),
         notebook.run_folder(tmp_path, "retinanet50", other_boxes, config),
+        notebook.run_folder(tmp_path, "retinanet50", without_masks, config),
+        notebook.run_folder(tmp_path, "retinanet50", ducks, config, ducks.subset([0])),
+        notebook.run_folder(tmp_path, "retinanet50", ducks, config, ducks.subset([1])),
     ]
-    assert len({folder, *others}) == 5
+    assert len({folder, *others}) == 8
 
 
 def test_the_latest_run_is_the_last_that_is_done(tmp_path: Path, said: list[str]) -> None:

@@ -93,6 +93,7 @@ def test_training_says_what_is_frozen_and_is_validated(local: SimpleNamespace) -
     said = runs.text(local.notebook, "train")
     assert re.search(r"^mask_rcnn +layers +trained weights +frozen weights$", said, re.MULTILINE)
     assert "steps trained now, 0 were done before" in said
+    assert "WARNING" not in said
     config = json.loads((local.run / "config.json").read_text())
     assert config["done"]
     assert config["base"] == "mask_rcnn"
