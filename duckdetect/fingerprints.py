@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from duckdetect.errors import UserError
 
 
 def data_sha256(dataset: Dataset) -> str:
-    """The SHA-256 of the pictures' bytes, boxes and classes, as a run's config.json holds it.
+    """The SHA-256 of the pictures' bytes, boxes, classes and outlines, as config.json holds it.
 
     Raises:
         UserError: If a picture cannot be read.
@@ -29,6 +30,8 @@ def data_sha256(dataset: Dataset) -> str:
             ) from error
         for array in (sample.xyxy, sample.class_id, sample.crowd):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if sample.segmentation is not None:
+            digest.update(json.dumps(sample.segmentation, sort_keys=True, default=str).encode())
     return digest.hexdigest()
 
 

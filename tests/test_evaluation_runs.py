@@ -162,6 +162,16 @@ def recorded() -> Callable[[dd.Dataset], dict[str, str]]:
     return lambda data: {"folder": str(data.root), "sha256": data_sha256(data)}
 
 
+def test_other_outlines_are_other_data(project_data: Path) -> None:
+    ducks = dd.load_dataset(project_data / "ducks", "train")
+    first = ducks.samples[0]
+    assert first.segmentation is not None
+    outline = [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]]
+    other = replace(first, segmentation=(outline,) * len(first.class_id))
+    assert data_sha256(ducks.subset([0])) == data_sha256(replace(ducks, samples=(first,)))
+    assert data_sha256(replace(ducks, samples=(other,))) != data_sha256(ducks.subset([0]))
+
+
 def test_data_is_found_again_unless_it_changed(
     tmp_path: Path, recorded: Callable[[dd.Dataset], dict[str, str]]
 ) -> None:
