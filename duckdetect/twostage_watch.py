@@ -13,11 +13,10 @@ from duckdetect.bases.od_api_rcnn import RcnnModel
 from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset
 from duckdetect.detector import Detector
-from duckdetect.metrics import score_detections
 from duckdetect.render import draw_detections
-from duckdetect.thresholds import best_threshold
 from duckdetect.twostage import cache_views
 from duckdetect.twostage_steps import measuring_step
+from duckdetect.validation import detection_figures, watched
 
 _EXAMPLES = 4
 _SHOWN_SCORE = 0.3  # an example shows what a user would see at a usual threshold
@@ -47,9 +46,8 @@ class TwoStageWatch:
         masks: bool,
         progress: bool = False,
     ) -> None:
-        n = min(len(dataset), config.val_pictures)
-        chosen = np.linspace(0, len(dataset) - 1, n).round().astype(int)
-        self._dataset = dataset.subset(chosen.tolist())
+        self._dataset = watched(dataset, config)
+        n = len(self._dataset)
         self._detector = detector
         views = PlainViews(self._dataset.samples, masks=masks)
         self._cache = cache_views(base, views, n, config.train, config.seed, progress=progress)
@@ -66,15 +64,8 @@ class TwoStageWatch:
             self._detector.predict(sample.load(), 0.0, masks=False)
             for sample in self._dataset.samples
         ]
-        metrics = score_detections(self._dataset, self._found)
-        figures = {
-            "AP": metrics.AP,
-            "AP50": metrics.AP50,
-            "AR100": metrics.AR100,
-            "best_threshold": best_threshold(metrics.curve),
-        }
-        known = {name: value for name, value in figures.items() if value is not None}
-        return {"loss": sum(losses.values()), **losses, **known}
+        figures = detection_figures(self._dataset, self._found)
+        return {"loss": sum(losses.values()), **losses, **figures}
 
     def pictures(self) -> Iterator[tuple[str, np.ndarray]]:
         """See `loop.Watch.pictures`."""

@@ -7,7 +7,7 @@ steps' time (benchmarks/validation.py; a first look also loads what draws and wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -92,16 +92,8 @@ class Validation:
                     weights[name] = weights.get(name, 0.0) + weight
             self._found += self._to_detections(index, [t.numpy() for t in found])
         row = {name: sums[name] / weights[name] for name in sums}
-        metrics = score_detections(self._dataset, self._found)
-        figures = {
-            "AP": metrics.AP,
-            "AP50": metrics.AP50,
-            "AR100": metrics.AR100,
-            "best_threshold": best_threshold(metrics.curve),
-        }
-        # Of many pictures, those that were chosen may hold no box: there is nothing to find then.
-        row.update({name: value or 0.0 for name, value in figures.items()})
-        return {"loss": row["box_loss"] + row["class_loss"], **row}
+        loss = row["box_loss"] + row["class_loss"]
+        return {"loss": loss, **row, **detection_figures(self._dataset, self._found)}
 
     def pictures(self) -> Iterator[tuple[str, np.ndarray]]:
         """See `loop.Watch.pictures`."""
@@ -124,6 +116,21 @@ class Validation:
             )
             for i, number in enumerate(index)
         ]
+
+
+def detection_figures(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[str, float]:
+    """AP, AP50, AR100 and the best threshold of what was found in validation pictures.
+
+    Of many pictures, those that were chosen may hold no box: there is nothing to find then, and the
+    figures are 0.
+    """
+    metrics = score_detections(dataset, found)
+    return {
+        "AP": metrics.AP or 0.0,
+        "AP50": metrics.AP50 or 0.0,
+        "AR100": metrics.AR100 or 0.0,
+        "best_threshold": best_threshold(metrics.curve),
+    }
 
 
 def watched(dataset: Dataset, config: TrainConfig) -> Dataset:
