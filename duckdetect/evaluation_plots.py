@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from duckdetect.plots import name_curves, new_panels, save_figure, short_name
+from duckdetect.plots import drawable, name_curves, new_panels, save_figure, short_name
 
 if TYPE_CHECKING:
     from duckdetect.matching import Curve
@@ -31,11 +31,7 @@ def plot_f1(curves: Mapping[str, Curve], threshold: float | None, path_png: str 
         path_png: The file; an older one is replaced.
     """
     figure, (axes,) = new_panels(1)
-    for name, curve in curves.items():
-        shown = f" {short_name(name)}"  # matplotlib hides labels that begin with an underscore
-        if not len(curve.score) or not curve.n_truth:
-            axes.plot([], [], label=f"{shown}: nothing to draw")
-            continue
+    for shown, curve in drawable(curves, axes):
         # Each point holds for all thresholds from its score down to, not including, the next one's.
         score = [1.0, *curve.score, 0.0]
         f1 = [0.0, *curve.f1, curve.f1[-1]]

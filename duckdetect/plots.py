@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,11 +111,7 @@ def plot_precision_recall(curves: Mapping[str, Curve], path_png: str | Path) -> 
         path_png: The file; an older one is replaced.
     """
     figure, (axes,) = new_panels(1)
-    for name, curve in curves.items():
-        shown = f" {short_name(name)}"  # matplotlib hides labels that begin with an underscore
-        if not len(curve.score) or not curve.n_truth:
-            axes.plot([], [], label=f"{shown}: nothing to draw")
-            continue
+    for shown, curve in drawable(curves, axes):
         best = curve.best
         at = "" if best is None else f": F1 {curve.f1[best]:.2f} at score {curve.score[best]:.2f}"
         # Each point holds from the recall before it up to its own.
@@ -130,6 +126,16 @@ def plot_precision_recall(curves: Mapping[str, Curve], path_png: str | Path) -> 
     axes.set_ylim(-0.02, 1.05)
     name_curves(figure, axes)
     save_figure(figure, path_png)
+
+
+def drawable(curves: Mapping[str, Curve], axes: Axes) -> Iterator[tuple[str, Curve]]:
+    """The curves that hold something, with their labels; the others are only named in the legend."""
+    for name, curve in curves.items():
+        shown = f" {short_name(name)}"  # matplotlib hides labels that begin with an underscore
+        if len(curve.score) and curve.n_truth:
+            yield shown, curve
+        else:
+            axes.plot([], [], label=f"{shown}: nothing to draw")
 
 
 def new_panels(n: int, size_wh_in: tuple[float, float] | None = None) -> tuple[Figure, list[Axes]]:
