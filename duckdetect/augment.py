@@ -129,6 +129,20 @@ def looks(plain: Sequence[View], n_looks: int, seed: int) -> Iterator[View]:
         yield replace(look, picture=recolour(image=look.picture)["image"])
 
 
+def corners(plain: Sequence[View], part: float) -> Iterator[View]:
+    """The four corners of each view without a box, windows of `part` of its sides.
+
+    A detector that looks at magnified pictures must have seen what is no object at that size, too.
+    """
+    for view in plain:
+        if len(view.xyxy):
+            continue
+        height, width = view.picture.shape[:2]
+        h, w = round(height * part), round(width * part)
+        for y, x in itertools.product((0, height - h), (0, width - w)):
+            yield replace(view, picture=np.ascontiguousarray(view.picture[y : y + h, x : x + w]))
+
+
 def _recolouring(seed: int) -> Any:
     """Changes of light, sharpness and noise, by Albumentations."""
     import albumentations as A  # noqa: N812  (its own convention; imported late, it takes a second)

@@ -20,7 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from duckdetect import runs
-from duckdetect.augment import PlainViews, looks
+from duckdetect.augment import PlainViews, corners, looks
 from duckdetect.bases.base import BaseModel, TrainPart
 from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset, require_boxes
@@ -148,11 +148,15 @@ def _teach_one_stage(
     if progress:
         tqdm.write(summary_text(base.name, one_stage_summary(base, config.train)))
     frozen = frozen_part(base, config.train)
+    fine = config.careful and typical_side(dataset) < _SMALL_SIDE
     more = looks(plain, config.looks, config.seed)
     if config.decoys:
         more = with_decoys(more, plain, config.seed)
     views = itertools.chain(plain, more)
     n_views = len(plain) + config.looks
+    if fine and base.fine_hw is not None:
+        views = itertools.chain(views, corners(plain, base.input_hw[0] / base.fine_hw[0]))
+        n_views += 4 * sum(bool(sample.crowd.all()) for sample in dataset.samples)
     cache = cache_features(base, frozen, views, n_views, config.train == "heads", progress)
     if cache.on_disk and progress:
         tqdm.write(f"features of {n_views} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
@@ -166,7 +170,7 @@ def _teach_one_stage(
         config.train,
         dataset.classes,
         careful=config.careful,
-        fine=typical_side(dataset) < _SMALL_SIDE,
+        fine=fine,
     )
     return trained, detector
 

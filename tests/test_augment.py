@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duckdetect.augment import View, looks
+from duckdetect.augment import View, corners, looks
 
 BACKGROUND, OBJECT = 40, 220
 
@@ -75,3 +75,14 @@ def test_pictures_without_a_box_are_not_looked_at():
     )
     view = marked_view(150, 100, 260, 180)
     assert {look.name for look in looks([empty, view], 5, 0)} == {"marked"}
+
+
+def test_corners_of_views_without_a_box() -> None:
+    picture = np.arange(100 * 60 * 3, dtype=np.uint32).reshape(60, 100, 3).astype(np.uint8)
+    none = View(picture, np.zeros((0, 4), np.float32), np.zeros(0, int), "none")
+    one = View(picture, np.array([[1, 1, 9, 9]], np.float32), np.zeros(1, int), "one")
+    found = [view.picture for view in corners([one, none], 0.6)]
+    expected = [picture[:36, :60], picture[:36, 40:], picture[24:, :60], picture[24:, 40:]]
+    assert len(found) == 4
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

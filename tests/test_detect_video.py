@@ -145,8 +145,10 @@ def test_an_input_that_is_cut_off_leaves_what_was_done(tmp_path: Path) -> None:
     assert len(clips.times(tmp_path / "out" / "detections.partial.mp4")) > 40
 
 
+# A process that a shell started in the background ignores Ctrl-C, and so would its children.
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 import clips
 from duckdetect.detecting import detect
