@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
+from benchmarks.finetune import timed
 from benchmarks.stock_rcnn import stock_step
 from duckdetect.augment import PlainViews
 from duckdetect.bases.od_api import build_two_stage
@@ -65,16 +64,6 @@ def near_the_boxes(base: Any, views: list[Any]) -> None:
         return tuple(out)
 
     base.model._first_stage_nms_fn = suppress
-
-
-def timed(step: Callable[[int], Any], steps: int) -> dict[str, float]:
-    """Seconds of the first call and the median of the others."""
-    seconds = []
-    for number in range(steps + 1):
-        start = time.perf_counter()
-        step(number)
-        seconds.append(time.perf_counter() - start)
-    return {"first_step_s": seconds[0], "step_s": statistics.median(seconds[1:])}
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
