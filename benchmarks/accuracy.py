@@ -32,10 +32,11 @@ ROWS: dict[str, dict[str, Any]] = {
     "without decoys": {"decoys": False},
     "box head at full rate": {"box_rate": 1.0},
     "one plain look at a picture": {"careful": False},
+    "without rivals": {"rivals": False},
     "without looks": {"looks": 0},
     "without decay": {"decay": "none"},
     "learning rate 0.01": {"learning_rate": 0.01},
-    "120 looks, 300 steps": {"looks": 120, "steps": 300},
+    "60 looks, 200 steps": {"looks": 60, "steps": 200},
     "stock": dd.TrainConfig.stock().to_dict(),
 }
 

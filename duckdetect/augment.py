@@ -27,7 +27,7 @@ from duckdetect.samples import Sample
 
 # The object's side as a part of the window's, drawn evenly on a logarithmic scale.
 _LEAST_PART, _MOST_PART = 0.08, 0.8
-_MOST_WINDOW = 1.6  # of the picture's side; what lies beyond is filled with the mean colour
+_MOST_WINDOW = 3.0  # of the picture's side; what lies beyond is filled with the mean colour
 _STRETCH = 0.25  # natural logarithm of the window's largest change of aspect, each side
 _KEPT_PART = 0.4  # of a box that the window cuts; less of an object is no example of it
 _WINDOW_PX = (300, 640)  # a window's side is scaled into this range

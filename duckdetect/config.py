@@ -34,9 +34,11 @@ class TrainConfig:
             (decoys.py).
         box_rate: How fast the box head learns, as a part of the class head's: the base knows already
             where things end, and five pictures would teach it their own.
-        careful: Whether boxes that overlap a detection have a say in where it lies, and, where the
-            objects are small in the training pictures and the base's input is small as well, the
-            detector looks at pictures magnified too.
+        careful: Whether boxes that overlap a detection have a say in where it lies and fade beside it,
+            and, where the objects are small in the training pictures and the base's input is small
+            as well, the detector looks at pictures magnified too.
+        rivals: Whether a careful detector trusts less in what the base takes for another kind of thing
+            more surely than any object it was trained on (rivals.py).
         seed: Of looks, weights and batches.
         train: Of the SSD family "heads", the last layer of the box and class heads, or "towers",
             the layers that lead to them as well. Of Faster and Mask R-CNN "heads", the box, class
@@ -54,17 +56,18 @@ class TrainConfig:
         proposal_batch: Of these, how many of a picture are trained on.
     """
 
-    steps: int = 200
+    steps: int = 250
     batch_size: int = 8
     learning_rate: float = 0.003
     warmup: int = 0
     decay: Decay = "cosine"
     momentum: float = 0.9
-    looks: int = 60
+    looks: int = 100
     head_start: bool = True
     decoys: bool = True
     box_rate: float = 0.3
     careful: bool = True
+    rivals: bool = True
     seed: int = 0
     train: TrainPart = "heads"
     save_every: int = 50
@@ -93,6 +96,7 @@ class TrainConfig:
                 "decoys": False,
                 "box_rate": 1.0,
                 "careful": False,
+                "rivals": False,
                 **changes,
             }
         )

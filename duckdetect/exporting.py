@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from duckdetect.bases.base import BaseModel, TrainPart
+from duckdetect.bases.base import BaseModel, HeadOutputs, TrainPart
 from duckdetect.detector import DEFAULT_THRESHOLD, Detector
 from duckdetect.features import FrozenPart, frozen_part, prepare_function
+from duckdetect.rivals import Rivals
 
 
 def export_detector(
@@ -22,6 +23,7 @@ def export_detector(
     threshold: float = DEFAULT_THRESHOLD,
     careful: bool = False,
     fine: bool = False,
+    rivals: Rivals | None = None,
 ) -> Detector:
     """Make a detector of a base model whose heads are trained.
 
@@ -31,19 +33,24 @@ def export_detector(
         part: What `frozen` leaves to the heads.
         classes: Names by class id.
         threshold: The default score threshold.
-        careful: Whether boxes that overlap a detection have a say in where it lies.
+        careful: Whether boxes that overlap a detection have a say in where it lies, and fade beside it.
         fine: Whether a careful detector also looks for small objects in the magnified picture, where
             the base gains by it.
+        rivals: What a careful detector tells the objects from.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
     def detect(inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
         usual = heads(frozen(inputs))
-        return base.careful_detections(usual) if careful else base.detections(*usual)
+        return base.careful_detections(usual) if careful else base.detections(*usual[:2])
 
-    def heads(maps: tuple[list[tf.Tensor], list[tf.Tensor]]) -> tuple[tf.Tensor, tf.Tensor]:
+    def heads(maps: tuple[list[tf.Tensor], list[tf.Tensor]]) -> HeadOutputs:
         box, classes = maps
-        return base.box_codes(box or classes, part), base.class_logits(classes, part)
+        return HeadOutputs(
+            base.box_codes(box or classes, part),
+            base.class_logits(classes, part),
+            rivals.trust(base.class_features(classes, part)) if careful and rivals else None,
+        )
 
     functions = tf.Module()
     functions.prepare = prepare_function(base)
@@ -62,5 +69,5 @@ def export_detector(
             base.prepare_fine, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)]
         )
     # Named so that SavedModel finds them: Keras layers are left out, they need the API to load.
-    functions.weights = base.variables()
+    functions.weights = [*base.variables(), *(rivals.variables if careful and rivals else [])]
     return Detector(functions, classes, base.name, base.input_hw, threshold, fine_hw=fine_hw)

@@ -29,9 +29,10 @@ from duckdetect.detector import Detector, load_detector
 from duckdetect.exporting import export_detector
 from duckdetect.features import Batch, FeatureCache, cache_features, frozen_part
 from duckdetect.heads import class_accuracy, head_losses
-from duckdetect.headstart import give_head_start
+from duckdetect.headstart import give_head_start, own_scores
 from duckdetect.loop import Trained, Watch, best_step, make_optimizer, run_loop
 from duckdetect.plots import CURVES, plot_history
+from duckdetect.rivals import choose_rivals
 from duckdetect.summary import check_settings, one_stage_summary, summary_text
 from duckdetect.thresholds import choose_threshold
 from duckdetect.validation import Validation, in_classes_of, threshold_on
@@ -160,9 +161,14 @@ def _teach_one_stage(
     cache = cache_features(base, frozen, views, n_views, config.train == "heads", progress)
     if cache.on_disk and progress:
         tqdm.write(f"features of {n_views} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
-    if config.head_start and base.own_class_head is not None:
-        give_head_start(base, cache, base.own_class_head, len(plain))
-    watch = Validation(base, frozen, val, config, progress) if val is not None else None
+    rivals, own = None, base.own_class_head
+    if own is not None and (config.head_start or config.rivals):
+        alike = own_scores(base, cache, own, len(plain), config.train)
+        if config.head_start:
+            give_head_start(base, own, alike)
+        if config.rivals and config.train == "heads":  # else what the rivals' weights read changes
+            rivals = choose_rivals(own, alike, base.num_classes)
+    watch = Validation(base, frozen, val, config, progress, rivals) if val is not None else None
     trained = train_heads(base, cache, config, folder, progress, watch)
     detector = export_detector(
         base,
@@ -171,6 +177,7 @@ def _teach_one_stage(
         dataset.classes,
         careful=config.careful,
         fine=fine,
+        rivals=rivals,
     )
     return trained, detector
 

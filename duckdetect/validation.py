@@ -16,7 +16,7 @@ import supervision as sv
 import tensorflow as tf
 
 from duckdetect.augment import PlainViews
-from duckdetect.bases.base import BaseModel
+from duckdetect.bases.base import BaseModel, HeadOutputs
 from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset
 from duckdetect.detector import Detector, to_detections
@@ -26,6 +26,7 @@ from duckdetect.features import Batch, FrozenPart, cache_features
 from duckdetect.heads import class_accuracy, head_losses
 from duckdetect.metrics import score_detections
 from duckdetect.render import draw_detections
+from duckdetect.rivals import Rivals
 from duckdetect.thresholds import best_threshold
 
 _BATCH = 8
@@ -45,6 +46,7 @@ class Validation:
         dataset: The pictures, in the training's classes; `config.val_pictures` of them are taken.
         config: The run's settings.
         progress: Show a bar while their features are computed.
+        rivals: What the run's detector tells the objects from.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Validation:
         dataset: Dataset,
         config: TrainConfig,
         progress: bool = False,
+        rivals: Rivals | None = None,
     ) -> None:
         self._dataset = watched(dataset, config)
         n = len(self._dataset)
@@ -66,9 +69,11 @@ class Validation:
         def run(batch: Batch) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:
             losses, codes, logits = head_losses(base, batch, False, config.train)
             figures = {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
-            careful = config.careful
-            found = base.careful_detections if careful else lambda usual: base.detections(*usual)
-            return figures, found((codes, logits))
+            if not config.careful:
+                return figures, base.detections(codes, logits)
+            read = base.class_features(batch.class_features, config.train)
+            trust = rivals.trust(read) if rivals else None
+            return figures, base.careful_detections(HeadOutputs(codes, logits, trust))
 
         self._run = run
 

@@ -8,7 +8,7 @@ from bases import mobilenet, mobilenet_with_coco_head, retinanet
 import duckdetect as dd
 from duckdetect.augment import PlainViews
 from duckdetect.features import cache_features, frozen_part
-from duckdetect.headstart import give_head_start
+from duckdetect.headstart import give_head_start, own_scores
 
 
 def test_a_new_class_is_the_mean_of_the_three_most_alike(project_data):
@@ -17,13 +17,16 @@ def test_a_new_class_is_the_mean_of_the_three_most_alike(project_data):
     base = mobilenet(2)
     before = [v.numpy() for v in base.variables()]
     cache = cache_features(base, frozen_part(base, "heads"), plain, len(plain), patches=True)
-    give_head_start(base, cache, base.own_class_head, len(plain))
+    own = base.own_class_head
+    found = own_scores(base, cache, own, len(plain))
+    give_head_start(base, own, found)
 
     coco = mobilenet_with_coco_head()
     features = cache.batch(np.arange(len(plain))).class_features
     logits = coco.class_logits(features, "heads").numpy()[..., 1:]
     matched = cache.class_index == 0
     score = 1 / (1 + np.exp(-logits[matched]))
+    np.testing.assert_allclose(found.score, score, atol=1e-5)
     alike = np.argsort(-score.mean(axis=0))[:3]
     assert 15 in alike  # COCO's bird, counted from 0
     expected = logits[..., alike].mean(axis=-1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -108,10 +108,26 @@ class ClassHead:
     Attributes:
         kernels: For each level (k, k, c, q, C + 1) float32, background first.
         biases: For each level (q, C + 1) float32.
+        groups: The kind of thing that each class is, C names; None where it is not known.
     """
 
     kernels: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
+    groups: tuple[str, ...] | None = None
+
+
+class HeadOutputs(NamedTuple):
+    """What the heads say of B inputs.
+
+    Attributes:
+        box_codes: (B, A, 4) float32.
+        class_logits: (B, A, C + 1) float32, column 0 is the background.
+        trust: (B, A, C) float32 from 0 to 1, what the classes' scores are multiplied by; None for 1.
+    """
+
+    box_codes: tf.Tensor
+    class_logits: tf.Tensor
+    trust: tf.Tensor | None = None
 
 
 class BaseModel(Protocol):
@@ -161,6 +177,10 @@ class BaseModel(Protocol):
         """Run the class head; (B, A, C + 1) float32, column 0 is the background."""
         ...
 
+    def class_features(self, features: Sequence[tf.Tensor], part: TrainPart) -> list[tf.Tensor]:
+        """What the class head's last layer reads: for each level (B, h, w, c) float32."""
+        ...
+
     def patch_codes(self, patches: Sequence[tf.Tensor]) -> tf.Tensor:
         """Run the box head's last layer on single cells.
 
@@ -204,13 +224,15 @@ class BaseModel(Protocol):
         ...
 
     def careful_detections(
-        self, usual: tuple[tf.Tensor, tf.Tensor], fine: tuple[tf.Tensor, tf.Tensor] | None = None
+        self, usual: HeadOutputs, fine: HeadOutputs | None = None
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """As `detections`, with boxes that are the mean of those suppressed.
 
+        What overlaps a surer detection of its class scores less.
+
         Args:
-            usual: Box codes and class logits of the inputs.
-            fine: The same of the fine inputs; their small boxes are taken as well.
+            usual: Of the inputs.
+            fine: Of the fine inputs; their small boxes are taken as well.
         """
         ...
 

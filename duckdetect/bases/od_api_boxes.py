@@ -23,6 +23,14 @@ FINE_MOST_SIDE = 0.35
 # Boxes that overlap a detection by more than this have a say in where it lies; the suppression's own.
 _VOTE_IOU = 0.6
 _VOTERS = 600  # of the best anchors; those beyond hardly score
+# A second detection of an object lies mostly beside it, below the suppression's overlap; Soft-NMS's own
+# deviation (Bodla et al., arXiv 1704.04503, section 3).
+_FADING = 0.5
+# What the usual pass thinks of a fine one's box counts a tenth; small objects it may well have missed.
+_SAY = 0.1
+_SAME_IOU = 0.4
+_LEAST_SAID = 0.02
+_ASKED = 300  # of each pass's best boxes
 
 
 def suppress(nms: Any, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
@@ -52,10 +60,9 @@ def vote(found: Found, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
     overlap too. Arguments as `suppress` has them.
     """
     kept, _, class_id, _ = found
-    voters = tf.minimum(_VOTERS, tf.shape(score)[1])
-    best = tf.math.top_k(tf.reduce_max(score, axis=-1), voters).indices  # (B, V)
-    boxes = tf.clip_by_value(tf.gather(y1x1y2x2, best, batch_dims=1), 0.0, 1.0)
-    by_class = tf.transpose(tf.gather(score, best, batch_dims=1), [0, 2, 1])  # (B, C, V)
+    boxes, score = _best(y1x1y2x2, score, _VOTERS)
+    boxes = tf.clip_by_value(boxes, 0.0, 1.0)
+    by_class = tf.transpose(score, [0, 2, 1])  # (B, C, V)
     overlap = _iou(kept, boxes)  # (B, D, V)
     weight = tf.gather(by_class, class_id, batch_dims=1) * overlap**2
     weight = tf.where(overlap > _VOTE_IOU, weight, 0.0)
@@ -70,6 +77,49 @@ def small_only(y1x1y2x2: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
     sides = y1x1y2x2[..., 2:] - y1x1y2x2[..., :2]
     area = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1, keepdims=True)
     return tf.where(area < FINE_MOST_SIDE**2, score, 0.0)
+
+
+def agree(
+    fine_y1x1y2x2: tf.Tensor, fine_score: tf.Tensor, y1x1y2x2: tf.Tensor, score: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A fine pass's best boxes, their scores lowered where the usual pass sees less there.
+
+    A weighted geometric mean of the two passes' scores: a thing that looks like the object at one size
+    alone is seldom one.
+
+    Args:
+        fine_y1x1y2x2: (B, F, 4).
+        fine_score: (B, F, C).
+        y1x1y2x2: (B, A, 4), the usual pass's.
+        score: (B, A, C).
+
+    Returns:
+        (B, N, 4) and (B, N, C), N at most 300.
+    """
+    fine_y1x1y2x2, fine_score = _best(fine_y1x1y2x2, fine_score, _ASKED)
+    y1x1y2x2, score = _best(y1x1y2x2, score, _ASKED)
+    same = _iou(fine_y1x1y2x2, y1x1y2x2) > _SAME_IOU  # (B, N, M)
+    said = [
+        tf.reduce_max(tf.where(same, of_class[:, tf.newaxis], 0.0), axis=-1)  # (B, N)
+        for of_class in tf.unstack(score, axis=-1)
+    ]
+    said_score = tf.maximum(tf.stack(said, axis=-1), _LEAST_SAID)
+    return fine_y1x1y2x2, fine_score ** (1 - _SAY) * said_score**_SAY
+
+
+def fade(found: Found) -> Found:
+    """Lower the score of what overlaps surer detections of its class; sorted anew.
+
+    The Gaussian penalty of Soft-NMS (Bodla et al., arXiv 1704.04503), on what suppression left.
+    """
+    boxes, score, class_id, count = found
+    rank = tf.range(tf.shape(score)[1])
+    surer = rank[tf.newaxis] < rank[:, tf.newaxis]  # (D, D)
+    same = class_id[:, tf.newaxis] == class_id[:, :, tf.newaxis]  # (B, D, D)
+    overlap = tf.where(surer & same, _iou(boxes, boxes), 0.0)
+    score *= tf.exp(-tf.reduce_sum(overlap**2, axis=-1) / _FADING)
+    order = tf.argsort(score, direction="DESCENDING", stable=True)
+    return (*(tf.gather(t, order, batch_dims=1) for t in (boxes, score, class_id)), count)
 
 
 def fine_side(side_px: int) -> int:
@@ -135,6 +185,13 @@ def _seen(side_px: int, n_levels: int) -> list[tuple[int, int, int]]:
         if halving >= 3:  # the first level's stride is 16
             found.append((centre, n, stride))
     return found
+
+
+def _best(y1x1y2x2: tf.Tensor, score: tf.Tensor, most: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The `most` boxes of the highest scores: (B, most, 4) and (B, most, C)."""
+    n = tf.minimum(most, tf.shape(score)[1])
+    best = tf.math.top_k(tf.reduce_max(score, axis=-1), n).indices
+    return tf.gather(y1x1y2x2, best, batch_dims=1), tf.gather(score, best, batch_dims=1)
 
 
 def _iou(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

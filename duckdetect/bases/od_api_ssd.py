@@ -12,9 +12,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from duckdetect.bases.base import ClassHead, HeadInputs, Level, Targets, TrainPart
+from duckdetect.bases.base import (
+    ClassHead,
+    HeadInputs,
+    HeadOutputs,
+    Level,
+    Targets,
+    TrainPart,
+)
 from duckdetect.bases.od_api_boxes import (
     Found,
+    agree,
+    fade,
     fine_anchors,
     fine_side,
     small_only,
@@ -24,15 +33,11 @@ from duckdetect.bases.od_api_boxes import (
 from duckdetect.bases.od_api_config import input_hw
 from duckdetect.bases.od_api_import import model_builder
 from duckdetect.bases.od_api_targets import assign
-from duckdetect.bases.od_api_weights import BOX, CLASS
+from duckdetect.bases.od_api_weights import BOX, CLASS, reset_class_layer
 from duckdetect.errors import UserError
 
-# RetinaNet, section 4.1 (arXiv 1708.02002): the last class layer starts with normal weights of this
-# deviation and a bias that gives every anchor a foreground probability of 0.01.
-_CLASS_KERNEL_STDDEV = 0.01
 # Larger inputs show small objects as they are.
 _MOST_SIDE_FOR_FINE = 320
-_CLASS_BIAS = -float(np.log((1 - 0.01) / 0.01))
 
 
 class SsdModel:
@@ -144,9 +149,12 @@ class SsdModel:
 
     def class_logits(self, features: Sequence[tf.Tensor], part: TrainPart) -> tf.Tensor:
         """See `base.BaseModel.class_logits`."""
-        if part == "towers":
-            _, features = self._towers(features, features)
+        features = self.class_features(features, part)
         return tf.concat([self._class_head(i)(f) for i, f in enumerate(features)], axis=1)
+
+    def class_features(self, features: Sequence[tf.Tensor], part: TrainPart) -> list[tf.Tensor]:
+        """See `base.BaseModel.class_features`."""
+        return self._towers(features, features)[1] if part == "towers" else list(features)
 
     def patch_codes(self, patches: Sequence[tf.Tensor]) -> tf.Tensor:
         """See `base.BaseModel.patch_codes`.
@@ -201,13 +209,7 @@ class SsdModel:
         rng = np.random.default_rng(seed)
         heads = {id(h): h for h in map(self._class_head, range(len(self.levels)))}
         for head in heads.values():
-            last = head._class_predictor_layers[-1]
-            for variable in last.weights:
-                if "bias" in variable.name:
-                    variable.assign(tf.fill(variable.shape, _CLASS_BIAS))
-                else:
-                    value = rng.normal(0.0, _CLASS_KERNEL_STDDEV, variable.shape)
-                    variable.assign(value.astype(np.float32))
+            reset_class_layer(head._class_predictor_layers[-1], rng)
 
     def set_class_weights(
         self, class_id: int, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray]
@@ -268,23 +270,24 @@ class SsdModel:
     def detections(self, box_codes: tf.Tensor, class_logits: tf.Tensor) -> Found:
         """See `base.BaseModel.detections`."""
         nms = self.config.ssd.post_processing.batch_non_max_suppression
-        return suppress(nms, *self._scored(box_codes, class_logits, self._anchors))
+        return suppress(nms, *self._scored(HeadOutputs(box_codes, class_logits), self._anchors))
 
-    def careful_detections(
-        self, usual: tuple[tf.Tensor, tf.Tensor], fine: tuple[tf.Tensor, tf.Tensor] | None = None
-    ) -> Found:
+    def careful_detections(self, usual: HeadOutputs, fine: HeadOutputs | None = None) -> Found:
         """See `base.BaseModel.careful_detections`."""
-        boxes, score = self._scored(*usual, self._anchors)
+        boxes, score = self._scored(usual, self._anchors)
         if fine is not None:
-            fine_boxes, fine_score = self._scored(*fine, self._fine_anchors)
+            fine_boxes, fine_score = self._scored(fine, self._fine_anchors)
+            fine_score = small_only(fine_boxes, fine_score)
+            fine_boxes, fine_score = agree(fine_boxes, fine_score, boxes, score)
             boxes = tf.concat([boxes, fine_boxes], axis=1)
-            score = tf.concat([score, small_only(fine_boxes, fine_score)], axis=1)
+            score = tf.concat([score, fine_score], axis=1)
         nms = self.config.ssd.post_processing.batch_non_max_suppression
-        return vote(suppress(nms, boxes, score), boxes, score)
+        return fade(vote(suppress(nms, boxes, score), boxes, score))
 
-    def _scored(self, codes: tf.Tensor, logits: tf.Tensor, anchors: Any) -> list[tf.Tensor]:
-        y1x1y2x2, _ = self.model._batch_decode(codes, anchors)
-        return [y1x1y2x2, self.model._score_conversion_fn(logits)[..., 1:]]  # (B, A, C)
+    def _scored(self, said: HeadOutputs, anchors: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        y1x1y2x2, _ = self.model._batch_decode(said.box_codes, anchors)
+        score = self.model._score_conversion_fn(said.class_logits)[..., 1:]  # (B, A, C)
+        return y1x1y2x2, score if said.trust is None else score * said.trust
 
 
 def _apply(layers: Sequence[Any], features: tf.Tensor) -> tf.Tensor:

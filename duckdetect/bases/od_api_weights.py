@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from duckdetect.bases.base import ClassHead, Level
+from duckdetect.bases.coco_groups import COCO_GROUPS, N_CLASSES
 from duckdetect.bases.two_stage import LastLayer
 from duckdetect.errors import UserError
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 BOX = "box_encodings"
 CLASS = "class_predictions_with_background"
 
+# RetinaNet, section 4.1 (arXiv 1708.02002): the last class layer starts with normal weights of this
+# deviation and a bias that gives every anchor a foreground probability of 0.01.
+_CLASS_KERNEL_STDDEV = 0.01
+_CLASS_BIAS = -float(np.log((1 - 0.01) / 0.01))
 _CLASS_HEAD = f"model/_box_predictor/_prediction_heads/{CLASS}"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _FROZEN_SCOPE = "FeatureExtractor/MobilenetV2/"
@@ -59,6 +64,16 @@ def checkpoint_view(model: Any) -> tf.train.Checkpoint:
             _box_predictor=tf.train.Checkpoint(**parts),
         )
     )
+
+
+def reset_class_layer(layer: Any, rng: np.random.Generator) -> None:
+    """Give a one-stage class head's last layer new weights."""
+    for variable in layer.weights:
+        if "bias" in variable.name:
+            variable.assign(tf.fill(variable.shape, _CLASS_BIAS))
+        else:
+            value = rng.normal(0.0, _CLASS_KERNEL_STDDEV, variable.shape)
+            variable.assign(value.astype(np.float32))
 
 
 def _two_stage_view(model: Any) -> tf.train.Checkpoint:
@@ -192,9 +207,12 @@ def _by_class(
 ) -> ClassHead:
     """Channels are numbered by anchor, then by class: give each an axis of its own."""
     q = [level.anchors_per_cell for level in levels]
+    by_class = tuple(b.reshape(n, -1) for b, n in zip(biases, q, strict=True))
+    is_coco = by_class[0].shape[1] == N_CLASSES + 1
     return ClassHead(
         tuple(k.reshape(*k.shape[:3], n, -1) for k, n in zip(kernels, q, strict=True)),
-        tuple(b.reshape(n, -1) for b, n in zip(biases, q, strict=True)),
+        by_class,
+        COCO_GROUPS if is_coco else None,
     )
 
 
