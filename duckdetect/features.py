@@ -11,6 +11,7 @@ head, whose loss runs over all anchors, keeps whole maps. The losses stay those 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from duckdetect import maps
+from duckdetect.ahead import ahead
 from duckdetect.augment import View
 from duckdetect.bases.base import BaseModel, Targets, TrainPart
 from duckdetect.bases.two_stage import TwoStageModel
@@ -113,6 +115,24 @@ class FeatureCache:
             tf.constant(self.class_weight[index]),
         )
 
+    @property
+    def signature(self) -> Batch:
+        """What batches of any views have in common, as tensor specifications."""
+
+        def spec(tensor: tf.Tensor, n_open: int) -> tf.TensorSpec:
+            return tf.TensorSpec([None] * n_open + tensor.shape[n_open:].as_list(), tensor.dtype)
+
+        one = self.batch(np.arange(1))
+        n_open = 2 if self.patches else 1  # views, and cells in a row of them all
+        return Batch(
+            [spec(t, n_open) for t in one.box_features],
+            [spec(t, 1) for t in one.class_features],
+            spec(one.box_target, n_open),
+            spec(one.box_weight, n_open),
+            spec(one.class_index, 1),
+            spec(one.class_weight, 1),
+        )
+
     def _cells_of(self, index: np.ndarray) -> tuple[list[tf.Tensor], np.ndarray, np.ndarray]:
         levels = [level.of(index) for level in self._boxes if isinstance(level, Cells)]
         patches = [tf.constant(patch[np.newaxis]) for patch, _, _ in levels]
@@ -178,33 +198,34 @@ def cache_features(
     names: list[str] = []
     filled: list[np.ndarray] = []
     bar = tqdm(total=n_views, desc="features", unit="view", disable=not progress, file=sys.stderr)
-    views = iter(views)
-    while group := list(itertools.islice(views, _BATCH)):
-        prepared = [prepare(shrink(view.picture, base.input_hw)) for view in group]
-        box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))
-        for view, (_, filled_hw) in zip(group, prepared, strict=True):
-            filled.append(filled_hw.numpy())
-            targets.append(base.assign(_normalise(view, filled[-1]), view.class_id))
-            names.append(view.name)
-        if not class_maps:
-            kept = classes if patches else [*box, *classes]
-            n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
-            on_disk = n_bytes > maps.MOST_BYTES
-            class_maps = [Maps(n_views, on_disk) for _ in classes]
-            box_maps = [Maps(n_views, on_disk) for _ in box]
-        for level, found in zip(class_maps, classes, strict=True):
-            level.add(found.numpy())
-        if patches:
-            levels = [level.numpy() for level in box or classes]
-            for i, target in enumerate(targets[-len(group) :]):
-                cells = find_cells(base, target)
-                k = base.box_kernel_size
-                pairs = zip(levels, cells, strict=True)
-                cut.append([cut_patches(level[i], where, k) for level, where in pairs])
-        else:
-            for level, found in zip(box_maps, box, strict=True):
+    # Views are made in another thread while the network looks at those before.
+    with contextlib.closing(ahead(views, _BATCH)) as coming:
+        while group := list(itertools.islice(coming, _BATCH)):
+            prepared = [prepare(shrink(view.picture, base.input_hw)) for view in group]
+            box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))
+            for view, (_, filled_hw) in zip(group, prepared, strict=True):
+                filled.append(filled_hw.numpy())
+                targets.append(base.assign(_normalise(view, filled[-1]), view.class_id))
+                names.append(view.name)
+            if not class_maps:
+                kept = classes if patches else [*box, *classes]
+                n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
+                on_disk = n_bytes > maps.MOST_BYTES
+                class_maps = [Maps(n_views, on_disk) for _ in classes]
+                box_maps = [Maps(n_views, on_disk) for _ in box]
+            for level, found in zip(class_maps, classes, strict=True):
                 level.add(found.numpy())
-        bar.update(len(group))
+            if patches:
+                levels = [level.numpy() for level in box or classes]
+                for i, target in enumerate(targets[-len(group) :]):
+                    cells = find_cells(base, target)
+                    k = base.box_kernel_size
+                    pairs = zip(levels, cells, strict=True)
+                    cut.append([cut_patches(level[i], where, k) for level, where in pairs])
+            else:
+                for level, found in zip(box_maps, box, strict=True):
+                    level.add(found.numpy())
+            bar.update(len(group))
     bar.close()
     boxes = join_cells(base, cut, targets) if patches else box_maps or class_maps
     return FeatureCache(tuple(names), np.stack(filled), class_maps, boxes, targets)

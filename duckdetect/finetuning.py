@@ -126,7 +126,8 @@ def finetune(
         best = next(row for row in trained.validation if row["step"] == trained.best)
         detector.threshold = best["best_threshold"]
     elif config.looks:
-        detector.threshold = choose_threshold(detector, plain, config.seed)
+        decoys = config.decoys and not detector.two_stage
+        detector.threshold = choose_threshold(detector, plain, config.seed, decoys)
     if folder is not None:
         plot_history(trained.history, folder / CURVES, trained.validation)
         detector.save(folder / "detector")
@@ -235,7 +236,7 @@ def train_step(
     """
     part: TrainPart = "heads" if cache.patches else "towers"
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[cache.signature])
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             losses, _, logits = head_losses(base, batch, cache.patches, part)

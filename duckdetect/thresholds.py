@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from duckdetect.augment import PlainViews, looks
+from duckdetect.decoys import with_decoys
 from duckdetect.detector import DEFAULT_THRESHOLD, Detector
 from duckdetect.matching import Curve, threshold_curves
 from duckdetect.samples import Dataset, Sample
@@ -22,15 +23,21 @@ _SEED_OFFSET = 1_000_003
 _LOWEST, _HIGHEST = 0.1, 0.9
 
 
-def choose_threshold(detector: Detector, plain: PlainViews, seed: int) -> float:
+def choose_threshold(
+    detector: Detector, plain: PlainViews, seed: int, decoys: bool = False
+) -> float:
     """The threshold with the best F1 on held-out looks, from 0.1 to 0.9.
 
     Args:
         detector: The trained detector.
         plain: The training pictures.
         seed: The training's seed.
+        decoys: Whether the looks hold decoys (decoys.py), as those that it was trained on did: what
+            else is there to tell how high a score things get that are none?
     """
-    views = list(looks(plain, _HELD_OUT, seed + _SEED_OFFSET))
+    seed += _SEED_OFFSET
+    held_out = looks(plain, _HELD_OUT, seed)
+    views = list(with_decoys(held_out, plain, seed) if decoys else held_out)
     samples = tuple(
         Sample(Path(view.name), i, (height, width), view.xyxy, view.class_id)
         for i, view in enumerate(views, 1)

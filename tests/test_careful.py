@@ -11,7 +11,7 @@ from bases import mobilenet, mobilenet_with_coco_head, retinanet
 from PIL import Image
 
 import duckdetect as dd
-from duckdetect.bases.od_api_boxes import fine_anchors, fine_side, small_only, vote
+from duckdetect.bases.od_api_boxes import agree, fade, fine_anchors, fine_side, small_only, vote
 from duckdetect.exporting import export_detector
 from duckdetect.features import frozen_part
 from duckdetect.finetuning import typical_side
@@ -42,6 +42,27 @@ def test_a_detection_moves_to_the_mean_of_what_it_suppressed():
 def test_only_small_boxes_of_the_fine_pass_count():
     boxes = tf.constant([[[0.0, 0.0, 0.3, 0.3], [0.0, 0.0, 0.4, 0.4]]])
     np.testing.assert_array_equal(small_only(boxes, tf.ones([1, 2, 3]))[0, :, 0], [1, 0])
+
+
+def test_what_overlaps_a_surer_detection_fades():
+    boxes = tf.constant([[[0.0, 0.0, 0.4, 0.4], [0.0, 0.2, 0.4, 0.6], [0.0, 0.2, 0.4, 0.6]]])
+    score, class_id = tf.constant([[0.9, 0.8, 0.7]]), tf.constant([[0, 0, 1]])
+    moved, faded, classes, count = fade((boxes, score, class_id, tf.constant([3])))
+    # A third of the union is shared by the two of one class; the third is of another class.
+    fallen = 0.8 * np.exp(-((1 / 3) ** 2) / 0.5)
+    np.testing.assert_allclose(faded[0], [0.9, 0.7, fallen], atol=1e-6)
+    np.testing.assert_array_equal(classes[0], [0, 1, 0])
+    np.testing.assert_array_equal(moved[0], boxes.numpy()[0, [0, 2, 1]])
+    assert int(count[0]) == 3
+
+
+def test_a_magnified_look_is_doubted_where_the_usual_one_sees_nothing():
+    fine = tf.constant([[[0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.8, 0.8]]])
+    usual = tf.constant([[[0.1, 0.1, 0.3, 0.3], [0.1, 0.1, 0.9, 0.9]]])
+    boxes, score = agree(fine, tf.constant([[[0.8], [0.9]]]), usual, tf.constant([[[0.5], [0.9]]]))
+    np.testing.assert_array_equal(boxes[0], fine.numpy()[0, [1, 0]])  # the surest first
+    expected = [0.9**0.9 * 0.02**0.1, 0.8**0.9 * 0.5**0.1]
+    np.testing.assert_allclose(score[0, :, 0], expected, atol=1e-6)
 
 
 def test_the_fine_anchors_of_the_usual_size_are_the_usual_ones():

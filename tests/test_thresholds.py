@@ -42,6 +42,23 @@ def test_it_lies_between_right_and_wrong(monkeypatch):
     assert choose_threshold(Scripted(0.99, 0.97), [view], 0) == 0.9
 
 
+def test_decoys_may_be_taken_for_the_object(monkeypatch):
+    """A detector that takes decoys for objects, surely, needs a threshold above their scores."""
+    monkeypatch.setattr("duckdetect.augment._recolouring", plain_colours)
+    view = marked_view(150, 100, 260, 180)
+
+    class Deceived(Scripted):
+        def predict(self, pictures, threshold):
+            found = super().predict(pictures, threshold)
+            for picture, detections in zip(pictures, found, strict=True):
+                if len(np.unique(picture)) > 40:  # a shaded decoy
+                    detections.confidence[1] = 0.7
+            return found
+
+    assert choose_threshold(Deceived(), [view], 0) == 0.6
+    assert choose_threshold(Deceived(), [view], 0, decoys=True) == 0.75
+
+
 def test_nothing_right_gives_the_default(monkeypatch):
     monkeypatch.setattr("duckdetect.augment._recolouring", plain_colours)
     view = marked_view(150, 100, 260, 180)
