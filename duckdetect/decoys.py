@@ -1,6 +1,6 @@
 """Decoys: plain shapes in the object's colours, put beside it, that teach what it is not.
 
-    views = with_decoys(looks(plain, 60, seed), plain, seed)
+    views = with_decoys(looks(plain, 100, seed), plain, seed)
 
 Five pictures say nothing of what else is yellow and round, and the heads take the shortest way: what has
 the object's colours is the object. Two looks of three therefore get a few ellipses, polygons and stars,

@@ -75,7 +75,7 @@ def look_sheet(dataset: Dataset, looks: int = 15, columns: int = 5, seed: int = 
         dataset: Labelled pictures, one at least with a box.
         looks: How many.
         columns: How many in a row.
-        seed: The training's, to see its own first looks.
+        seed: A Mask R-CNN's training's, to see its own first looks.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -87,7 +87,8 @@ def look_sheet(dataset: Dataset, looks: int = 15, columns: int = 5, seed: int = 
 
     require_boxes(dataset)
     drawn = []
-    for look in augment.looks(augment.PlainViews(dataset.samples, masks=True), looks, seed):
+    plain = augment.PlainViews(dataset.samples, masks=True)
+    for look in augment.looks(plain, looks, seed, augment.WIDEST_TWO_STAGE):
         # Drawn after it is shrunk, so that lines and letters can be seen.
         small = fit(look.picture, _CELL_PX)
         height, width = small.shape[:2]

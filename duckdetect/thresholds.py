@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from duckdetect.augment import PlainViews, looks
+from duckdetect.augment import WIDEST, WIDEST_TWO_STAGE, PlainViews, looks
 from duckdetect.decoys import with_decoys
 from duckdetect.detector import DEFAULT_THRESHOLD, Detector
 from duckdetect.matching import Curve, threshold_curves
@@ -36,7 +36,9 @@ def choose_threshold(
             else is there to tell how high a score things get that are none?
     """
     seed += _SEED_OFFSET
-    held_out = looks(plain, _HELD_OUT, seed)
+    two_stage = getattr(detector, "two_stage", False)
+    widest = WIDEST_TWO_STAGE if two_stage else WIDEST
+    held_out = looks(plain, _HELD_OUT, seed, widest)
     views = list(with_decoys(held_out, plain, seed) if decoys else held_out)
     samples = tuple(
         Sample(Path(view.name), i, (height, width), view.xyxy, view.class_id)

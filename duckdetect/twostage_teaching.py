@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from duckdetect import runs
-from duckdetect.augment import PlainViews, looks
+from duckdetect.augment import WIDEST_TWO_STAGE, PlainViews, looks
 from duckdetect.bases.od_api import load_two_stage
 from duckdetect.config import TrainConfig
 from duckdetect.datasets import Dataset
@@ -52,7 +52,7 @@ def teach(
         runs.describe_model(folder, trainer.model)
     if config.head_start and base.own_last_layers is not None:
         give_head_start(base, base.own_last_layers, plain)
-    views = itertools.chain(plain, looks(plain, config.looks, config.seed))
+    views = itertools.chain(plain, looks(plain, config.looks, config.seed, WIDEST_TWO_STAGE))
     trainer.look_at(views, len(plain) + config.looks, progress)
     if trainer.on_disk and progress:
         tqdm.write(f"features: {trainer.n_bytes / 1e9:.1f} GB, kept on disk")
