@@ -27,8 +27,8 @@ from duckdetect.samples import Sample
 
 # The object's side as a part of the window's, drawn evenly on a logarithmic scale.
 _LEAST_PART, _MOST_PART = 0.08, 0.8
-# The widest window, of the picture's side; what lies beyond is filled with the mean colour. Wide ones were
-# measured for one stage only (docs/accuracy.md); a two-stage model's large input shows what is small.
+# The widest window, of the picture's side; what lies beyond is filled with the mean colour. Wide ones
+# were measured for one stage only (docs/accuracy.md); a two-stage model's input shows what is small.
 WIDEST, WIDEST_TWO_STAGE = 3.0, 1.6
 _STRETCH = 0.25  # natural logarithm of the window's largest change of aspect, each side
 _EVERY = 8  # pixels
