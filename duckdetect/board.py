@@ -41,10 +41,11 @@ class Board:
     def write(self, part: str, row: Mapping[str, float]) -> None:
         """Write a row's figures at its step; `part` is the curve: train or validation."""
         if writer := self._writer(part):
+            figures = [_scalar(name, value) for name, value in row.items() if name != "step"]
             with writer.as_default(step=int(row["step"])):
-                for name, value in row.items():
-                    if name != "step":
-                        tf.summary.scalar(name, value)
+                # All at once: five calls of tf.summary.scalar would take a tenth of a step.
+                raw = tf.compat.v1.Summary(value=figures).SerializeToString()
+                tf.summary.experimental.write_raw_pb(raw)
 
     def draw(self, part: str, pictures: Iterable[tuple[str, np.ndarray]], step: int) -> None:
         """Write pictures (H, W, 3) uint8 by their names."""
@@ -65,3 +66,14 @@ class Board:
             path = self._folder / FOLDER / part
             self._writers[part] = tf.summary.create_file_writer(str(path))
         return self._writers[part]
+
+
+def _scalar(name: str, value: float) -> Any:
+    """What `tf.summary.scalar` writes."""
+    summary = tf.compat.v1
+    metadata = summary.SummaryMetadata(
+        plugin_data=summary.SummaryMetadata.PluginData(plugin_name="scalars"),
+        data_class="DATA_CLASS_SCALAR",
+    )
+    tensor = tf.make_tensor_proto(value, tf.float32, shape=[])
+    return summary.Summary.Value(tag=name, metadata=metadata, tensor=tensor)

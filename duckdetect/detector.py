@@ -18,7 +18,6 @@ import numpy as np
 import supervision as sv
 import tensorflow as tf
 
-from duckdetect.constants import with_constants
 from duckdetect.errors import UserError
 from duckdetect.files import atomic_path
 from duckdetect.pasting import paste_masks
@@ -164,7 +163,7 @@ class Detector:
     def save(self, folder: str | Path) -> None:
         """Write the detector to a folder, whole or not at all."""
         with atomic_path(folder) as part:
-            tf.saved_model.save(with_constants(self._functions), str(part))
+            tf.saved_model.save(self._functions, str(part))
             settings = {
                 # What an older duckdetect can read, it shall read.
                 "format": FORMAT if self.two_stage else 1,

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from duckdetect.bases.base import BaseModel, HeadOutputs, TrainPart
 from duckdetect.detector import DEFAULT_THRESHOLD, Detector
-from duckdetect.features import FrozenPart, frozen_part, prepare_function
+from duckdetect.features import FrozenPart, prepare_function
+from duckdetect.graphs import traced
 from duckdetect.rivals import Rivals
 
 
@@ -39,7 +40,7 @@ def export_detector(
         rivals: What a careful detector tells the objects from.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
+    @traced(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
     def detect(inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
         usual = heads(frozen(inputs))
         return base.careful_detections(usual) if careful else base.detections(*usual[:2])
@@ -57,17 +58,18 @@ def export_detector(
     functions.detect = detect
     fine_hw = base.fine_hw if careful and fine else None
     if fine_hw is not None:
-        frozen_fine = frozen_part(base, part, fine_hw)
         both = [tf.TensorSpec([None, *hw, 3], tf.float32) for hw in (base.input_hw, fine_hw)]
 
-        @tf.function(input_signature=both)
+        @traced(input_signature=both)
         def detect_fine(inputs: tf.Tensor, fine: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return base.careful_detections(heads(frozen(inputs)), heads(frozen_fine(fine)))
+            return base.careful_detections(heads(frozen(inputs)), heads(frozen(fine)))
 
         functions.detect_fine = detect_fine
-        functions.prepare_fine = tf.function(
+        functions.prepare_fine = traced(
             base.prepare_fine, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)]
         )
-    # Named so that SavedModel finds them: Keras layers are left out, they need the API to load.
-    functions.weights = [*base.variables(), *(rivals.variables if careful and rivals else [])]
+    # Named so that SavedModel finds them: Keras layers are left out, they need the API to load. What
+    # `frozen` has as constants need not be written twice.
+    last = functions.detect if fine_hw is None else functions.detect_fine
+    functions.weights = list(last.get_concrete_function().graph.variables)
     return Detector(functions, classes, base.name, base.input_hw, threshold, fine_hw=fine_hw)

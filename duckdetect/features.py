@@ -15,7 +15,7 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +27,7 @@ from duckdetect.augment import View
 from duckdetect.bases.base import BaseModel, Targets, TrainPart
 from duckdetect.bases.two_stage import TwoStageModel
 from duckdetect.cells import Cells, cut_patches, find_cells, join_cells
+from duckdetect.graphs import traced, with_constants
 from duckdetect.maps import Maps
 from duckdetect.pictures import shrink
 
@@ -141,32 +142,31 @@ class FeatureCache:
         return patches, code[np.newaxis], weight[np.newaxis]
 
 
-def frozen_part(
-    base: BaseModel, part: TrainPart, input_hw: tuple[int, int] | None = None
-) -> FrozenPart:
+def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
     """The base's frozen part as one traced function of inputs (B, h, w, 3) float32.
 
-    Their size is the base's own unless `input_hw` names another.
-
     It returns the inputs of the box head and of the class head, a map for each level; the first list
-    is empty where both heads read the same.
+    is empty where both heads read the same. Of a small model it holds the weights as they are now.
     """
+    # Where there is a fine input too, one graph serves both.
+    height, width = base.input_hw if base.fine_hw is None else (None, None)
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, *(input_hw or base.input_hw), 3], tf.float32)]
-    )
+    @traced(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)])
     def run(inputs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         features = base.head_inputs(inputs, part)
         return [] if features.box is features.classes else features.box, features.classes
 
-    return run
+    constant: FrozenPart = with_constants(run, base.variables())
+    return constant
 
 
 def prepare_function(
     base: BaseModel | TwoStageModel,
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """The base's `prepare` as one traced function for all picture sizes."""
-    return tf.function(base.prepare, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+    signature = [tf.TensorSpec([None, None, 3], tf.uint8)]
+    prepare: Callable[..., Any] = traced(base.prepare, input_signature=signature)
+    return prepare
 
 
 def cache_features(
@@ -214,7 +214,7 @@ def cache_features(
                 class_maps = [Maps(n_views, on_disk) for _ in classes]
                 box_maps = [Maps(n_views, on_disk) for _ in box]
             for level, found in zip(class_maps, classes, strict=True):
-                level.add(found.numpy())
+                level.add(found)
             if patches:
                 levels = [level.numpy() for level in box or classes]
                 for i, target in enumerate(targets[-len(group) :]):
@@ -224,7 +224,7 @@ def cache_features(
                     cut.append([cut_patches(level[i], where, k) for level, where in pairs])
             else:
                 for level, found in zip(box_maps, box, strict=True):
-                    level.add(found.numpy())
+                    level.add(found)
             bar.update(len(group))
     bar.close()
     boxes = join_cells(base, cut, targets) if patches else box_maps or class_maps

@@ -28,6 +28,7 @@ from duckdetect.decoys import with_decoys
 from duckdetect.detector import Detector, load_detector
 from duckdetect.exporting import export_detector
 from duckdetect.features import Batch, FeatureCache, cache_features, frozen_part
+from duckdetect.graphs import traced
 from duckdetect.heads import class_accuracy, head_losses
 from duckdetect.headstart import give_head_start, own_scores
 from duckdetect.loop import Trained, Watch, best_step, make_optimizer, run_loop
@@ -236,7 +237,7 @@ def train_step(
     """
     part: TrainPart = "heads" if cache.patches else "towers"
 
-    @tf.function(input_signature=[cache.signature])
+    @traced(input_signature=[cache.signature])
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             losses, _, logits = head_losses(base, batch, cache.patches, part)

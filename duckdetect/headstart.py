@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from duckdetect.bases.base import BaseModel, ClassHead, TrainPart
+from duckdetect.cells import cut_patches
 from duckdetect.features import FeatureCache
 
 _MOST_ALIKE = 3
@@ -35,6 +36,8 @@ def own_scores(
 ) -> OwnScores:
     """Score the objects of the plain views by the base's own classes.
 
+    Only where an anchor is matched: whole maps of all classes would take as long as the network.
+
     Args:
         base: The base model.
         cache: Features and targets, the plain views first.
@@ -45,17 +48,22 @@ def own_scores(
     scores, class_ids = [], []
     for start in range(0, n_plain, _BATCH):
         batch = cache.batch(np.arange(start, min(start + _BATCH, n_plain)))
-        logits = []
-        features = base.class_features(batch.class_features, part)
-        for level, kernel, bias in zip(features, own.kernels, own.biases, strict=True):
-            q, columns = kernel.shape[-2:]
-            flat = kernel.reshape(*kernel.shape[:3], q * columns)
-            maps = tf.nn.conv2d(level, flat, 1, "SAME") + bias.ravel()
-            logits.append(tf.reshape(maps, [len(level), -1, columns]))  # (B, h * w * q, C + 1)
-        index = batch.class_index.numpy()
-        matched = index >= 0
-        scores.append(tf.sigmoid(tf.concat(logits, axis=1)).numpy()[matched][:, 1:])
-        class_ids.append(index[matched])
+        maps = [level.numpy() for level in base.class_features(batch.class_features, part)]
+        for view, class_index in enumerate(batch.class_index.numpy()):
+            first = 0
+            levels = zip(base.levels, maps, own.kernels, own.biases, strict=True)
+            for level, of_views, kernel, bias in levels:
+                q, columns = bias.shape
+                of_cell = class_index[first : first + level.n_anchors].reshape(-1, q)
+                first += level.n_anchors
+                cells = np.flatnonzero((of_cell >= 0).any(axis=1))
+                weights = kernel.reshape(-1, q * columns)
+                seen = cut_patches(of_views[view], cells, kernel.shape[0])
+                logits = seen.reshape(len(cells), len(weights)) @ weights + bias.ravel()
+                matched = of_cell[cells] >= 0
+                foreground = logits.reshape(-1, q, columns)[matched][:, 1:]
+                scores.append(tf.sigmoid(foreground).numpy())
+                class_ids.append(of_cell[cells][matched])
     return OwnScores(np.concatenate(scores), np.concatenate(class_ids))
 
 

@@ -25,11 +25,11 @@ class Maps:
     def __init__(self, n_views: int, on_disk: bool) -> None:
         self._n_views = n_views
         self.on_disk = on_disk
-        self._rows: list[np.ndarray] = []
+        self._rows: list[tf.Tensor] = []
         self._filled = 0
         self._all: tf.Tensor | np.ndarray | None = None
 
-    def add(self, maps: np.ndarray) -> None:
+    def add(self, maps: tf.Tensor) -> None:
         """Append the maps of the next views, (b, h, w, c) float32."""
         if not self.on_disk:
             self._rows.append(maps)
@@ -39,13 +39,13 @@ class Maps:
             with tempfile.TemporaryFile() as file:  # the mapping holds it open
                 self._all = np.memmap(file, np.float16, "w+", shape=shape)
         most = np.finfo(np.float16).max
-        self._all[self._filled : self._filled + len(maps)] = np.clip(maps, -most, most)
+        self._all[self._filled : self._filled + len(maps)] = np.clip(maps.numpy(), -most, most)
         self._filled += len(maps)
 
     def take(self, index: np.ndarray) -> tf.Tensor:
         """The maps of the views with these numbers, (B, h, w, c) float32."""
         if not self.on_disk and self._all is None:
-            self._all = tf.constant(np.concatenate(self._rows))
+            self._all = tf.concat(self._rows, axis=0)
             self._rows.clear()
         if isinstance(self._all, np.ndarray):
             return tf.constant(self._all[index].astype(np.float32))
@@ -55,7 +55,7 @@ class Maps:
     def n_bytes(self) -> int:
         """What they take, in bytes."""
         if self._all is None:
-            return sum(rows.nbytes for rows in self._rows)
+            return sum(rows.dtype.size * int(np.prod(rows.shape)) for rows in self._rows)
         if isinstance(self._all, np.ndarray):
             return self._all.nbytes
         return self._all.dtype.size * int(np.prod(self._all.shape))

@@ -28,6 +28,7 @@ from duckdetect.bases.od_api_rcnn import RcnnModel
 from duckdetect.bases.od_api_rcnn_targets import sample
 from duckdetect.bases.two_stage import ProposalTargets, Truth
 from duckdetect.features import prepare_function
+from duckdetect.graphs import traced
 from duckdetect.pictures import shrink
 from duckdetect.rows import MEMORY_LIMIT, empty_rows
 
@@ -145,7 +146,7 @@ def stack(rows: Sequence[ProposalTargets]) -> ProposalTargets:
 
 
 def _frozen_part(base: RcnnModel, part: TrainPart) -> Callable[..., Any]:
-    @tf.function(
+    @traced(
         input_signature=[
             tf.TensorSpec([*base.input_hw, 3], tf.float32),
             tf.TensorSpec([2], tf.float32),

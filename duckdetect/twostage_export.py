@@ -9,6 +9,7 @@ import tensorflow as tf
 from duckdetect.bases.two_stage import TwoStageModel
 from duckdetect.detector import DEFAULT_THRESHOLD, Detector
 from duckdetect.features import prepare_function
+from duckdetect.graphs import traced
 
 
 def export_two_stage(
@@ -23,7 +24,7 @@ def export_two_stage(
     ]
     functions = tf.Module()
     functions.prepare = prepare_function(base)
-    functions.detect = tf.function(base.detect, input_signature=signature)
+    functions.detect = traced(base.detect, input_signature=signature)
     functions.weights = base.variables()
     return Detector(
         functions,

@@ -15,6 +15,7 @@ from duckdetect.augment import View
 from duckdetect.bases.od_api_rcnn import RcnnModel
 from duckdetect.bases.two_stage import LastLayer
 from duckdetect.features import prepare_function
+from duckdetect.graphs import traced
 from duckdetect.pictures import shrink
 from duckdetect.twostage import to_truth
 
@@ -72,7 +73,7 @@ def _box_features(base: RcnnModel, plain: Sequence[View]) -> tuple[np.ndarray, n
     """What the class head sees of the labelled boxes, (N, c) float32, and their classes (N,)."""
     prepare = prepare_function(base)
 
-    @tf.function(
+    @traced(
         input_signature=[
             tf.TensorSpec([*base.input_hw, 3], tf.float32),
             tf.TensorSpec([None, 4], tf.float32),

@@ -24,6 +24,7 @@ from duckdetect.bases.od_api_rcnn_targets import (
     second_stage_losses,
 )
 from duckdetect.bases.two_stage import ProposalTargets
+from duckdetect.graphs import traced
 from duckdetect.twostage import ViewCache, stack, truth_spec
 
 Losses = dict[str, tf.Tensor]
@@ -84,7 +85,7 @@ def _on_views(
 ) -> Step:
     masks = masks and base.has_masks
 
-    @tf.function
+    @traced
     def on_features(inputs: tuple[tf.Tensor, ...], targets: ProposalTargets) -> Losses:
         kept = [tf.cast(array, tf.float32) for array in inputs]
         if cache.part != "heads":
@@ -92,7 +93,7 @@ def _on_views(
         mean = tf.reshape(kept[0], [-1, 1, 1, kept[0].shape[-1]])
         return within(lambda: head_losses(base, mean, kept[1] if masks else None, targets))
 
-    @tf.function(
+    @traced(
         input_signature=[
             tf.TensorSpec([batch_size, *base.input_hw, 3], tf.float32),
             tf.TensorSpec([batch_size, 2], tf.float32),

@@ -23,6 +23,7 @@ from duckdetect.detector import Detector, to_detections
 from duckdetect.errors import UserError
 from duckdetect.evaluation import collect_detections
 from duckdetect.features import Batch, FrozenPart, cache_features
+from duckdetect.graphs import traced
 from duckdetect.heads import class_accuracy, head_losses
 from duckdetect.metrics import score_detections
 from duckdetect.render import draw_detections
@@ -65,7 +66,7 @@ class Validation:
         self._found: list[sv.Detections] = []
         self.every = config.val_every or self._every(n, config.batch_size)
 
-        @tf.function(reduce_retracing=True)
+        @traced(reduce_retracing=True)
         def run(batch: Batch) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:
             losses, codes, logits = head_losses(base, batch, False, config.train)
             figures = {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}

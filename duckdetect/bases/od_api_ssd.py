@@ -32,7 +32,7 @@ from duckdetect.bases.od_api_boxes import (
 )
 from duckdetect.bases.od_api_config import input_hw
 from duckdetect.bases.od_api_import import model_builder
-from duckdetect.bases.od_api_targets import assign
+from duckdetect.bases.od_api_targets import assigner
 from duckdetect.bases.od_api_weights import BOX, CLASS, reset_class_layer
 from duckdetect.errors import UserError
 
@@ -61,6 +61,7 @@ class SsdModel:
         # Keras makes the variables when the layers first see an input.
         shapes = self.model.predict(tf.zeros([1, *self.input_hw, 3]), None)
         self._anchors = shapes["anchors"]  # (A, 4) y1x1y2x2
+        self._assign = assigner(self.model, self._anchors, self.num_classes)
         per_cell = self.model._anchor_generator.num_anchors_per_location()
         self.levels = tuple(
             Level(int(f.shape[1]), int(f.shape[2]), int(q))
@@ -228,7 +229,7 @@ class SsdModel:
 
     def assign(self, y1x1y2x2: np.ndarray, class_id: np.ndarray) -> Targets:
         """See `base.BaseModel.assign`."""
-        return assign(self.model, self._anchors, self.num_classes, y1x1y2x2, class_id)
+        return self._assign(y1x1y2x2, class_id)
 
     def losses(
         self,
