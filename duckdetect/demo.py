@@ -64,6 +64,8 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
     test = load_dataset(sample, "test")
     measured = evaluate_run(out, test, detector=run.detector)
     write_report(out, test)
-    pictures = detect(run.detector, sample / "test", out)
+    paths = [each.path for each in test]
+    known = None if run.detector.has_masks else measured.detections
+    pictures = detect(run.detector, paths, out, known=known)
     clip = detect(run.detector, sample / "clip", out / "clip")
     return Demo(out, measured.metrics, pictures, clip, time.monotonic() - start)

@@ -8,6 +8,7 @@ than one of ten. Videos are in detecting_video.py.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import sys
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from duckdetect.ahead import ahead
 from duckdetect.detected import Count, Detected
 from duckdetect.detecting_video import detect_video
 from duckdetect.errors import UserError
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from duckdetect.detector import Detector
 
-_BATCH = 8  # pictures in memory at once
+_BATCH = 8  # pictures; two such batches are in memory at once
 _GIF_SIDE_PX = 480
 _GIF_FRAMES = 200  # a third of a megabyte each in memory, and nobody watches more
 
@@ -49,6 +51,7 @@ def detect(
     end: float | str | None = None,
     track: bool = False,
     fast: bool = False,
+    known: Sequence[Detections] | None = None,
     progress: bool = True,
 ) -> Detected:
     """Detect on pictures or a video and write what was found.
@@ -68,6 +71,8 @@ def detect(
             below the threshold; see tracking.py.
         fast: Look once at each picture where the detector would look twice (`Detector.fine_hw`): small
             objects are missed more often, in a quarter of the time.
+        known: What the detector found in these pictures at a threshold no higher, as an `Evaluation`
+            keeps it (without masks): it is not asked again.
         progress: Show a bar on stderr.
 
     Raises:
@@ -88,7 +93,18 @@ def detect(
     for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {source} is none: leave it out")
-    return _detect_pictures(detector, _list(source), out, kept, seconds_per_frame, progress)
+    paths = _list(source)
+    bar = {"total": len(paths), "disable": not progress}
+    found = (
+        _detected(detector, map(load_picture, paths), kept, bar)
+        if known is None
+        else zip(
+            map(load_picture, paths),
+            (d[np.asarray(d.confidence) >= kept] for d in known),
+            strict=True,
+        )
+    )
+    return _draw_pictures(found, paths, detector.classes, out, kept, seconds_per_frame)
 
 
 def _is_video(path: Path) -> bool:
@@ -106,13 +122,13 @@ def _list(source: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(path) for path in source]
 
 
-def _detect_pictures(
-    detector: Detector,
+def _draw_pictures(
+    found: Iterable[tuple[np.ndarray, Any]],
     paths: list[Path],
+    classes: Sequence[str],
     out: Path,
     kept: float,
     seconds_per_frame: float | None,
-    progress: bool,
 ) -> Detected:
     count = Count()
     if seconds_per_frame is None:
@@ -121,17 +137,18 @@ def _detect_pictures(
     small: list[np.ndarray] = []
 
     def records(frames: FramesWriter) -> Iterator[tuple[int, str, Detections]]:
-        pictures = (load_picture(path) for path in paths)
-        for picture, detections in _detected(detector, pictures, kept, len(paths), progress):
-            path = paths[count.pictures]
-            drawn = draw_detections(picture, detections, detector.classes)
-            frames.write(path.name, drawn)
-            if count.pictures % every == 0:
-                small.append(fit(drawn, _GIF_SIDE_PX))
-            yield count.pictures, path.name, count.add(detections)
+        # While one batch is drawn, the next one is detected on.
+        with contextlib.closing(ahead(found, _BATCH)) as coming:
+            for picture, detections in coming:
+                path = paths[count.pictures]
+                drawn = draw_detections(picture, detections, classes)
+                frames.write(path.name, drawn)
+                if count.pictures % every == 0:
+                    small.append(fit(drawn, _GIF_SIDE_PX))
+                yield count.pictures, path.name, count.add(detections)
 
     with FramesWriter(out / "frames") as frames:
-        write_detections_json(out / "detections.json", records(frames), detector.classes)
+        write_detections_json(out / "detections.json", records(frames), classes)
     animation = out / "detections.gif"
     write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX)
     return Detected(out, animation, count.pictures, count.found, count.detections, kept)
@@ -141,12 +158,9 @@ def _detected(
     detector: Detector,
     pictures: Iterable[np.ndarray],
     kept: float,
-    total: int | None,
-    progress: bool,
+    settings: dict[str, Any],
 ) -> Iterator[tuple[np.ndarray, Any]]:
-    with tqdm(
-        total=total, desc="detecting", unit="picture", disable=not progress, file=sys.stderr
-    ) as bar:
+    with tqdm(desc="detecting", unit="picture", file=sys.stderr, **settings) as bar:
         pictures = iter(pictures)
         while batch := list(itertools.islice(pictures, _BATCH)):
             yield from zip(batch, detector.predict(batch, kept), strict=True)

@@ -160,6 +160,10 @@ class Detector:
             probability[0] if masks and probability else None,
         )
 
+    def warm_up(self) -> None:
+        """Do what TensorFlow does once, at the first picture: a second or two, here and now."""
+        self.predict(np.full((*self.input_hw, 3), 128, np.uint8))
+
     def save(self, folder: str | Path) -> None:
         """Write the detector to a folder, whole or not at all."""
         with atomic_path(folder) as part:

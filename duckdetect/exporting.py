@@ -72,4 +72,6 @@ def export_detector(
     # `frozen` has as constants need not be written twice.
     last = functions.detect if fine_hw is None else functions.detect_fine
     functions.weights = list(last.get_concrete_function().graph.variables)
-    return Detector(functions, classes, base.name, base.input_hw, threshold, fine_hw=fine_hw)
+    detector = Detector(functions, classes, base.name, base.input_hw, threshold, fine_hw=fine_hw)
+    detector.warm_up()
+    return detector

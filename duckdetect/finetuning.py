@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,17 +172,20 @@ def _teach_one_stage(
         if config.rivals and config.train == "heads":  # else what the rivals' weights read changes
             rivals = choose_rivals(own, alike, base.num_classes)
     watch = Validation(base, frozen, val, config, progress, rivals) if val is not None else None
-    trained = train_heads(base, cache, config, folder, progress, watch)
-    detector = export_detector(
-        base,
-        frozen,
-        config.train,
-        dataset.classes,
-        careful=config.careful,
-        fine=fine,
-        rivals=rivals,
-    )
-    return trained, detector
+    # Tracing takes seconds of one core, and training leaves a half of one idle.
+    with ThreadPoolExecutor(1) as beside:
+        making = beside.submit(
+            export_detector,
+            base,
+            frozen,
+            config.train,
+            dataset.classes,
+            careful=config.careful,
+            fine=fine,
+            rivals=rivals,
+        )
+        trained = train_heads(base, cache, config, folder, progress, watch)
+        return trained, making.result()
 
 
 def _teach_two_stage(*args: Any) -> tuple[Trained, Detector]:
