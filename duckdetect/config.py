@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from duckdetect.bases.base import TrainPart
 from duckdetect.bases.two_stage import Sizes
 from duckdetect.errors import UserError
+from duckdetect.specs import BaseSpec
 
 Decay = Literal["cosine", "none"]
+
+LOOKS, LOOKS_OF_LARGE = 100, 40  # docs/accuracy.md; of large bases, what two cores do in a minute
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class TrainConfig:
         decay: "cosine", from `learning_rate` to 0 over the steps, or "none".
         momentum: Of stochastic gradient descent, 0 to below 1.
         looks: Random windows of the pictures, recoloured, that are trained on besides the pictures
-            themselves (augment.py); 0 for none.
+            themselves (augment.py); 0 for none, None for as many as suit the base: 100, or 40 where
+            each costs a second without a GPU.
         head_start: Whether a new class begins as the base's own classes that it looks most like
             (headstart.py), or with small random weights.
         decoys: Whether looks get plain shapes in the object's colours beside it, which are none
@@ -62,7 +66,7 @@ class TrainConfig:
     warmup: int = 0
     decay: Decay = "cosine"
     momentum: float = 0.9
-    looks: int = 100
+    looks: int | None = None
     head_start: bool = True
     decoys: bool = True
     box_rate: float = 0.3
@@ -117,7 +121,7 @@ class TrainConfig:
             ("proposal_batch", 1),
         ):
             value = getattr(self, name)
-            if value is None and name in ("input_size", "proposals", "proposal_batch"):
+            if value is None and name in ("looks", "input_size", "proposals", "proposal_batch"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UserError(f"{name} is {value!r}: give a whole number of at least {least}")
@@ -133,6 +137,12 @@ class TrainConfig:
             raise UserError(
                 f"train is {self.train!r}: give one of {', '.join(get_args(TrainPart))}"
             )
+
+    def for_base(self, spec: BaseSpec) -> TrainConfig:
+        """The settings with a base's own number of looks, where none is given."""
+        if self.looks is not None:
+            return self
+        return replace(self, looks=LOOKS if spec.is_light else LOOKS_OF_LARGE)
 
     @property
     def sizes(self) -> Sizes:

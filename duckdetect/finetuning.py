@@ -102,8 +102,9 @@ def finetune(
         UserError: If no picture has a box, the folder holds another run, the weights cannot be had,
             a loss is not finite, or `val` labels a class that `dataset` does not.
     """
-    config = config or TrainConfig()
-    check_settings(spec_for(base_name), config)
+    spec = spec_for(base_name)
+    config = (config or TrainConfig()).for_base(spec)
+    check_settings(spec, config)
     require_boxes(dataset)
     if val is not None:
         require_boxes(val)
@@ -128,8 +129,7 @@ def finetune(
         best = next(row for row in trained.validation if row["step"] == trained.best)
         detector.threshold = best["best_threshold"]
     elif config.looks:
-        decoys = config.decoys and not detector.two_stage
-        detector.threshold = choose_threshold(detector, plain, config.seed, decoys)
+        detector.threshold = choose_threshold(detector, plain, config.seed, config.decoys)
     if folder is not None:
         plot_history(trained.history, folder / CURVES, trained.validation)
         detector.save(folder / "detector")
@@ -153,11 +153,12 @@ def _teach_one_stage(
         tqdm.write(summary_text(base.name, one_stage_summary(base, config.train)))
     frozen = frozen_part(base, config.train)
     fine = config.careful and typical_side(dataset) < _SMALL_SIDE
-    more = looks(plain, config.looks, config.seed)
+    n_looks = config.looks or 0
+    more = looks(plain, n_looks, config.seed)
     if config.decoys:
         more = with_decoys(more, plain, config.seed)
     views = itertools.chain(plain, more)
-    n_views = len(plain) + config.looks
+    n_views = len(plain) + n_looks
     if fine and base.fine_hw is not None:
         views = itertools.chain(views, corners(plain, base.input_hw[0] / base.fine_hw[0]))
         n_views += 4 * sum(bool(sample.crowd.all()) for sample in dataset.samples)

@@ -62,6 +62,11 @@ class BaseSpec:
     family: Literal["ssd", "rcnn"] = "ssd"
 
     @property
+    def is_light(self) -> bool:
+        """Whether it sees a picture in a part of a second without a GPU."""
+        return "mobilenet" in self.zoo_name
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The files that make the model, relative to its folder."""
         return CHECKPOINT_FILES if self.kind == "checkpoint" else FROZEN_GRAPH_FILES

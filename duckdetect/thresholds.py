@@ -32,14 +32,13 @@ def choose_threshold(
         detector: The trained detector.
         plain: The training pictures.
         seed: The training's seed.
-        decoys: Whether the looks hold decoys (decoys.py), as those that it was trained on did: what
-            else is there to tell how high a score things get that are none?
+        decoys: Whether a one-stage detector's looks hold decoys (decoys.py), as those that it was
+            trained on did: what else is there to tell how high a score things get that are none?
     """
     seed += _SEED_OFFSET
     two_stage = getattr(detector, "two_stage", False)
-    widest = WIDEST_TWO_STAGE if two_stage else WIDEST
-    held_out = looks(plain, _HELD_OUT, seed, widest)
-    views = list(with_decoys(held_out, plain, seed) if decoys else held_out)
+    held_out = looks(plain, _HELD_OUT, seed, WIDEST_TWO_STAGE if two_stage else WIDEST)
+    views = list(with_decoys(held_out, plain, seed) if decoys and not two_stage else held_out)
     samples = tuple(
         Sample(Path(view.name), i, (height, width), view.xyxy, view.class_id)
         for i, view in enumerate(views, 1)

@@ -52,8 +52,9 @@ def teach(
         runs.describe_model(folder, trainer.model)
     if config.head_start and base.own_last_layers is not None:
         give_head_start(base, base.own_last_layers, plain)
-    views = itertools.chain(plain, looks(plain, config.looks, config.seed, WIDEST_TWO_STAGE))
-    trainer.look_at(views, len(plain) + config.looks, progress)
+    n_looks = config.looks or 0
+    views = itertools.chain(plain, looks(plain, n_looks, config.seed, WIDEST_TWO_STAGE))
+    trainer.look_at(views, len(plain) + n_looks, progress)
     if trainer.on_disk and progress:
         tqdm.write(f"features: {trainer.n_bytes / 1e9:.1f} GB, kept on disk")
     detector = export_two_stage(base, dataset.classes)

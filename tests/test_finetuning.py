@@ -197,3 +197,19 @@ def test_bad_settings_are_named(settings, named):
 def test_towers_where_there_are_none(ducks):
     with pytest.raises(UserError, match="has no towers"):
         dd.finetune(BASE, ducks, STOCK(train="towers"), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("base", "n_looks"),
+    [("ssd_mobilenet_v2", 100), ("retinanet50", 40), ("mask_rcnn", 40)],
+)
+def test_large_bases_get_fewer_looks_unless_told(base, n_looks):
+    spec = spec_for(base)
+    assert dd.TrainConfig().for_base(spec).looks == n_looks
+    assert dd.TrainConfig(looks=7).for_base(spec).looks == 7
+    assert STOCK().for_base(spec).looks == 0
+
+
+def test_a_run_tells_how_many_looks_it_took(run):
+    config = json.loads((run.folder / "config.json").read_text())
+    assert isinstance(config["train"]["looks"], int)

@@ -22,6 +22,7 @@ import nbformat
 import notebook_runs as runs
 
 import duckdetect as dd
+from duckdetect.config import LOOKS
 
 ROOT = Path(__file__).parents[1]
 BASE = "ssd_mobilenet_v2"
@@ -244,6 +245,7 @@ def test_the_form_fields_are_the_packages_defaults() -> None:
     config = dd.TrainConfig()
     for name in ("steps", "batch_size", "learning_rate", "seed"):
         assert float(fields[name.upper()]) == getattr(config, name), name
+    assert fields["LOOKS"] == str(LOOKS)  # of a base that is light, or has a GPU to run on
 
 
 def test_colab_gets_what_the_lock_files_pin() -> None:
