@@ -12,16 +12,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import supervision as sv
 import tensorflow as tf
 
 from duckdetect.errors import UserError
 from duckdetect.files import atomic_path
 from duckdetect.pasting import paste_masks
 from duckdetect.pictures import shrink
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 FORMAT = 2
 """1: `detect` takes a batch of one-stage inputs. 2: also two-stage ones, a picture at a time."""
@@ -204,6 +206,8 @@ def to_detections(
         threshold: Keep detections with at least this score.
         masks: (D, h, w), the probabilities of a Mask R-CNN's masks within their boxes.
     """
+    import supervision as sv  # takes half a second, which training hides
+
     height, width = size_hw[:2]
     scale = np.array([width / filled_hw[1], height / filled_hw[0]] * 2, np.float32)
     xyxy = y1x1y2x2[:, [1, 0, 3, 2]] * scale

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import supervision as sv
 import tensorflow as tf
 
 from duckdetect.augment import PlainViews
@@ -29,6 +28,9 @@ from duckdetect.metrics import score_detections
 from duckdetect.render import draw_detections
 from duckdetect.rivals import Rivals
 from duckdetect.thresholds import best_threshold
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 _BATCH = 8
 _EXAMPLES = 4

@@ -10,6 +10,7 @@ import pytest
 import duckdetect as dd
 from duckdetect import UserError, runs
 from duckdetect.loop import batch_index
+from duckdetect.zoo import spec_for
 
 BASE = "ssd_mobilenet_v2"
 STOCK = dd.TrainConfig.stock
