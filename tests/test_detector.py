@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from bases import mobilenet, retinanet
+from bases import mobilenet, mobilenet_with_coco_head, retinanet
 
 import duckdetect as dd
 from duckdetect import UserError
 from duckdetect.exporting import export_detector
 from duckdetect.features import frozen_part
-from duckdetect.pictures import shrink
+from duckdetect.pictures import list_pictures, shrink
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +135,19 @@ def test_large_pictures_are_averaged_not_sampled():
     assert shrink(stripes[:1100], (300, 300)) is not None
     small = stripes[:1199, :1199]
     assert shrink(small, (300, 300)) is small
+
+
+def test_what_was_found_before_is_drawn_as_if_found_now(project_data, tmp_path):
+    base = mobilenet_with_coco_head()
+    names = [str(i) for i in range(90)]
+    detector = export_detector(base, frozen_part(base, "heads"), "heads", names)
+    paths = list_pictures(project_data / "ducks" / "test")[:9]
+    known = detector.predict([dd.load_picture(path) for path in paths], 0.0)
+    now = dd.detect(detector, paths, tmp_path / "now", 0.3, progress=False)
+    detector.predict = None  # it is not asked again
+    again = dd.detect(detector, paths, tmp_path / "again", 0.3, known=known, progress=False)
+    assert now.n_detections == again.n_detections > 0
+    files = sorted(f.relative_to(tmp_path / "now") for f in (tmp_path / "now").rglob("*.*"))
+    assert len(files) == 11
+    for file in files:
+        assert (tmp_path / "now" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
