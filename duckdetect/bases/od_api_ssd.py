@@ -75,7 +75,9 @@ class SsdModel:
             )
             self.fine_hw = fine_hw if self._fine_anchors is not None else None
         self.box_kernel_size = max(
-            k for layer in self._box_head(0)._box_encoder_layers for k in _kernel_sizes(layer)
+            int(k)
+            for layer in self._box_head(0)._box_encoder_layers
+            for k in getattr(layer, "kernel_size", ())
         )
 
     # -- the frozen part -------------------------------------------------------------------------
@@ -295,7 +297,3 @@ def _apply(layers: Sequence[Any], features: tf.Tensor) -> tf.Tensor:
     for layer in layers:
         features = layer(features)
     return features
-
-
-def _kernel_sizes(layer: Any) -> list[int]:
-    return [int(k) for k in getattr(layer, "kernel_size", ())]
