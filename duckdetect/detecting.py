@@ -94,9 +94,8 @@ def detect(
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {source} is none: leave it out")
     paths = _list(source)
-    bar = {"total": len(paths), "disable": not progress}
     found = (
-        _detected(detector, map(load_picture, paths), kept, bar)
+        _detected(detector, paths, kept, progress)
         if known is None
         else zip(
             map(load_picture, paths),
@@ -155,13 +154,12 @@ def _draw_pictures(
 
 
 def _detected(
-    detector: Detector,
-    pictures: Iterable[np.ndarray],
-    kept: float,
-    settings: dict[str, Any],
+    detector: Detector, paths: Sequence[Path], kept: float, progress: bool
 ) -> Iterator[tuple[np.ndarray, Any]]:
-    with tqdm(desc="detecting", unit="picture", file=sys.stderr, **settings) as bar:
-        pictures = iter(pictures)
+    with tqdm(
+        total=len(paths), desc="detecting", unit="picture", disable=not progress, file=sys.stderr
+    ) as bar:
+        pictures = map(load_picture, paths)
         while batch := list(itertools.islice(pictures, _BATCH)):
             yield from zip(batch, detector.predict(batch, kept), strict=True)
             bar.update(len(batch))
