@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 import duckdetect as dd
-from duckdetect.files import write_json
+from duckdetect.utils.files import write_json
 
 ROOT = Path(__file__).parents[1]
 RACCOON = ROOT.parent / "shared" / "data" / "raccoon"

@@ -32,10 +32,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import duckdetect as dd
-from duckdetect.bases.od_api import load_base
-from duckdetect.features import frozen_part
-from duckdetect.files import write_json
-from duckdetect.pictures import list_pictures
+from duckdetect.imaging.io import list_pictures
+from duckdetect.models.graphs import frozen_part
+from duckdetect.models.tfod.load import load_base
+from duckdetect.utils.files import write_json
 
 import tensorflow as tf  # isort: skip  (duckdetect chooses the Keras)
 

@@ -28,12 +28,11 @@ import supervision as sv
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from duckdetect.evaluation_runs import read_detections, write_detections
-from duckdetect.files import write_json
-from duckdetect.matching import confusion_matrix
-from duckdetect.metrics import bootstrap_intervals, score_detections
-from duckdetect.mistakes import count_mistakes
-from duckdetect.samples import Dataset, Sample
+from duckdetect.data.dataset import Dataset, Sample
+from duckdetect.evaluation.matching import confusion_matrix, count_mistakes
+from duckdetect.evaluation.metrics import bootstrap_intervals, score_detections
+from duckdetect.inference.detections_json import read_run_detections, write_run_detections
+from duckdetect.utils.files import write_json
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ("duck", "goose", "swan")
@@ -108,9 +107,9 @@ def main() -> None:
     timed("bootstrap_20", lambda: bootstrap_intervals(dataset, detections, 20))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detections.json"
-        timed("write", lambda: write_detections(path, dataset, detections))
+        timed("write", lambda: write_run_detections(path, dataset, detections))
         result["file_mb"] = round(path.stat().st_size / 1e6, 1)
-        timed("read", lambda: read_detections(path, dataset))
+        timed("read", lambda: read_run_detections(path, dataset))
     result["peak_mb"] = peak_mb()
     alone = timed("pycocotools", lambda: pycocotools_alone(dataset, detections))
     result["pycocotools_peak_mb"] = peak_mb()

@@ -26,16 +26,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.stock import stock_step
-from duckdetect.augment import PlainViews
-from duckdetect.bases.od_api import build_base, load_base
-from duckdetect.bases.od_api_import import pipeline_pb2, text_format
-from duckdetect.config import TrainConfig
-from duckdetect.datasets import load_dataset
-from duckdetect.features import cache_features, frozen_part
-from duckdetect.files import write_json
-from duckdetect.finetuning import train_step
-from duckdetect.loop import batch_index, make_optimizer
-from duckdetect.zoo import fetch
+from duckdetect.data.augment import PlainViews
+from duckdetect.data.loading import load_dataset
+from duckdetect.models.graphs import frozen_part
+from duckdetect.models.tfod.api import pipeline_pb2, text_format
+from duckdetect.models.tfod.load import build_base, load_base
+from duckdetect.models.weights import fetch
+from duckdetect.training.config import TrainConfig
+from duckdetect.training.feature_cache import cache_features
+from duckdetect.training.finetune import train_step
+from duckdetect.training.loop import batch_index, make_optimizer
+from duckdetect.utils.files import write_json
 
 import tensorflow as tf  # isort: skip  (duckdetect chooses the Keras)
 
@@ -99,7 +100,7 @@ def command(name: str, *options: str) -> dict[str, float]:
     out = BENCH / "train"
     shutil.rmtree(out, ignore_errors=True)
     data = str(ROOT / "data" / "ducks" / "train")
-    words = [sys.executable, "-m", "duckdetect.cli", "train", data, "--base", name, *options]
+    words = [sys.executable, "-m", "duckdetect.cli.app", "train", data, "--base", name, *options]
     start = time.perf_counter()
     process = subprocess.Popen([*words, "--out", str(out)], cwd=ROOT)
     _, status, usage = os.wait4(process.pid, 0)  # of this one alone, not of the largest so far

@@ -26,15 +26,15 @@ import numpy as np
 
 from benchmarks.finetune import timed
 from benchmarks.stock_rcnn import stock_step
-from duckdetect.augment import PlainViews
-from duckdetect.bases.od_api import build_two_stage
-from duckdetect.bases.od_api_import import model_pb2, text_format
-from duckdetect.bases.two_stage import Sizes
-from duckdetect.config import TrainConfig
-from duckdetect.datasets import load_dataset
-from duckdetect.files import write_json
-from duckdetect.loop import batch_index, make_optimizer
-from duckdetect.twostage_trainer import TwoStageTrainer
+from duckdetect.data.augment import PlainViews
+from duckdetect.data.loading import load_dataset
+from duckdetect.models.interfaces import Sizes
+from duckdetect.models.tfod.api import model_pb2, text_format
+from duckdetect.models.tfod.load import build_two_stage
+from duckdetect.training.config import TrainConfig
+from duckdetect.training.loop import batch_index, make_optimizer
+from duckdetect.training.two_stage import TwoStageTrainer
+from duckdetect.utils.files import write_json
 
 import tensorflow as tf  # isort: skip  (duckdetect chooses the Keras)
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from duckdetect.augment import View
-from duckdetect.bases.od_api_ssd import SsdModel
+from duckdetect.data.augment import View
+from duckdetect.models.tfod.ssd import SsdModel
 
 
 def stock_step(

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from duckdetect.augment import View
-from duckdetect.bases.od_api_rcnn import RcnnModel
+from duckdetect.data.augment import View
+from duckdetect.models.tfod.rcnn import RcnnModel
 
 _NAMES = {
     "box_loss": "Loss/BoxClassifierLoss/localization_loss",

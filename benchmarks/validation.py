@@ -22,12 +22,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import duckdetect as dd
-from duckdetect.augment import PlainViews, looks
-from duckdetect.bases.od_api import load_base
-from duckdetect.features import cache_features, frozen_part
-from duckdetect.files import write_json
-from duckdetect.finetuning import train_heads
-from duckdetect.validation import Validation
+from duckdetect.data.augment import PlainViews, looks
+from duckdetect.models.graphs import frozen_part
+from duckdetect.models.tfod.load import load_base
+from duckdetect.training.feature_cache import cache_features
+from duckdetect.training.finetune import train_heads
+from duckdetect.training.validation import Validation
+from duckdetect.utils.files import write_json
 
 ROOT = Path(__file__).parents[1]
 BASE = "ssd_mobilenet_v2"

@@ -39,59 +39,54 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # The public names and where they live; loaded on first use, because TensorFlow takes seconds.
 _HOMES = {
-    "annotate": "annotating",
-    "annotated": "annotating",
-    "require_annotations": "annotating",
-    "is_colab": "colab",
-    "workspace": "colab",
-    "Dataset": "datasets",
-    "Sample": "datasets",
-    "load_dataset": "datasets",
-    "load_training": "datasets",
-    "check_dataset": "checking",
-    "convert_dataset": "converting",
-    "label_sheet": "label_sheets",
-    "split_dataset": "splitting",
-    "download_roboflow": "roboflow_export",
-    "describe_dataset": "datasets",
-    "load_picture": "pictures",
-    "fetch": "zoo",
-    "list_bases": "zoo",
-    "TrainConfig": "config",
-    "Run": "finetuning",
-    "finetune": "finetuning",
-    "Detector": "detector",
-    "load_detector": "detector",
-    "detect": "detecting",
-    "evaluate": "evaluation",
-    "evaluate_run": "evaluation_runs",
-    "write_report": "report",
+    "annotate": "annotation.annotate",
+    "annotated": "annotation.annotate",
+    "require_annotations": "annotation.annotate",
+    "is_colab": "utils.environment",
+    "workspace": "notebook.environment",
+    "Dataset": "data.dataset",
+    "Sample": "data.dataset",
+    "load_dataset": "data.loading",
+    "load_training": "data.loading",
+    "check_dataset": "data.check",
+    "convert_dataset": "data.convert",
+    "label_sheet": "data.contact_sheet",
+    "split_dataset": "data.split",
+    "download_roboflow": "data.sources",
+    "describe_dataset": "data.loading",
+    "load_picture": "imaging.io",
+    "fetch": "models.weights",
+    "list_bases": "models.weights",
+    "TrainConfig": "training.config",
+    "Run": "training.finetune",
+    "finetune": "training.finetune",
+    "Detector": "inference.detector",
+    "load_detector": "inference.detector",
+    "detect": "inference.detect",
+    "evaluate": "evaluation.evaluate",
+    "evaluate_run": "evaluation.evaluate",
+    "write_report": "report.write",
 }
 
 if TYPE_CHECKING:
-    from duckdetect.annotating import annotate, annotated, require_annotations
-    from duckdetect.checking import check_dataset
-    from duckdetect.colab import is_colab, workspace
-    from duckdetect.config import TrainConfig
-    from duckdetect.converting import convert_dataset
-    from duckdetect.datasets import (
-        Dataset,
-        Sample,
-        describe_dataset,
-        load_dataset,
-        load_training,
-    )
-    from duckdetect.detecting import detect
-    from duckdetect.detector import Detector, load_detector
-    from duckdetect.evaluation import evaluate
-    from duckdetect.evaluation_runs import evaluate_run
-    from duckdetect.finetuning import Run, finetune
-    from duckdetect.label_sheets import label_sheet
-    from duckdetect.pictures import load_picture
-    from duckdetect.report import write_report
-    from duckdetect.roboflow_export import download_roboflow
-    from duckdetect.splitting import split_dataset
-    from duckdetect.zoo import fetch, list_bases
+    from duckdetect.annotation.annotate import annotate, annotated, require_annotations
+    from duckdetect.data.check import check_dataset
+    from duckdetect.data.contact_sheet import label_sheet
+    from duckdetect.data.convert import convert_dataset
+    from duckdetect.data.dataset import Dataset, Sample
+    from duckdetect.data.loading import describe_dataset, load_dataset, load_training
+    from duckdetect.data.sources import download_roboflow
+    from duckdetect.data.split import split_dataset
+    from duckdetect.evaluation.evaluate import evaluate, evaluate_run
+    from duckdetect.imaging.io import load_picture
+    from duckdetect.inference.detect import detect
+    from duckdetect.inference.detector import Detector, load_detector
+    from duckdetect.models.weights import fetch, list_bases
+    from duckdetect.notebook.environment import workspace
+    from duckdetect.report.write import write_report
+    from duckdetect.training.config import TrainConfig
+    from duckdetect.training.finetune import Run, finetune
+    from duckdetect.utils.environment import is_colab
 
 __all__ = [
     "Dataset",

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from duckdetect.config import TrainConfig
-from duckdetect.datasets import load_dataset
-from duckdetect.detecting import Detected, detect
+from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
-from duckdetect.evaluation_runs import evaluate_run
-from duckdetect.finetuning import finetune
-from duckdetect.report import write_report
+from duckdetect.evaluation.evaluate import evaluate_run
+from duckdetect.inference.detect import Detected, detect
+from duckdetect.report.write import write_report
+from duckdetect.training.config import TrainConfig
+from duckdetect.training.finetune import finetune
 
 if TYPE_CHECKING:
-    from duckdetect.metrics import Metrics
+    from duckdetect.evaluation.metrics import Metrics
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "ducks"
 

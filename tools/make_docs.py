@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from duckdetect.datasets import load_dataset
-from duckdetect.evaluation_plots import plot_f1
-from duckdetect.evaluation_runs import read_evaluation
-from duckdetect.pictures import list_pictures, load_picture, save_jpeg
-from duckdetect.plots import plot_precision_recall
-from duckdetect.render import draw_grid, fit
+from duckdetect.data.loading import load_dataset
+from duckdetect.evaluation.evaluate import read_evaluation
+from duckdetect.evaluation.plots import plot_f1, plot_precision_recall
+from duckdetect.imaging.draw import draw_grid
+from duckdetect.imaging.io import fit, list_pictures, load_picture, save_jpeg
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "results" / "demo"

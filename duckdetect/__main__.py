@@ -1,0 +1,7 @@
+"""`python -m duckdetect`."""
+
+import sys
+
+from duckdetect.cli.app import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Drawing and correcting boxes in a notebook."""

@@ -1,0 +1,144 @@
+"""Drawing boxes in a notebook; each box is saved beside the pictures as it is drawn.
+
+    session = annotate("images", classes=["rubber duck"])   # shows the widget, returns at once
+    session.missing                                          # pictures nobody has looked at yet
+    train = require_annotations("images")                    # in the next cell
+
+In Colab the widget is the Object Detection API's own, elsewhere jupyter-bbox-widget. Neither
+blocks: "Run all" goes on, and `require_annotations` decides whether there is something to train on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from duckdetect.annotation.session import Session, Suggests, some_names
+from duckdetect.annotation.store import FILE_NAME, AnnotationStore
+from duckdetect.data.dataset import Dataset
+from duckdetect.data.loading import load_dataset
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import list_pictures
+from duckdetect.utils.environment import is_colab
+
+WidgetName = Literal["auto", "colab", "jupyter"]
+
+
+def annotate(
+    folder: str | Path,
+    classes: Sequence[str],
+    widget: WidgetName = "auto",
+    suggest: Suggests | None = None,
+    suggest_threshold: float = 0.3,
+) -> Session:
+    """Show a widget that draws boxes on a folder's pictures; returns at once.
+
+    Boxes are saved to `folder/_annotations.coco.json` (Roboflow's COCO layout) on every change in
+    Jupyter, and in Colab each time another picture is turned to or "submit" is pressed. Boxes drawn
+    earlier are shown again; whatever else is in the file is kept.
+
+    Args:
+        folder: Where the pictures lie.
+        classes: What boxes are drawn for, such as ["rubber duck"].
+        widget: "colab" for the Object Detection API's own, "jupyter" for jupyter-bbox-widget,
+            "auto" for the first in Colab and the second elsewhere.
+        suggest: A detector whose boxes are shown on pictures nobody has looked at yet. They are
+            saved once they are submitted or changed.
+        suggest_threshold: The lowest score of a box to suggest, 0..1.
+
+    Returns:
+        The session; `session.missing` names the pictures nobody has looked at yet.
+
+    Raises:
+        UserError: If there is no picture, a class name is bad, the boxes' file is broken, or the
+            widget cannot be shown here.
+    """
+    if widget not in ("auto", "colab", "jupyter"):
+        raise UserError(f"widget={widget!r} is not known: give 'auto', 'colab' or 'jupyter'")
+    if not _in_notebook():
+        raise UserError(
+            "annotate() draws in a notebook: call it in a cell of Jupyter, VS Code or Colab"
+        )
+    session = Session(folder, classes, suggest, suggest_threshold)
+    if widget == "colab" or (widget == "auto" and is_colab()):
+        from duckdetect.annotation.colab_widget import ColabWidget
+
+        ColabWidget(session).show()
+    else:
+        from duckdetect.annotation.jupyter_widget import JupyterWidget
+
+        _allow_widgets_in_colab()
+        JupyterWidget(session).show()
+    return session
+
+
+def annotated(folder: str | Path) -> Dataset | None:
+    """The pictures that somebody has looked at, with their boxes; None if there is none yet.
+
+    Raises:
+        UserError: If the boxes' file is broken.
+    """
+    return load_dataset(folder) if AnnotationStore(folder).looked_at() else None
+
+
+def require_annotations(folder: str | Path, sample: str | Path | None = None) -> Dataset:
+    """The labelled pictures of a folder, to train on.
+
+    Args:
+        folder: The pictures.
+        sample: A folder of pictures with boxes that came with the project. If `folder` holds
+            pictures of it and no box was drawn on any, the sample is returned and this is said.
+
+    Raises:
+        UserError: If no box was drawn yet; its text says what to do.
+    """
+    pictures = list_pictures(folder)
+    store = AnnotationStore(folder)
+    looked_at = store.looked_at()
+    if any(store.boxes(path.name) for path in pictures):
+        left_out = [path.name for path in pictures if path.name not in looked_at]
+        if left_out:
+            _say(f"Left out, since nobody has looked at them yet: {some_names(left_out)}.")
+        return load_dataset(folder)
+    if sample is not None and not looked_at and _are_of(pictures, Path(sample)):
+        _say("No boxes are drawn yet: the sample's own boxes are used.")
+        return load_dataset(sample)
+    raise UserError(
+        f"no box is drawn yet on the {len(pictures)} pictures of {folder}: draw them with "
+        "annotate(), then run this cell again"
+    )
+
+
+def _are_of(pictures: Sequence[Path], sample: Path) -> bool:
+    """Whether all pictures are copies of the sample's."""
+    return (sample / FILE_NAME).is_file() and all(
+        (sample / path.name).is_file() and (sample / path.name).read_bytes() == path.read_bytes()
+        for path in pictures
+    )
+
+
+def _in_notebook() -> bool:
+    try:
+        from IPython import get_ipython
+    except ModuleNotFoundError:
+        return False
+    return get_ipython() is not None
+
+
+def _say(text: str) -> None:
+    """Show a line in the notebook, or log it where there is none."""
+    if _in_notebook():
+        from IPython.display import display
+
+        display({"text/plain": text}, raw=True)
+    else:
+        logging.getLogger(__name__).info(text)
+
+
+def _allow_widgets_in_colab() -> None:
+    if is_colab():
+        from google.colab import output
+
+        output.enable_custom_widget_manager()

@@ -1,0 +1,146 @@
+"""A folder's pictures on their way to having boxes, whichever widget draws them.
+
+A `Session` is what `duckdetect.annotate` returns and what both widgets read from and write to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from duckdetect.annotation.store import AnnotationStore, Box
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import list_pictures, load_picture, picture_size_hw
+
+
+class Suggests(Protocol):
+    """What `suggest` needs of a detector; `duckdetect.Detector` has it."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names by class id."""
+        ...
+
+    def predict(self, pictures: list[np.ndarray], /) -> Any:
+        """One `supervision.Detections` for each picture."""
+        ...
+
+
+class Session:
+    """A folder's pictures on their way to having boxes; what the widgets read and write.
+
+    Attributes:
+        folder: Where the pictures and `_annotations.coco.json` lie.
+        classes: What boxes are drawn for.
+        pictures: The pictures' paths, in the order in which they are shown.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        classes: Sequence[str],
+        suggest: Suggests | None = None,
+        suggest_threshold: float = 0.3,
+    ) -> None:
+        self.folder = Path(folder)
+        self.classes = _checked_classes(classes)
+        self.pictures = list_pictures(self.folder)
+        self._store = AnnotationStore(self.folder)
+        self._store.looked_at()  # A broken file is found before anything is drawn.
+        self._suggest = suggest
+        self._suggest_threshold = suggest_threshold
+        self._suggestions: dict[int, list[Box]] = {}
+
+    @property
+    def missing(self) -> list[str]:
+        """File names of the pictures that have no box and are not marked "no object"."""
+        looked_at = self._store.looked_at()
+        return [path.name for path in self.pictures if path.name not in looked_at]
+
+    @property
+    def done(self) -> bool:
+        """Whether every picture has been looked at."""
+        return not self.missing
+
+    def missing_at(self, index: int) -> bool:
+        """Whether nobody has looked at this picture yet."""
+        return self.pictures[index].name not in self._store.looked_at()
+
+    def picture(self, index: int) -> np.ndarray:
+        """One picture, (H, W, 3) uint8 RGB, turned as its EXIF data say."""
+        return load_picture(self.pictures[index])
+
+    def boxes(self, index: int) -> list[Box]:
+        """A picture's boxes: drawn ones, or the detector's if nobody has looked at it yet."""
+        if self._suggest is not None and self.missing_at(index):
+            if index not in self._suggestions:
+                self._suggestions[index] = self._predict(self._suggest, index)
+            return self._suggestions[index]
+        return self._store.boxes(self.pictures[index].name, self.classes)
+
+    def save(self, index: int, boxes: Sequence[Box]) -> None:
+        """Save a picture's boxes in place of those of the same classes that it had.
+
+        Without a box the picture counts as not looked at, unless it is marked "no object".
+        """
+        path = self.pictures[index]
+        if boxes:
+            self._store.put(path.name, picture_size_hw(path), boxes, self.classes)
+        elif self._store.boxes(path.name, self.classes):
+            self._store.forget(path.name, self.classes)
+
+    def mark_no_object(self, index: int) -> None:
+        """Note that somebody has looked at a picture and it holds none of the classes."""
+        path = self.pictures[index]
+        self._store.put(path.name, picture_size_hw(path), [], self.classes)
+
+    def status(self, index: int) -> str:
+        """One or two words on a picture, such as "2 boxes"."""
+        if self.missing_at(index):
+            return "suggested" if self._suggestions.get(index) else "no box yet"
+        count = len(self._store.boxes(self.pictures[index].name, self.classes))
+        return "no object" if count == 0 else "1 box" if count == 1 else f"{count} boxes"
+
+    def progress(self) -> str:
+        """How far it has got, such as "3 of 5 pictures are done."."""
+        done = len(self.pictures) - len(self.missing)
+        return f"{done} of {len(self.pictures)} pictures are done."
+
+    def __repr__(self) -> str:
+        missing = self.missing
+        return self.progress() + (f" Missing: {some_names(missing)}." if missing else "")
+
+    def _predict(self, detector: Suggests, index: int) -> list[Box]:
+        picture = self.picture(index)
+        height, width = picture.shape[:2]
+        (found,) = detector.predict([picture])
+        boxes = []
+        for xyxy, class_id, score in zip(found.xyxy, found.class_id, found.confidence, strict=True):
+            class_name = detector.classes[int(class_id)]
+            limits = (width, height, width, height)
+            x1, y1, x2, y2 = (
+                min(max(float(v), 0.0), limit) for v, limit in zip(xyxy, limits, strict=True)
+            )
+            wanted = class_name in self.classes and score >= self._suggest_threshold
+            if wanted and x2 > x1 and y2 > y1:
+                boxes.append(Box((x1, y1, x2, y2), class_name, score=float(score)))
+        return boxes
+
+
+def _checked_classes(classes: Sequence[str]) -> list[str]:
+    if isinstance(classes, str):
+        raise UserError(f"classes={classes!r} is one text: give a list, such as [{classes!r}]")
+    names = list(classes)
+    good = all(isinstance(name, str) and name.strip() == name != "" for name in names)
+    if not names or not good or len(set(names)) != len(names):
+        raise UserError(f"classes={names!r}: give one or more names, none empty, none twice")
+    return names
+
+
+def some_names(names: Sequence[str], at_most: int = 5) -> str:
+    """The first names of a list that may be long, for a message."""
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more

@@ -1,0 +1,264 @@
+"""Boxes beside their pictures: `_annotations.coco.json`, changed one picture at a time.
+
+`AnnotationStore` is what the drawing widgets write to. Each change reads the file again, touches
+one picture's boxes of the classes being drawn, and replaces the file atomically: whatever else the
+file holds (other pictures, other classes, keys unknown here) is kept as it was.
+
+A picture stands in `images` only once somebody has looked at it; one that stands there without an
+annotation was marked "no object".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from duckdetect.errors import UserError
+from duckdetect.utils.files import write_json
+
+FILE_NAME = "_annotations.coco.json"
+
+_LISTS = ("images", "annotations", "categories")
+
+_SAME_PIXELS = 1e-3
+
+
+@dataclass(frozen=True)
+class Box:
+    """One drawn box.
+
+    Attributes:
+        xyxy: Left, top, right, bottom in pixels of the picture as `load_picture` turns it.
+        class_name: What is in it.
+        annotation_id: The id in the file of a box read from there; None for a new one.
+        score: From 0 to 1 for a box that a detector suggests; None for one that a person drew.
+    """
+
+    xyxy: tuple[float, float, float, float]
+    class_name: str
+    annotation_id: int | None = None
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        x1, y1, x2, y2 = self.xyxy
+        # Written so that a NaN fails as well.
+        if not (x2 > x1 and y2 > y1):
+            raise ValueError(f"a box needs x2 > x1 and y2 > y1, got {self.xyxy}")
+
+
+class AnnotationStore:
+    """The boxes of a folder's pictures.
+
+    Args:
+        folder: Where the pictures lie; `_annotations.coco.json` stands beside them, or will.
+
+    Raises:
+        UserError: From every method, if the file there is not a COCO file. It is then left alone.
+
+    Example:
+        store = AnnotationStore("images")
+        store.put("a.jpg", (480, 640), [Box((10, 20, 110, 90), "rubber duck")], ["rubber duck"])
+        store.put("b.jpg", (480, 640), [], ["rubber duck"])  # no object in it
+        store.looked_at()  # {"a.jpg", "b.jpg"}
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / FILE_NAME
+
+    def looked_at(self) -> set[str]:
+        """File names of the pictures with boxes, and of those marked "no object"."""
+        return {_base(image["file_name"]) for image in self._read()["images"]}
+
+    def boxes(self, file_name: str, classes: Iterable[str] | None = None) -> list[Box]:
+        """The boxes of one picture, in the file's order; crowds are left out.
+
+        Args:
+            file_name: As in the file, such as "duck_1.jpg".
+            classes: Only boxes of these classes; None for all.
+        """
+        coco = self._read()
+        names = {category["id"]: category["name"] for category in coco["categories"]}
+        wanted = set(names.values() if classes is None else classes)
+        image_ids = _image_ids(coco, file_name)
+        return [
+            Box(_xyxy(annotation), names[annotation["category_id"]], annotation["id"])
+            for annotation in coco["annotations"]
+            if annotation["image_id"] in image_ids
+            and names.get(annotation["category_id"]) in wanted
+            and _is_box(annotation)
+        ]
+
+    def put(
+        self,
+        file_name: str,
+        size_hw: tuple[int, int],
+        boxes: Sequence[Box],
+        classes: Sequence[str],
+    ) -> None:
+        """Replace one picture's boxes of the given classes, and save.
+
+        A box whose `annotation_id` is in the file keeps its unknown keys; its outline
+        (`segmentation`) is kept only if it was not moved. No box at all means "no object".
+
+        Args:
+            file_name: The picture's name in the folder.
+            size_hw: Its height and width in pixels.
+            boxes: All its boxes of `classes`; boxes of other classes in the file are kept.
+            classes: The classes that were asked for; those without a box lose theirs here.
+        """
+        coco = self._read()
+        before = json.dumps(coco)
+        category_ids = {name: _category_id(coco, name) for name in classes}
+        image = _image(coco, file_name)
+        image["height"], image["width"] = size_hw
+        replaced = _replaced(coco, file_name, classes)
+        old = {annotation["id"]: annotation for annotation in replaced}
+        coco["annotations"] = [a for a in coco["annotations"] if a["id"] not in old]
+        next_id = 1 + max((a["id"] for a in [*coco["annotations"], *replaced]), default=0)
+        for box in boxes:
+            annotation = old.pop(box.annotation_id, {}) if box.annotation_id is not None else {}
+            if not annotation:
+                annotation, next_id = {"id": next_id}, next_id + 1
+            moved = "bbox" not in annotation or not _same(_xyxy(annotation), box.xyxy)
+            if moved:
+                x1, y1, x2, y2 = (round(value, 2) for value in box.xyxy)
+                annotation["bbox"] = [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)]
+                annotation["area"] = round((x2 - x1) * (y2 - y1), 2)
+                annotation["segmentation"] = []
+            annotation["image_id"] = image["id"]
+            annotation.setdefault("iscrowd", 0)
+            if _name_of(coco, annotation.get("category_id")) != box.class_name:
+                annotation["category_id"] = category_ids[box.class_name]
+            coco["annotations"].append(annotation)
+        self._write(coco, before)
+
+    def forget(self, file_name: str, classes: Sequence[str]) -> None:
+        """Take one picture's boxes of the given classes out, and save.
+
+        The picture counts as not looked at again, unless it has boxes of other classes.
+        """
+        coco = self._read()
+        before = json.dumps(coco)
+        gone = {annotation["id"] for annotation in _replaced(coco, file_name, classes)}
+        coco["annotations"] = [a for a in coco["annotations"] if a["id"] not in gone]
+        ids = _image_ids(coco, file_name)
+        if not any(annotation["image_id"] in ids for annotation in coco["annotations"]):
+            coco["images"] = [image for image in coco["images"] if image["id"] not in ids]
+        self._write(coco, before)
+
+    def _write(self, coco: dict[str, Any], before: str) -> None:
+        if json.dumps(coco) != before or not self.path.exists():
+            write_json(self.path, coco)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16.
+            coco = json.loads(self.path.read_bytes(), parse_constant=_refuse)
+            _check(coco)
+        except FileNotFoundError:
+            return {"info": {}, "licenses": [], "categories": [], "images": [], "annotations": []}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._broken(error) from error
+        return coco
+
+    def _broken(self, error: Exception) -> UserError:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        reason = reason.splitlines()[0] if reason else type(error).__name__
+        return UserError(
+            f"{self.path} is not a COCO file ({reason}): mend it, or move it away to draw anew"
+        )
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _check(coco: Any) -> None:
+    """Raise ValueError, KeyError or TypeError where the file lacks what this module reads."""
+    if not isinstance(coco, dict):
+        raise ValueError("its top is not an object")
+    for key in _LISTS:
+        if not isinstance(coco.setdefault(key, []), list):
+            raise ValueError(f"{key} is not a list")
+    for image in coco["images"]:
+        hash(image["id"])
+        if not isinstance(image["file_name"], str):
+            raise ValueError(f"file_name {image['file_name']!r} is no text")
+    for category in coco["categories"]:
+        hash(category["name"])
+    for annotation in coco["annotations"]:
+        hash(annotation["image_id"]), hash(annotation["category_id"])
+        if len([float(value) for value in annotation.get("bbox", [])]) not in (0, 4):
+            raise ValueError(f"annotation {annotation['id']}: bbox is not four numbers")
+    for entry in [*coco["categories"], *coco["annotations"]]:
+        if not isinstance(entry["id"], int):
+            raise ValueError(f"id {entry['id']!r} is not a whole number")
+
+
+def _image_ids(coco: dict[str, Any], file_name: str) -> set[Any]:
+    return {image["id"] for image in coco["images"] if _base(image["file_name"]) == file_name}
+
+
+def _base(file_name: str) -> str:
+    """The name without folders: some exports write the path on the machine they were made on."""
+    return file_name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _image(coco: dict[str, Any], file_name: str) -> dict[str, Any]:
+    """The picture's entry, made if there is none."""
+    for image in coco["images"]:
+        if _base(image["file_name"]) == file_name:
+            return image
+    ids = [image["id"] for image in coco["images"] if isinstance(image["id"], int)]
+    image = {"id": 1 + max(ids, default=0), "file_name": file_name}
+    coco["images"].append(image)
+    return image
+
+
+def _category_id(coco: dict[str, Any], name: str) -> int:
+    """The id of a class, made if there is none."""
+    found = [category["id"] for category in coco["categories"] if category["name"] == name]
+    if found:
+        # Roboflow's empty parent may bear the same name as its only child, which comes after it.
+        return found[-1]
+    # 0 is left to Roboflow's empty parent, so that no reader takes the first class for one.
+    new_id = 1 + max((category["id"] for category in coco["categories"]), default=0)
+    coco["categories"].append({"id": new_id, "name": name, "supercategory": "none"})
+    return new_id
+
+
+def _name_of(coco: dict[str, Any], category_id: Any) -> str | None:
+    for category in coco["categories"]:
+        if category["id"] == category_id:
+            return category["name"]
+    return None
+
+
+def _replaced(coco: dict[str, Any], file_name: str, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The picture's annotations that the widgets show for these classes."""
+    ids = _image_ids(coco, file_name)
+    return [
+        annotation
+        for annotation in coco["annotations"]
+        if annotation["image_id"] in ids
+        and _name_of(coco, annotation["category_id"]) in classes
+        and _is_box(annotation)
+    ]
+
+
+def _is_box(annotation: dict[str, Any]) -> bool:
+    """Whether it can be shown as a box: no crowd, and with an area."""
+    bbox = annotation.get("bbox", [])
+    return not annotation.get("iscrowd") and len(bbox) == 4 and bbox[2] > 0 and bbox[3] > 0
+
+
+def _xyxy(annotation: dict[str, Any]) -> tuple[float, float, float, float]:
+    x, y, width, height = (float(value) for value in annotation["bbox"])
+    return x, y, x + width, y + height
+
+
+def _same(xyxy: Sequence[float], other_xyxy: Sequence[float]) -> bool:
+    return all(abs(a - b) <= _SAME_PIXELS for a, b in zip(xyxy, other_xyxy, strict=True))

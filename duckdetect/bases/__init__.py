@@ -1,1 +1,0 @@
-"""One adapter for each engine that base models come from; the only rooms that know the engine."""

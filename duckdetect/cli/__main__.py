@@ -1,0 +1,7 @@
+"""`python -m duckdetect.cli`."""
+
+import sys
+
+from duckdetect.cli.app import main
+
+sys.exit(main())

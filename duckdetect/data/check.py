@@ -1,0 +1,204 @@
+"""Checking labelled images: all problems at once, and images that are in two splits.
+
+    problems = check_dataset("export.zip")      # what `duckdetect check` prints
+
+A test on images that training has seen says more than is true, so near-duplicates across splits count
+as problems too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from duckdetect.data.dataset import Dataset, Problem, Sample
+from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
+from duckdetect.data.similar import clip_name, near_duplicates, picture_hash
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import list_pictures
+
+_MOST = 10  # lines for each pair of splits; the rest is counted
+
+_CURE = "keep them in one split, `duckdetect split` does"
+
+
+def find_leaks(
+    parts: Mapping[str | None, Dataset], hashes: Mapping[Path, np.ndarray]
+) -> list[Problem]:
+    """A warning for each clip with frames in several splits, and for near-duplicates in two.
+
+    Args:
+        parts: The data set of each split; None for a folder's own labels.
+        hashes: `picture_hash` of each picture that could be read.
+    """
+    if len(parts) < 2:
+        return []
+    where = [(split, sample.path) for split, part in parts.items() for sample in part]
+    return _clips(parts, where) + _pairs(where, hashes)
+
+
+def _clips(
+    parts: Mapping[str | None, Dataset], where: list[tuple[str | None, Path]]
+) -> list[Problem]:
+    counts: dict[str, Counter[str]] = {}
+    for split, path in where:
+        clip = clip_name(path)
+        if clip is not None:
+            counts.setdefault(clip, Counter())[_name(split)] += 1
+    root = str(next(iter(parts.values())).root.parent)
+    return [
+        Problem(
+            root,
+            f"the clip or source {clip!r} has pictures in "
+            + ", ".join(f"{split} ({n})" for split, n in count.items()),
+            _CURE,
+            "warning",
+        )
+        for clip, count in counts.items()
+        if len(count) > 1
+    ]
+
+
+def _pairs(
+    where: list[tuple[str | None, Path]], hashes: Mapping[Path, np.ndarray]
+) -> list[Problem]:
+    where = [(split, path) for split, path in where if path in hashes]
+    if not where:
+        return []
+    found: list[Problem] = []
+    counts: Counter[tuple[str, str]] = Counter()
+    told: set[Path] = set()
+    for i, j in near_duplicates(np.stack([hashes[path] for _, path in where])):
+        (split, path), (other_split, other) = where[i], where[j]
+        clip = clip_name(path)
+        if split == other_split or other in told or (clip and clip == clip_name(other)):
+            continue
+        told.add(other)  # a line for each picture, however many it resembles
+        between = (_name(split), _name(other_split))
+        counts[between] += 1
+        if counts[between] <= _MOST:
+            what = f"is nearly the same as {path} of {between[0]}"
+            found.append(Problem(str(other), what, _CURE, "warning"))
+    for (split_name, other_name), n in counts.items():
+        if n > _MOST:
+            what = f"{n - _MOST} more are nearly the same as a picture of {split_name}"
+            found.append(Problem(other_name, what, _CURE, "warning"))
+    return found
+
+
+def _name(split: str | None) -> str:
+    return split or "its own labels"
+
+
+_TINY_PX = 8
+
+_TINY_PART = 0.01  # of the picture's side: three pixels of a 300-pixel input
+
+_WHOLE_PART = 0.98
+
+
+def check_dataset(path: str | Path, split: str | None = None) -> list[Problem]:
+    """List all problems of labelled pictures, errors first; empty if there are none.
+
+    If no split is named, the folder's own labels and all its splits are checked, also for pictures
+    that are nearly the same, or frames of one clip, in two splits. Every labelled picture is decoded.
+    What stops `load_dataset` or training is an error; what is only suspicious is a warning.
+
+    Raises:
+        UserError: If there is nothing at this path.
+    """
+    path = Path(path)
+    problems: list[Problem] = []
+    try:
+        names = list_parts(path) if split is None else [split]
+    except UserError as error:
+        if not path.exists():
+            raise
+        return [Problem.of(error, path)]
+    parts: dict[str | None, Dataset] = {}
+    hashes: dict[Path, np.ndarray] = {}
+    for name in names:
+        try:
+            parts[name] = read_dataset(path, name, problems.append)
+        except UserError as error:
+            problems.append(Problem.of(error, path))
+        else:
+            problems += _suspicious(parts[name], hashes)
+    problems += find_leaks(parts, hashes)
+    # The splits of one file are read from the same pictures, whose problems come with each.
+    return sorted(dict.fromkeys(problems), key=lambda problem: problem.severity)
+
+
+def describe_parts(path: str | Path) -> list[str]:
+    """`describe_dataset` of each split that can be read, without what is wrong in it."""
+    path = Path(path)
+
+    def passed(problem: Problem) -> None:
+        """`check_dataset` tells of it."""
+
+    lines: list[str] = []
+    with contextlib.suppress(UserError):
+        for name in list_parts(path):
+            with contextlib.suppress(UserError):
+                dataset = read_dataset(path, name, passed)
+                lines += [f"{name}:"] if name else []
+                lines += describe_dataset(dataset)
+    return lines
+
+
+def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Problem]:
+    """Warnings, and errors of damaged pictures; notes the hashes of good ones."""
+    found = [problem for sample in dataset.samples for problem in _of_sample(sample, hashes)]
+
+    def warn(what: str, cure: str) -> None:
+        found.append(Problem(str(dataset.root), what, cure, "warning"))
+
+    used = {int(c) for sample in dataset.samples for c in sample.class_id}
+    for class_id, name in enumerate(dataset.classes):
+        if class_id not in used:
+            warn(f"no box is labelled {name!r}", "label some, or drop the class")
+    if dataset.samples and not used:
+        warn("no picture has a box", "draw boxes around the object")
+    folders = {sample.path.parent for sample in dataset.samples}
+    named = {sample.path for sample in dataset.samples}
+    if dataset.root.is_file():
+        folders = set()  # a split file: what it does not name, it tells itself
+    for folder in sorted(folders):
+        left = [path.name for path in list_pictures(folder) if path not in named]
+        if left:
+            shown = ", ".join(left[:3]) + (" ..." if len(left) > 3 else "")
+            warn(
+                f"{len(left)} pictures are in no label ({shown})",
+                "label them, also those without the object",
+            )
+    return found
+
+
+def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray]) -> list[Problem]:
+    found: list[Problem] = []
+    try:
+        hashes[sample.path] = picture_hash(sample.load())
+    except UserError as error:  # a picture may break off behind a good head
+        found.append(Problem.of(error, sample.path))
+    size_wh = np.array(sample.size_hw[::-1], float)
+    sides = sample.xyxy[:, 2:] - sample.xyxy[:, :2]
+
+    def warn(index: int, what: str, cure: str) -> None:
+        shown = ", ".join(f"{v:g}" for v in sample.xyxy[index])
+        found.append(Problem(str(sample.path), f"box ({shown}) {what}", cure, "warning"))
+
+    for i, side in enumerate(sides):
+        if (side < _TINY_PX).any() or (side < _TINY_PART * size_wh).any():
+            warn(i, "is tiny", "check that it was meant, models hardly see it")
+        if (side > _WHOLE_PART * size_wh).all():
+            warn(i, "covers the whole picture", "draw it around the object")
+        for j in range(i):
+            same = sample.class_id[i] == sample.class_id[j]
+            if same and np.abs(sample.xyxy[i] - sample.xyxy[j]).max() <= 1:
+                warn(i, "is there twice", "remove one")
+                break
+    return found

@@ -1,0 +1,156 @@
+"""Contact sheets of labelled images: boxes and masks before training, augmented views.
+
+sheet = label_sheet("images", out="sheet.jpg")      # suspicious images come first
+sheet = view_sheet(load_dataset("images"))          # what augmentation makes of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from duckdetect.data import augment
+from duckdetect.data.dataset import Dataset, Problem, Sample
+from duckdetect.data.loading import list_parts, read_dataset, require_boxes
+from duckdetect.errors import UserError
+from duckdetect.imaging.draw import draw_detections, draw_grid, draw_line
+from duckdetect.imaging.geometry import draw_outlines
+from duckdetect.imaging.io import Picture, fit, letterbox, save_jpeg
+
+_CELL_PX = 300
+
+_LINE_PX = 13
+
+_BLACK, _RED, _GROUND = (25, 25, 25), (190, 20, 20), 235
+
+
+def label_sheet(
+    source: Dataset | str | Path,
+    out: str | Path | None = None,
+    pictures: int = 24,
+    columns: int = 4,
+    problems: Sequence[Problem] = (),
+) -> Picture:
+    """Draw pictures with their boxes, names and masks (of outlines), those with problems first.
+
+    Args:
+        source: A data set, or where one lies, as `load_dataset` takes it; then all its splits.
+        out: A JPEG file to write.
+        pictures: How many at most. Of more, those with problems, and evenly chosen others.
+        columns: How many in a row.
+        problems: What `check_dataset` found; it is written below the pictures that it is about.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        UserError: If no picture can be read.
+    """
+    if isinstance(source, Dataset):
+        parts: dict[str | None, Dataset] = {None: source}
+    else:
+        source = Path(source)
+        # What cannot be read is left out: the sheet is there to see what is wrong.
+        parts = {name: read_dataset(source, name, _pass) for name in list_parts(source)}
+    trouble = {problem.where: problem.what for problem in reversed(problems)}
+    chosen = _choose(parts, trouble, pictures)
+    cells = [
+        cell
+        for split, dataset, sample in chosen
+        if (cell := _cell(split, dataset, sample, trouble.get(str(sample.path)))) is not None
+    ]
+    if not cells:
+        raise UserError(f"{source} holds no labelled picture that can be shown: check it first")
+    sheet = draw_grid(cells, columns=columns, cell_px=_CELL_PX)
+    if out is not None:
+        save_jpeg(out, sheet)
+    return sheet
+
+
+def look_sheet(dataset: Dataset, looks: int = 15, columns: int = 5, seed: int = 0) -> Picture:
+    """Draw random looks at the pictures with their boxes and masks, as training sees them.
+
+    Args:
+        dataset: Labelled pictures, one at least with a box.
+        looks: How many.
+        columns: How many in a row.
+        seed: A Mask R-CNN's training's, to see its own first looks.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        UserError: If no picture has a box.
+    """
+    import supervision as sv
+
+    require_boxes(dataset)
+    drawn = []
+    plain = augment.PlainViews(dataset.samples, masks=True)
+    for look in augment.looks(plain, looks, seed, augment.WIDEST_TWO_STAGE):
+        # Drawn after it is shrunk, so that lines and letters can be seen.
+        small = fit(look.picture, _CELL_PX)
+        height, width = small.shape[:2]
+        scale = np.tile([width / look.picture.shape[1], height / look.picture.shape[0]], 2)
+        masks = None
+        if look.masks is not None and len(look.masks):
+            masks = np.stack([np.asarray(fit(mask, _CELL_PX), bool) for mask in look.masks])
+        truth = sv.Detections(
+            xyxy=(look.xyxy * scale).astype(np.float32), class_id=look.class_id, mask=masks
+        )
+        drawn.append(draw_detections(small, truth, dataset.classes))
+    return draw_grid(drawn, columns=columns, cell_px=_CELL_PX)
+
+
+def _pass(problem: Problem) -> None:
+    """Whoever wants to know calls `check_dataset`."""
+
+
+def _choose(
+    parts: Mapping[str | None, Dataset], trouble: Mapping[str, str], n: int
+) -> list[tuple[str | None, Dataset, Sample]]:
+    every = [(split, part, sample) for split, part in parts.items() for sample in part]
+    first = [entry for entry in every if str(entry[2].path) in trouble][:n]
+    others = [entry for entry in every if str(entry[2].path) not in trouble]
+    left = min(len(others), n - len(first))
+    at = np.linspace(0, max(0, len(others) - 1), left).round().astype(int)
+    return [*first, *(others[i] for i in at)]
+
+
+def _cell(
+    split: str | None, dataset: Dataset, sample: Sample, trouble: str | None
+) -> Picture | None:
+    """A square of `_CELL_PX`: the picture, its name, what is wrong."""
+    import supervision as sv
+
+    try:
+        picture = sample.load()
+    except UserError:
+        return None
+    room = _CELL_PX - 2 * (_LINE_PX + 4)
+    # Drawn after it is shrunk, so that lines and letters can be seen.
+    small = fit(picture, room)
+    scale = small.shape[0] / picture.shape[0], small.shape[1] / picture.shape[1]
+    truth = sv.Detections(
+        xyxy=sample.xyxy * np.array([scale[1], scale[0]] * 2, np.float32),
+        class_id=sample.class_id,
+        mask=draw_outlines(sample.segmentation or (), sample.size_hw, small.shape[:2]),
+    )
+    names = dataset.classes
+    labels = [
+        names[k] + (" (crowd)" if crowd else "")
+        for k, crowd in zip(sample.class_id, sample.crowd, strict=True)
+    ]
+    drawn = letterbox(draw_detections(small, truth, names, labels), (room, _CELL_PX), fill=_GROUND)
+    cell = np.full((_CELL_PX, _CELL_PX, 3), _GROUND, np.uint8)
+    cell[:room] = drawn
+    n = len(sample.class_id)
+    count = "no box" if n == 0 else "1 box" if n == 1 else f"{n} boxes"
+    where = f"{split}/" if split else ""
+    line = f"{where}{sample.path.name}: {count}"
+    cell = draw_line(cell, line, (4, room + 1), _LINE_PX, _BLACK)
+    if trouble:
+        cell = draw_line(cell, trouble, (4, room + _LINE_PX + 4), _LINE_PX, _RED)
+    return cell

@@ -1,0 +1,204 @@
+"""Writing labelled images in another format: what `duckdetect convert` does, and `split` to a folder.
+
+convert_dataset("export.zip", "yolo", "ducks-yolo").text()   # what the format could not hold
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from duckdetect.data.dataset import Dataset, Problem, classes_alike, strict
+from duckdetect.data.formats import WRITERS, Writer
+from duckdetect.data.loading import holds_labels, list_parts, read_dataset
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import PICTURE_SUFFIXES
+from duckdetect.utils.files import atomic_path
+
+
+def write_splits(
+    parts: Mapping[Any, Dataset], to: str, out: str | Path, overwrite: bool = False
+) -> list[str]:
+    """Write data sets with copies of their pictures; the folder appears whole or not at all.
+
+    coco is Roboflow's layout, `SPLIT/_annotations.coco.json`; voc an XML file beside each picture in
+    `SPLIT/`; yolo `data.yaml`, `SPLIT/images` and `SPLIT/labels`. What is not of a split (None) goes
+    into the folder itself, in YOLO into `train`.
+
+    Args:
+        parts: A data set for each split, `train`, `valid`, `test` or None.
+        to: "coco", "voc" or "yolo".
+        out: The folder.
+        overwrite: Replace a data set that is there already.
+
+    Returns:
+        A line for each thing that the format cannot hold.
+
+    Raises:
+        UserError: If the format is unknown, the folder holds something, or a name cannot be written.
+    """
+    out = Path(out)
+    writer = WRITERS.get(to)
+    if writer is None:
+        raise UserError(f"there is no format {to!r}: give one of {', '.join(WRITERS)}")
+    parts = classes_alike(parts)
+    check_out(out, parts.values(), overwrite)
+    if to == "yolo" and None in parts:
+        if "train" in parts:
+            raise UserError(
+                f"{parts[None].root} holds labels of its own and a train split, both would be YOLO's "
+                "train: write them one by one"
+            )
+        parts = {split or "train": part for split, part in parts.items()}
+    with atomic_path(out) as folder:
+        folder.mkdir()
+        lost: Counter[str] = Counter()
+        for split, part in parts.items():
+            lost += _write(writer, folder / (split or ""), part)
+        if writer.settings is not None:
+            classes = next(iter(parts.values())).classes
+            writer.settings(folder, classes, {str(s): f"{s}/{writer.images}" for s in parts})
+    return [f"{count} {what}" for what, count in lost.items() if count]
+
+
+def file_names(dataset: Dataset, by_stem: bool) -> list[str]:
+    """A name for each sample's picture that no other has, its own where that is free.
+
+    Args:
+        dataset: Its samples may come from several folders.
+        by_stem: Two names must differ in more than the suffix (YOLO and Pascal VOC name a picture's
+            labels by it). Case does not count, as on Windows and Macs.
+    """
+    taken: set[str] = set()
+    names = []
+    for sample in dataset.samples:
+        path, number = sample.path, 1
+        name = path.name
+        while (Path(name).stem if by_stem else name).casefold() in taken:
+            number += 1
+            name = f"{path.stem}_{number}{path.suffix}"
+        taken.add((Path(name).stem if by_stem else name).casefold())
+        names.append(name)
+    return names
+
+
+def _write(writer: Writer, folder: Path, dataset: Dataset) -> Counter[str]:
+    if writer.by_stem:
+        _check_names(dataset)
+    names = file_names(dataset, writer.by_stem)
+    return _copy(dataset, folder / writer.images, names) + writer.labels(folder, dataset, names)
+
+
+def _copy(dataset: Dataset, folder: Path, names: Sequence[str]) -> Counter[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lost: Counter[str] = Counter()
+    for sample, name in zip(dataset.samples, names, strict=True):
+        try:
+            # The bytes alone: pictures of a read-only place must not make the copies read-only.
+            shutil.copyfile(sample.path, folder / name)
+        except OSError as error:
+            raise UserError(
+                f"{sample.path} cannot be copied ({error.strerror}): check it, and the space left"
+            ) from error
+        lost["pictures are renamed: two would have the same name"] += name != sample.path.name
+    return lost
+
+
+def _check_names(dataset: Dataset) -> None:
+    for sample in dataset.samples:
+        name = sample.path.name
+        if sample.path.suffix.lower() not in PICTURE_SUFFIXES or name.startswith("."):
+            raise UserError(
+                f"{sample.path} would not be taken for a picture: name it as one "
+                f"({', '.join(PICTURE_SUFFIXES)})"
+            )
+    for name in dataset.classes:
+        if not name.isprintable() or name != name.strip():
+            raise UserError(f"{dataset.root}: the class name {name!r} cannot be written: rename it")
+
+
+def check_out(out: Path, sources: Iterable[Dataset], overwrite: bool) -> None:
+    """Refuse to put a folder in the place of something that is not an older data set."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out} is a file, not a folder: choose another --out")
+    if not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"{out} holds something already: choose another --out, or --overwrite it")
+    for dataset in sources:
+        for sample in dataset.samples:
+            if sample.path.resolve().is_relative_to(out.resolve()):
+                raise UserError(f"{out} holds the pictures to be read: choose another --out")
+    if not holds_labels(out):
+        raise UserError(f"{out} holds something else than a data set: choose another --out")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What `convert_dataset` wrote.
+
+    Attributes:
+        folder: The data set.
+        format: "coco", "voc" or "yolo".
+        pictures: How many, by split; None stands for the folder itself.
+        boxes: How many were read.
+        lost: A line for each thing that the format cannot hold, and each that was left out as broken.
+    """
+
+    folder: Path
+    format: str
+    pictures: dict[str | None, int]
+    boxes: int
+    lost: tuple[str, ...]
+
+    def text(self) -> str:
+        """For people, some lines."""
+        by_split = ", ".join(f"{split} {n}" for split, n in self.pictures.items() if split)
+        lines = [
+            f"{sum(self.pictures.values())} pictures{f' ({by_split})' if by_split else ''} with "
+            f"{self.boxes} boxes written as {self.format} to {self.folder}"
+        ]
+        return "\n".join([*lines, *(f"note: {line}" for line in self.lost)])
+
+
+def convert_dataset(
+    path: str | Path, to: str, out: str | Path, overwrite: bool = False
+) -> Converted:
+    """Write a labelled folder in another format, with copies of its pictures.
+
+    Splits, classes, their order, and pictures without objects are kept, and what else the format can
+    hold: COCO all of it; Pascal VOC boxes in whole pixels and crowds as `difficult`, no outlines;
+    YOLO boxes and outlines, no crowds and no masks of run lengths.
+
+    Args:
+        path: As `load_dataset` takes it.
+        to: "coco", "voc" or "yolo".
+        out: The folder to write; it appears whole or not at all.
+        overwrite: Replace a data set that is there already.
+
+    Raises:
+        UserError: If something is wrong with the labels (`check_dataset` lists it), or `out` is taken.
+    """
+    path, notes = Path(path), []
+
+    def report(problem: Problem) -> None:
+        strict(problem)
+        notes.append(str(problem))
+
+    parts: dict[str | None, Dataset] = {
+        split: read_dataset(path, split, report) for split in list_parts(path)
+    }
+    lost = write_splits(parts, to, out, overwrite)
+    return Converted(
+        Path(out),
+        to,
+        {split: len(part) for split, part in parts.items()},
+        sum(part.n_boxes for part in parts.values()),
+        (*lost, *notes),
+    )

@@ -1,0 +1,400 @@
+"""Reading labelled images: the format is detected; folders, zips and split files.
+
+    dataset = load_dataset("images")            # a folder of labelled images
+    test = load_dataset("export.zip", "test")   # an export with train, valid and test in it
+    valid = load_dataset("split.json", "valid") # what `split_dataset` wrote
+
+A zip is unpacked once, into the cache. A split file says which images belong to which split, without
+copies of them:
+
+    {"format": "duckdetect split 1", "data": "../images",
+     "splits": {"train": ["a.jpg"], "valid": ["b.jpg"], "test": ["c.jpg"]}}
+
+`data` is a folder or zip, relative to the file's own folder; images are named relative to `data`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from duckdetect.data.dataset import SPLIT_NAMES, Dataset, Problem, Report, join, strict
+from duckdetect.data.formats import READERS, coco, yolo
+from duckdetect.errors import UserError
+from duckdetect.utils.archives import unzip
+from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
+
+_FORMAT = "duckdetect split 1"
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """A split file's content: `data`, and the names of the pictures in each split."""
+
+    data: Path
+    splits: dict[str, tuple[str, ...]]
+
+
+def read_split_file(path: Path) -> SplitFile:
+    """Read a split file.
+
+    Raises:
+        UserError: If it is no split file, names a picture twice, or names an unknown split.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error}): split the data set again") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise UserError(
+            f"{path} is no split file (its format is not {_FORMAT!r}): give the folder of labelled "
+            "pictures"
+        )
+    data, splits = content.get("data"), content.get("splits")
+    if not isinstance(data, str) or not isinstance(splits, dict) or not splits:
+        raise UserError(f"{path} lacks `data` or `splits`: split the data set again")
+    seen: set[str] = set()
+    for split, names in splits.items():
+        if split not in SPLIT_NAMES:
+            raise UserError(f"{path}: {split!r} is no split: name it train, valid or test")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{path}: {split!r} is no list of names: split the data set again")
+        for name in names:
+            if name in seen:
+                raise UserError(f"{path}: {name} is there twice: keep it in one split")
+            seen.add(name)
+    return SplitFile(path.parent / data, {k: tuple(v) for k, v in splits.items()})
+
+
+def write_split_file(path: Path, data: Path, splits: Mapping[str, Sequence[str]]) -> None:
+    """Write a split file, atomically; `data` is noted from its folder, so that both can move."""
+    relative = Path(os.path.relpath(data.resolve(), path.resolve().parent)).as_posix()
+    names = {split: list(names) for split, names in splits.items()}
+    write_json(path, {"format": _FORMAT, "data": relative, "splits": names})
+
+
+def picture_name(picture: Path, data: Path) -> str:
+    """A picture's name in a split file of the folder `data`."""
+    return Path(os.path.relpath(picture, data)).as_posix()
+
+
+# These say what a folder is, and are no wrapping around it.
+_MEANS_SOMETHING = {"images", "labels", "annotations", "jpegimages"}.union(*SPLIT_NAMES.values())
+
+
+def unpacked(path: Path) -> Path:
+    """The folder that a zip holds; any other path as it is.
+
+    It lies in the cache (`DUCKDETECT_CACHE`) under the zip's name and check sum, and is unpacked when
+    it is first asked for. A single folder around everything is stepped into.
+
+    Raises:
+        UserError: If it is damaged, locked by a password, too large, or not to be trusted.
+    """
+    if not path.is_file() or not (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
+        return path
+    sha256 = _sum(path.resolve(), path.stat().st_size, path.stat().st_mtime_ns)
+    name = re.sub(r"[^\w.-]+", "_", path.stem)[:60]
+    folder = make_folder(cache_folder() / "data") / f"{name}-{sha256[:12]}"
+    with one_at_a_time(folder):
+        if not folder.is_dir():
+            unzip(path, folder)
+    return _inside(folder)
+
+
+@functools.lru_cache(maxsize=16)
+def _sum(path: Path, size: int, mtime_ns: int) -> str:
+    """A file's check sum, computed anew once its size or time changes."""
+    return file_sha256(path)
+
+
+def _inside(folder: Path) -> Path:
+    """Step into a folder that is all there is, but for a read-me."""
+    while True:
+        entries = [p for p in folder.iterdir() if not p.stem.lower().startswith(("readme", "lic"))]
+        if len(entries) != 1 or not entries[0].is_dir():
+            return folder
+        if entries[0].name.lower() in _MEANS_SOMETHING:
+            return folder
+        folder = entries[0]
+
+
+def load_dataset(path: str | Path, split: str | None = None) -> Dataset:
+    """Read labelled pictures: a folder, a zip or a split file.
+
+    The format is found out: `_annotations.coco.json` (Roboflow) or another COCO file in the folder or
+    in `annotations/` (CVAT, Label Studio); `data.yaml` (YOLO); XML files beside the pictures or in
+    `Annotations/` (Pascal VOC); YOLO's text files with `classes.txt` (LabelImg, Label Studio) or
+    `obj.data` (CVAT). Pictures without objects are kept where the labels name them (COCO's `images`,
+    an XML file without objects, an image of a YOLO split); pictures that no label names are left out.
+
+    Args:
+        path: A labelled folder, or one with splits: `train`, `valid`, `test` below it, a COCO file for
+            each in `annotations/`, or as `data.yaml` says. A zip of any of these is unpacked once,
+            into the cache. A split file takes the pictures it names from where it says; its splits
+            share one table of classes. A split's own folder will do, too, also where it is none:
+            "export.zip/test", "split.json/test".
+        split: Which of them. If None, what the folder itself holds, and where it holds nothing but
+            splits, `train`.
+
+    Raises:
+        UserError: At the first thing that is wrong; `check_dataset` lists all of them.
+    """
+    return read_dataset(Path(path), split, strict)
+
+
+def load_training(
+    path: str | Path, val: str | Path | None = None, use_valid: bool = True
+) -> tuple[Dataset, Dataset | None]:
+    """The pictures to train on and those to watch training with.
+
+    Args:
+        path: As `load_dataset`.
+        val: Labelled pictures to watch with. If None, the `valid` split beside the `train` split that
+            `path` holds, if there is one.
+        use_valid: Whether that split may be taken.
+
+    Raises:
+        UserError: As `load_dataset`.
+    """
+    parts = list_parts(Path(path))
+    if val is None and use_valid and None not in parts and "valid" in parts:
+        return load_dataset(path), load_dataset(path, "valid")
+    return load_dataset(path), None if val is None else load_dataset(val)
+
+
+def read_dataset(path: Path, split: str | None, report: Report) -> Dataset:
+    """`load_dataset` with all problems told to `report`; what has none is returned."""
+    parts = _parts(path)
+    if split is None:
+        part = parts.get(None) or parts.get("train")
+    else:
+        itself = path.resolve().name in SPLIT_NAMES.get(split, ())
+        part = parts.get(split) or (parts.get(None) if itself else None)
+    if part is None:
+        splits = ", ".join(name for name in parts if name is not None)
+        cure = f"give one of {splits}" if splits else "leave the split out to read all of it"
+        raise UserError(f"{path} has no split {split or 'train'!r}: {cure}")
+    if part.read is None:
+        return read_dataset(part.source, None, report)
+    return _checked(part.read(part.source, part.split, report), report)
+
+
+def find_splits(path: Path) -> dict[str, Path]:
+    """The splits of a folder, `train`, `valid` and `test`: each one's folder or file of labels."""
+    return {name: part.source for name, part in _parts(path).items() if name is not None}
+
+
+def list_parts(path: Path) -> list[str | None]:
+    """What `read_dataset` can read in a folder: its splits, and None for labels of its own."""
+    return list(_parts(path))
+
+
+def holds_labels(path: Path) -> bool:
+    """Whether labels can be read there, good or bad ones; a folder named `test` alone is none."""
+
+    def passed(problem: Problem) -> None:
+        """All that counts is that there is something."""
+
+    try:
+        return any(len(read_dataset(path, name, passed)) > 0 for name in list_parts(path))
+    except UserError:
+        return False
+
+
+def _read_split(source: Path, split: str | None, report: Report) -> Dataset:
+    """The pictures that a split file names, out of all that its data set holds."""
+    file = read_split_file(source)
+    data = unpacked(file.data)
+    whole = join([read_dataset(data, name, report) for name in list_parts(data)])
+    samples = {picture_name(sample.path, data): sample for sample in whole}
+    wanted = file.splits[split or "train"]
+    for name in wanted:
+        if name not in samples:
+            what = f"the picture {name!r} is not among those of {data}"
+            report(Problem(str(source), what, "put it back, or split the data set again"))
+    left = samples.keys() - {name for names in file.splits.values() for name in names}
+    if left:
+        what = f"{len(left)} pictures are in no split ({sorted(left)[0]} ...)"
+        cure = "split the data set again to use them"
+        report(Problem(str(source), what, cure, "warning"))
+    found = tuple(samples[name] for name in wanted if name in samples)
+    return Dataset(source, whole.classes, found)
+
+
+class _Part(NamedTuple):
+    read: (
+        Callable[[Path, str | None, Report], Dataset] | None
+    )  # None: a folder, yet to be looked into
+    source: Path
+    split: str | None = None
+
+
+def _parts(path: Path) -> dict[str | None, _Part]:
+    """All that can be read in a folder by split; None stands for what the folder itself holds."""
+    if not path.exists():
+        return _named_split(path)
+    if path.is_file() and path.suffix.lower() == ".json":
+        return {split: _Part(_read_split, path, split) for split in read_split_file(path).splits}
+    path = unpacked(path)
+    if not path.is_dir():
+        raise UserError(f"{path} is a file: give the folder of labelled pictures, or a zip of it")
+    parts: dict[str | None, _Part] = {}
+    for reader in READERS:
+        if found := reader.find(path):
+            parts = {split: _Part(reader.read, source, split) for split, source in found.items()}
+            break
+    labelled = bool(parts)
+    for split, names in SPLIT_NAMES.items():
+        for folder in (path / name for name in names):
+            # Beside labels of its own, a folder may hold one of this name that means something else.
+            if folder.is_dir() and split not in parts and (_has_labels(folder) or not labelled):
+                parts[split] = _Part(None, folder)
+    return parts or _of_parent(path) or _nothing(path)
+
+
+def _named_split(path: Path) -> dict[str | None, _Part]:
+    """`export.zip/test` and the like: a split that is no folder of its own."""
+    for split, names in SPLIT_NAMES.items():
+        if path.name in names and path.parent.exists():
+            part = _parts(path.parent).get(split)
+            if part is not None:
+                return {None: part}
+    raise UserError(f"{path} is not there: give a folder of labelled pictures")
+
+
+def _has_labels(folder: Path) -> bool:
+    return any(reader.find(folder) for reader in READERS)
+
+
+def _of_parent(path: Path) -> dict[str | None, _Part]:
+    """YOLO's settings lie above its splits."""
+    path = path.resolve()
+    for split, source in yolo.find(path.parent).items():
+        if split is not None and path.name in SPLIT_NAMES[split]:
+            return {None: _Part(yolo.read, source, split)}
+    return {}
+
+
+def _nothing(path: Path) -> dict[str | None, _Part]:
+    files = coco.json_files(path)
+    if len(files) == 1:
+        coco.parse(files[0])  # raises: it says why the one file that may hold labels does not
+    raise UserError(
+        f"{path} holds no labels (_annotations.coco.json, data.yaml or XML files): "
+        "draw boxes with duckdetect.annotate, or give a labelled folder"
+    )
+
+
+def require_boxes(dataset: Dataset) -> None:
+    """Raise UserError if there is nothing to learn: no picture, or no box in any of them."""
+    if not dataset.samples:
+        raise UserError(f"{dataset.root} holds no labelled picture: draw boxes on some first")
+    if not any((~sample.crowd).any() for sample in dataset.samples):
+        raise UserError(
+            f"{dataset.root} has no box in any of its {len(dataset)} pictures: "
+            "draw boxes around the object with duckdetect.annotate"
+        )
+
+
+def describe_dataset(dataset: Dataset) -> list[str]:
+    """A few lines for people: pictures, boxes, classes, sizes."""
+    empty = sum(len(s.class_id) == 0 for s in dataset.samples)
+    lines = [f"{len(dataset)} pictures, {dataset.n_boxes} boxes, {empty} pictures without a box"]
+    counts = Counter(int(c) for s in dataset.samples for c in s.class_id)
+    width = max((len(name) for name in dataset.classes), default=0)
+    lines += [f"  {name:<{width}}  {counts[i]}" for i, name in enumerate(dataset.classes)]
+    parts = [
+        np.sqrt(np.prod(s.xyxy[:, 2:] - s.xyxy[:, :2], axis=1) / np.prod(s.size_hw))
+        for s in dataset.samples
+    ]
+    if dataset.n_boxes:
+        low, middle, high = np.quantile(np.concatenate(parts), [0, 0.5, 1])
+        lines.append(
+            f"box sides, of the picture's: {low:.0%} to {high:.0%}, half of them over {middle:.0%}"
+        )
+        areas = np.concatenate(
+            [np.prod(s.xyxy[:, 2:] - s.xyxy[:, :2], axis=1) for s in dataset.samples]
+        )
+        small, large = int((areas < 32**2).sum()), int((areas >= 96**2).sum())
+        lines.append(
+            f"box areas, as COCO counts: {small} small (under 32x32 pixels), "
+            f"{len(areas) - small - large} medium, {large} large (96x96 or more)"
+        )
+    return lines
+
+
+def _checked(dataset: Dataset, report: Report) -> Dataset:
+    """Tell of pictures that share a name: results and merged labels go by it."""
+    for name, count in Counter(sample.path.name for sample in dataset.samples).items():
+        if count > 1:
+            report(
+                Problem(
+                    str(dataset.root),
+                    f"{count} entries are named {name}",
+                    "give each picture a name of its own, labelled once",
+                )
+            )
+    return dataset
+
+
+def data_sha256(dataset: Dataset) -> str:
+    """The SHA-256 of the pictures' bytes, boxes, classes and outlines, as config.json holds it.
+
+    Raises:
+        UserError: If a picture cannot be read.
+    """
+    digest = hashlib.sha256()
+    for sample in dataset.samples:
+        try:
+            digest.update(sample.path.read_bytes())
+        except OSError as error:
+            raise UserError(
+                f"{sample.path} cannot be read ({error.strerror}): put the picture back"
+            ) from error
+        for array in (sample.xyxy, sample.class_id, sample.crowd):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        if sample.segmentation is not None:
+            digest.update(json.dumps(sample.segmentation, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def find_again(record: Mapping[str, Any]) -> Dataset | None:
+    """The data set of a record `{"folder", "sha256"}`, None if it is gone, broken or changed.
+
+    A record may name a split's folder, or what holds the splits: each is tried.
+    """
+    folder = Path(str(record.get("folder", "")))
+    try:
+        parts = list_parts(folder)
+    except UserError:
+        return None
+    for split in parts:
+        try:
+            dataset = load_dataset(folder, split)
+            if data_sha256(dataset) == record.get("sha256"):
+                return dataset
+        except UserError:
+            continue
+    return None
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """Where a data set lies, its size, and a fingerprint of its pictures and labels."""
+    return {
+        "folder": str(dataset.root),
+        "pictures": len(dataset),
+        "boxes": dataset.n_boxes,
+        "sha256": data_sha256(dataset),
+    }

@@ -1,0 +1,255 @@
+"""Evaluating a detector or a run on labelled images.
+
+metrics = evaluate(detector, dataset)
+measured = evaluate_run("results/duck", "data", "test")   # kept below the run's folder
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+import duckdetect
+from duckdetect.data.dataset import Dataset
+from duckdetect.data.loading import data_sha256, describe_data, list_parts, load_dataset
+from duckdetect.errors import UserError
+from duckdetect.evaluation.metrics import Metrics, score_detections
+from duckdetect.imaging.geometry import compacted
+from duckdetect.inference.detections_json import read_run_detections, write_run_detections
+from duckdetect.utils.files import atomic_path, folder_sha256, write_json
+
+if TYPE_CHECKING:
+    from supervision import Detections
+
+# Pictures in memory at once; a detector's batch is its own affair. With masks one is enough: a
+# hundred masks of a photo may take a gigabyte.
+BATCH, BATCH_WITH_MASKS = 8, 1
+
+
+class Predictor(Protocol):
+    """What evaluation asks of a detector; one that finds masks says so by `has_masks = True`."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a detection's class id indexes them."""
+
+    def predict(self, pictures: Any, threshold: float) -> Any:
+        """One Detections for each picture of a list."""
+
+
+def evaluate(
+    detector: Predictor, dataset: Dataset, out: str | Path | None = None, progress: bool = False
+) -> Metrics:
+    """Measure a detector on a data set.
+
+    Args:
+        detector: Its classes are matched with the data set's by name; detections of a class that
+            the data set does not label are left out, since nothing says whether they are right.
+        dataset: Labelled pictures.
+        out: A JSON file to write the figures to.
+        progress: Show a bar on stderr.
+
+    Returns:
+        The figures.
+
+    Raises:
+        UserError: If the data set holds no pictures, or no class name is in both.
+    """
+    metrics = score_detections(dataset, collect_detections(detector, dataset, progress))
+    if out is not None:
+        write_json(out, metrics.to_json())
+    return metrics
+
+
+def collect_detections(
+    detector: Predictor, dataset: Dataset, progress: bool = False
+) -> list[Detections]:
+    """Every detection of a data set's pictures, whatever its score, in the data set's class ids.
+
+    Returns:
+        One Detections for each of `dataset.samples`, in that order; masks are kept as run lengths
+        (see `masks.compacted`), which `score_detections` reads.
+
+    Raises:
+        UserError: As `evaluate`.
+    """
+    if not dataset.samples:
+        raise UserError(f"{dataset.root} holds no pictures to evaluate on: choose another data set")
+    table = _class_table(detector.classes, dataset)
+    found: list[Detections] = []
+    batch = BATCH_WITH_MASKS if getattr(detector, "has_masks", False) else BATCH
+    with _bar(len(dataset.samples), progress) as bar:
+        for start in range(0, len(dataset.samples), batch):
+            pictures = [sample.load() for sample in dataset.samples[start : start + batch]]
+            for one in detector.predict(pictures, threshold=0.0):
+                found.append(compacted(_translate(one, table)))
+            bar.update(len(pictures))
+    return found
+
+
+def _class_table(names: Sequence[str], dataset: Dataset) -> npt.NDArray[np.int64]:
+    """(number of the detector's classes,) the data set's class id for each, -1 for none."""
+    table = np.array(
+        [dataset.classes.index(name) if name in dataset.classes else -1 for name in names],
+        np.int64,
+    )
+    if not (table >= 0).any():
+        raise UserError(
+            f"the detector knows {_list(names)} and {dataset.root} labels "
+            f"{_list(dataset.classes)}: no class name is in both, rename one or choose other data"
+        )
+    return table
+
+
+def _translate(detections: Detections, table: npt.NDArray[np.int64]) -> Detections:
+    if len(detections) == 0:
+        return detections
+    if detections.class_id is None:
+        raise ValueError("the detector's detections carry no class ids")
+    class_id = table[detections.class_id]
+    # A copy: the detector's own stays as it is.
+    translated = cast("Detections", detections[class_id >= 0])
+    translated.class_id = class_id[class_id >= 0]
+    return translated
+
+
+def _bar(total: int, shown: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc="evaluate", unit="picture", disable=not shown)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names) or "no class"
+
+
+FOLDER = "evaluation"
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was found on a data set, and how good it is.
+
+    Attributes:
+        dataset: The truth.
+        detections: One for each of its samples, at every score, class ids of the data set.
+        metrics: The figures.
+        about: `{"data": {"folder", "split", "pictures", "boxes", "sha256"}, "detector": {"sha256",
+            "threshold"}, ...}`.
+    """
+
+    dataset: Dataset
+    detections: list[Detections]
+    metrics: Metrics
+    about: dict[str, Any]
+
+
+def evaluate_run(
+    run: str | Path,
+    data: Dataset | str | Path,
+    split: str | None = None,
+    detector: Predictor | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Measure a run's detector, and keep the figures and the detections in its folder.
+
+    Args:
+        run: The run's folder.
+        data: A data set, or where one lies, as `load_dataset` takes it.
+        split: Which split of `data`. If None, what the folder itself holds; where it holds nothing
+            but splits, `test`, else `valid`, else `train`.
+        detector: The run's detector, if it is loaded already.
+        progress: Show a bar on stderr.
+
+    Raises:
+        UserError: If the run holds no detector, or the data set cannot be read or has none of its
+            classes.
+    """
+    run = Path(run)
+    if detector is None:
+        from duckdetect.inference.detector import load_detector
+
+        detector = load_detector(run)
+    if isinstance(data, Dataset):
+        dataset, folder = data, data.root
+    else:
+        folder = Path(data)
+        split = split or choose_split(folder)
+        dataset = load_dataset(folder, split)
+    detections = collect_detections(detector, dataset, progress)
+    metrics = score_detections(dataset, detections)
+    about = {
+        "format": _FORMAT,
+        "duckdetect": duckdetect.__version__,
+        "data": {
+            **describe_data(dataset),
+            "folder": str(folder),
+            "split": split,
+        },
+        "detector": {
+            "sha256": folder_sha256(run / "detector"),
+            "threshold": getattr(detector, "threshold", None),
+        },
+    }
+    with atomic_path(run / FOLDER) as part:
+        part.mkdir()
+        write_run_detections(part / "detections.json", dataset, detections)
+        write_json(part / "about.json", about)
+    write_json(run / "metrics.json", metrics.to_json())
+    return Evaluation(dataset, detections, metrics, about)
+
+
+def choose_split(path: Path) -> str | None:
+    """The split to measure on: None if the folder has labels of its own, else test, valid, train.
+
+    Raises:
+        UserError: If nothing labelled is there.
+    """
+    parts = list_parts(path)
+    return next((split for split in (None, "test", "valid", "train") if split in parts), None)
+
+
+def read_about(run: str | Path) -> dict[str, Any] | None:
+    """What the run was measured on last; None if it was not, or was trained anew since."""
+    run = Path(run)
+    try:
+        about = json.loads((run / FOLDER / "about.json").read_text(encoding="utf-8"))
+        same = about["detector"]["sha256"] == folder_sha256(run / "detector")
+        known = about["format"] == _FORMAT and {"folder", "sha256"} <= about["data"].keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return about if same and known else None
+
+
+def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:
+    """What `evaluate_run` kept, measured anew with the same result.
+
+    Args:
+        run: The run's folder.
+        dataset: The data set it was measured on.
+
+    Returns:
+        None if the run was not measured, or on other data.
+
+    Raises:
+        UserError: If the kept detections are broken.
+    """
+    about = read_about(run)
+    if about is None or about["data"]["sha256"] != data_sha256(dataset):
+        return None
+    path = Path(run) / FOLDER / "detections.json"
+    try:
+        detections = read_run_detections(path, dataset)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(
+            f"{path} is broken ({error}): run `duckdetect eval` on {run} again"
+        ) from error
+    return Evaluation(dataset, detections, score_detections(dataset, detections), about)

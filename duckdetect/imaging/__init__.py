@@ -1,0 +1,1 @@
+"""Image files; boxes and masks as geometry; drawing on images."""

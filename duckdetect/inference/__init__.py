@@ -1,0 +1,1 @@
+"""A trained detector: build, save, load, predict; on folders and videos."""

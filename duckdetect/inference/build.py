@@ -1,0 +1,98 @@
+"""Builds a detector from a trained base model: its SavedModel's functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from duckdetect.inference.detector import DEFAULT_THRESHOLD, Detector
+from duckdetect.models.graphs import FrozenPart, prepare_function, traced
+from duckdetect.models.interfaces import BaseModel, HeadOutputs, TrainPart, TwoStageModel
+from duckdetect.models.postprocess import Rivals
+
+
+def export_detector(
+    base: BaseModel,
+    frozen: FrozenPart,
+    part: TrainPart,
+    classes: Sequence[str],
+    threshold: float = DEFAULT_THRESHOLD,
+    careful: bool = False,
+    fine: bool = False,
+    rivals: Rivals | None = None,
+) -> Detector:
+    """Make a detector of a base model whose heads are trained.
+
+    Args:
+        base: The base model; the detector shares its variables.
+        frozen: The traced frozen part that trained it, so that it is not traced again.
+        part: What `frozen` leaves to the heads.
+        classes: Names by class id.
+        threshold: The default score threshold.
+        careful: Whether boxes that overlap a detection have a say in where it lies, and fade beside it.
+        fine: Whether a careful detector also looks for small objects in the magnified picture, where
+            the base gains by it.
+        rivals: What a careful detector tells the objects from.
+    """
+
+    @traced(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
+    def detect(inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        usual = heads(frozen(inputs))
+        return base.careful_detections(usual) if careful else base.detections(*usual[:2])
+
+    def heads(maps: tuple[list[tf.Tensor], list[tf.Tensor]]) -> HeadOutputs:
+        box, classes = maps
+        return HeadOutputs(
+            base.box_codes(box or classes, part),
+            base.class_logits(classes, part),
+            rivals.trust(base.class_features(classes, part)) if careful and rivals else None,
+        )
+
+    functions = tf.Module()
+    functions.prepare = prepare_function(base)
+    functions.detect = detect
+    fine_hw = base.fine_hw if careful and fine else None
+    if fine_hw is not None:
+        both = [tf.TensorSpec([None, *hw, 3], tf.float32) for hw in (base.input_hw, fine_hw)]
+
+        @traced(input_signature=both)
+        def detect_fine(inputs: tf.Tensor, fine: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return base.careful_detections(heads(frozen(inputs)), heads(frozen(fine)))
+
+        functions.detect_fine = detect_fine
+        functions.prepare_fine = traced(
+            base.prepare_fine, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)]
+        )
+    # Named so that SavedModel finds them: Keras layers are left out, they need the API to load. What
+    # `frozen` has as constants need not be written twice.
+    last = functions.detect if fine_hw is None else functions.detect_fine
+    functions.weights = list(last.get_concrete_function().graph.variables)
+    detector = Detector(functions, classes, base.name, base.input_hw, threshold, fine_hw=fine_hw)
+    detector.warm_up()
+    return detector
+
+
+def export_two_stage(
+    base: TwoStageModel, classes: Sequence[str], threshold: float = DEFAULT_THRESHOLD
+) -> Detector:
+    """Make a detector of a trained Faster or Mask R-CNN; it shares the base's variables."""
+    signature = [
+        tf.TensorSpec([1, *base.input_hw, 3], tf.float32),
+        tf.TensorSpec([2], tf.float32),
+        tf.TensorSpec([], tf.float32),
+        tf.TensorSpec([], tf.float32),
+    ]
+    functions = tf.Module()
+    functions.prepare = prepare_function(base)
+    functions.detect = traced(base.detect, input_signature=signature)
+    functions.weights = base.variables()
+    return Detector(
+        functions,
+        classes,
+        base.name,
+        base.input_hw,
+        threshold,
+        two_stage=True,
+        has_masks=base.has_masks,
+    )

@@ -1,0 +1,353 @@
+"""Detecting on images, folders and videos: frames, GIF or MP4, and JSON in a folder.
+
+found = detect(detector, "new_images", out="results/duck/new")
+found.animation, found.n_detections
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import itertools
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from duckdetect.errors import UserError
+from duckdetect.imaging.draw import FramesWriter, draw_detections
+from duckdetect.imaging.io import PICTURE_SUFFIXES, Picture, fit, list_pictures, load_picture
+from duckdetect.inference.detections_json import Record, write_detections_json
+from duckdetect.utils.files import make_folder
+from duckdetect.utils.prefetch import ahead
+from duckdetect.video.gif import write_gif
+from duckdetect.video.reader import Frame, VideoReader, read_video
+from duckdetect.video.tracking import Tracker
+from duckdetect.video.writer import partial_path, write_video
+
+if TYPE_CHECKING:
+    from supervision import Detections
+
+    from duckdetect.inference.detector import Detector
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What a call of `detect` wrote.
+
+    Attributes:
+        folder: Where it lies.
+        animation: detections.gif, or detections.mp4 for a video.
+        n_pictures: Pictures, or frames of the video, that were looked at.
+        n_found: Pictures with at least one detection.
+        n_detections: Detections in all of them.
+        threshold: The score at or above which they were kept.
+        notes: What else a user should know, each one line.
+    """
+
+    folder: Path
+    animation: Path
+    n_pictures: int
+    n_found: int
+    n_detections: int
+    threshold: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Count:
+    """Adds up what `Detected` tells."""
+
+    pictures: int = 0
+    found: int = 0
+    detections: int = 0
+
+    def add(self, detections: Detections) -> Detections:
+        """Count one picture's detections and hand them on."""
+        self.pictures += 1
+        self.found += len(detections) > 0
+        self.detections += len(detections)
+        return detections
+
+
+_VIDEO_BATCH = 8  # frames that the detector sees at once
+
+_BATCH_BYTES = 64_000_000  # of frames in a batch; about six batches are under way
+
+# Neighbouring identities get different colours; after so many the colours begin again.
+_COLORS = 48
+
+
+@dataclasses.dataclass(frozen=True)
+class _Looked:
+    """A frame and what was found; None if it was not looked at."""
+
+    frame: Frame
+    found: Detections | None
+
+
+def detect_video(
+    detector: Detector,
+    video: VideoReader,
+    out: Path,
+    threshold: float,
+    *,
+    every: int = 1,
+    track: bool = False,
+    progress: bool = True,
+) -> Detected:
+    """Detect on a video; write `detections.mp4` and `detections.json` into a folder.
+
+    Args:
+        detector: The detector.
+        video: The frames.
+        out: The folder, which is there.
+        threshold: Keep detections with at least this score, 0 to 1.
+        every: Look at every Nth frame; on those between, the last boxes are drawn again, or with
+            `track` moved on as their objects moved.
+        track: Give objects identities, and keep them through frames in which they score lower.
+        progress: Show a bar on stderr.
+
+    Raises:
+        UserError: If a frame cannot be read or the output not be written; what was written of the
+            video before that stays as `detections.partial.mp4`, which plays.
+    """
+    count, n_frames = Count(), video.n_expected
+    animation = out / "detections.mp4"
+    tracker = Tracker(threshold) if track else None
+    lowest = threshold if tracker is None else tracker.low
+    notes: list[str] = []
+    with (
+        _telling_of(partial_path(animation), progress),
+        write_video(animation, video.fps, video.size_hw, video) as writer,
+        tqdm(
+            total=n_frames, desc="detecting", unit="frame", disable=not progress, file=sys.stderr
+        ) as bar,
+        contextlib.closing(ahead(_batches(video, every), 1)) as batches,
+        contextlib.closing(ahead(_looked(detector, batches, every, lowest), 1)) as looked,
+    ):
+
+        def records() -> Iterator[Record]:
+            shown: Detections | None = None
+            for one in looked:
+                frame = one.frame
+                seconds = float(frame.seconds)
+                if one.found is not None:
+                    shown = one.found if tracker is None else tracker.update(one.found, seconds)
+                    more = {"frame": frame.number, "time": round(seconds, 6)}
+                    yield frame.number, video.path.name, count.add(shown), more
+                elif tracker is not None:
+                    shown = tracker.between(seconds)
+                assert shown is not None  # the first frame is looked at
+                drawn = _drawn(frame.picture, shown, detector.classes)
+                writer.write(drawn, frame.seconds - video.begin_s)
+                bar.update()
+
+        write_detections_json(out / "detections.json", records(), detector.classes)
+    if writer.sound is not None and writer.sound.broken_s is not None:
+        notes.append(
+            f"the sound of {video.path} cannot be read from "
+            f"{float(writer.sound.broken_s):.1f} s on: it is left out there"
+        )
+    if every > 1:
+        between = "moved on with their objects" if track else "the last ones found"
+        notes.append(
+            f"looked at {count.pictures} of {writer.n_frames} frames; "
+            f"the boxes on those between are {between}, and not in detections.json"
+        )
+    return Detected(
+        out, animation, count.pictures, count.found, count.detections, threshold, tuple(notes)
+    )
+
+
+def _batches(video: VideoReader, every: int) -> Iterator[list[Frame]]:
+    height, width = video.size_hw
+    size = max(1, min(_VIDEO_BATCH * every, _BATCH_BYTES // (height * width * 3)))
+    batch: list[Frame] = []
+    for frame in video.frames():
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _looked(
+    detector: Detector, batches: Iterator[list[Frame]], every: int, lowest: float
+) -> Iterator[_Looked]:
+    index = 0
+    for batch in batches:
+        looked_at = [(index + i) % every == 0 for i in range(len(batch))]
+        index += len(batch)
+        pictures = [f.picture for f, yes in zip(batch, looked_at, strict=True) if yes]
+        found = iter(detector.predict(pictures, lowest))
+        for frame, yes in zip(batch, looked_at, strict=True):
+            yield _Looked(frame, next(found) if yes else None)
+
+
+def _drawn(picture: Picture, found: Detections, classes: tuple[str, ...]) -> Picture:
+    if found.tracker_id is None or not len(found):
+        return draw_detections(picture, found, classes)
+    assert found.class_id is not None
+    assert found.confidence is not None
+    labels = [
+        f"#{number} {classes[k]} {score:.2f}"
+        for number, k, score in zip(found.tracker_id, found.class_id, found.confidence, strict=True)
+    ]
+    # Drawing colours by class; here each identity is given a colour that it keeps.
+    colored = dataclasses.replace(found, class_id=found.tracker_id % _COLORS)
+    return draw_detections(picture, colored, classes, labels)
+
+
+@contextlib.contextmanager
+def _telling_of(partial: Path, progress: bool) -> Iterator[Any]:
+    """Say where the unfinished video lies when a run ends early."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if progress and partial.exists():
+            tqdm.write(f"{partial} plays up to here", file=sys.stderr)
+        raise
+    except UserError as error:
+        if partial.exists():
+            raise UserError(f"{error} ({partial} holds what was done before)") from error
+        raise
+
+
+_BATCH = 8  # pictures; two such batches are in memory at once
+
+_GIF_SIDE_PX = 480
+
+_GIF_FRAMES = 200  # a third of a megabyte each in memory, and nobody watches more
+
+
+def detect(
+    detector: Detector,
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    threshold: float | None = None,
+    *,
+    seconds_per_frame: float | None = None,
+    every: int = 1,
+    start: float | str | None = None,
+    end: float | str | None = None,
+    track: bool = False,
+    fast: bool = False,
+    known: Sequence[Detections] | None = None,
+    progress: bool = True,
+) -> Detected:
+    """Detect on pictures or a video and write what was found.
+
+    Args:
+        detector: The detector.
+        source: A picture, a folder of pictures, a video, or a list of pictures.
+        out: The folder for `frames/NAME.jpg` and `detections.gif` (pictures) or `detections.mp4`
+            (video), and `detections.json`; older ones are replaced once the new ones are complete.
+        threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
+        seconds_per_frame: Of the GIF; if None, 1 for a few pictures and 0.1 for the frames of a clip
+            (more than 40 pictures). At most 200 pictures, evenly chosen, go into the GIF.
+        every: Of a video, look at every Nth frame; on those between the last boxes are drawn.
+        start: Of a video, leave out what lies before: seconds, or "hh:mm:ss".
+        end: Of a video, leave out what lies from here on.
+        track: In a video, give objects identities, and keep them through frames in which they score
+            below the threshold; see tracking.py.
+        fast: Look once at each picture where the detector would look twice (`Detector.fine_hw`): small
+            objects are missed more often, in a quarter of the time.
+        known: What the detector found in these pictures at a threshold no higher, as an `Evaluation`
+            keeps it (without masks): it is not asked again.
+        progress: Show a bar on stderr.
+
+    Raises:
+        UserError: If there is no picture, one cannot be read, or `out` cannot be written.
+    """
+    kept = detector.threshold if threshold is None else threshold
+    if not 0 <= kept <= 1:
+        raise UserError(f"the threshold is {kept}: give a score from 0 to 1")
+    if every < 1:
+        raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
+    if fast:
+        detector = copy.copy(detector)
+        detector.fine_hw = None
+    out = make_folder(out)
+    if isinstance(source, str | Path) and _is_video(Path(source)):
+        video = read_video(source, start, end)
+        return detect_video(detector, video, out, kept, every=every, track=track, progress=progress)
+    for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
+        if given not in (None, False):
+            raise UserError(f"--{name} is for videos, and {source} is none: leave it out")
+    paths = _list(source)
+    found = (
+        _detected(detector, paths, kept, progress)
+        if known is None
+        else zip(
+            map(load_picture, paths),
+            (d[np.asarray(d.confidence) >= kept] for d in known),
+            strict=True,
+        )
+    )
+    return _draw_pictures(found, paths, detector.classes, out, kept, seconds_per_frame)
+
+
+def _is_video(path: Path) -> bool:
+    if not path.exists():
+        raise UserError(f"{path} is not there: give a picture, a folder of pictures, or a video")
+    return path.is_file() and path.suffix.lower() not in PICTURE_SUFFIXES
+
+
+def _list(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    if isinstance(source, str | Path):
+        path = Path(source)
+        return list_pictures(path) if path.is_dir() else [path]
+    if not source:
+        raise UserError("the list of pictures is empty: give at least one")
+    return [Path(path) for path in source]
+
+
+def _draw_pictures(
+    found: Iterable[tuple[np.ndarray, Any]],
+    paths: list[Path],
+    classes: Sequence[str],
+    out: Path,
+    kept: float,
+    seconds_per_frame: float | None,
+) -> Detected:
+    count = Count()
+    if seconds_per_frame is None:
+        seconds_per_frame = 0.1 if len(paths) > 40 else 1.0
+    every = -(-len(paths) // _GIF_FRAMES)
+    small: list[np.ndarray] = []
+
+    def records(frames: FramesWriter) -> Iterator[tuple[int, str, Detections]]:
+        # While one batch is drawn, the next one is detected on.
+        with contextlib.closing(ahead(found, _BATCH)) as coming:
+            for picture, detections in coming:
+                path = paths[count.pictures]
+                drawn = draw_detections(picture, detections, classes)
+                frames.write(path.name, drawn)
+                if count.pictures % every == 0:
+                    small.append(fit(drawn, _GIF_SIDE_PX))
+                yield count.pictures, path.name, count.add(detections)
+
+    with FramesWriter(out / "frames") as frames:
+        write_detections_json(out / "detections.json", records(frames), classes)
+    animation = out / "detections.gif"
+    write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX)
+    return Detected(out, animation, count.pictures, count.found, count.detections, kept)
+
+
+def _detected(
+    detector: Detector, paths: Sequence[Path], kept: float, progress: bool
+) -> Iterator[tuple[np.ndarray, Any]]:
+    with tqdm(
+        total=len(paths), desc="detecting", unit="picture", disable=not progress, file=sys.stderr
+    ) as bar:
+        pictures = map(load_picture, paths)
+        while batch := list(itertools.islice(pictures, _BATCH)):
+            yield from zip(batch, detector.predict(batch, kept), strict=True)
+            bar.update(len(batch))

@@ -1,0 +1,215 @@
+"""detections.json: COCO's results format with names, written and read.
+
+write_detections_json("results/new/detections.json", records, classes)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from duckdetect.data.dataset import Dataset
+from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import (
+    RLE_KEY,
+    check_segmentation,
+    detection_rles,
+    is_number,
+    rle_column,
+)
+from duckdetect.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from supervision import Detections
+
+Record = (
+    tuple[int, str, "Detections"]  # image_id, file_name, what was found there
+    | tuple[int, str, "Detections", dict[str, Any]]  # and more that is written with each detection
+)
+
+
+def write_detections_json(
+    path: str | Path, records: Iterable[Record], classes: Sequence[str]
+) -> None:
+    """Write detections in COCO's results format and two names more, one detection a line.
+
+    Detections with identities get "track_id" as well.
+
+    Args:
+        path: The file; an older one is replaced once all is written.
+        records: (image_id, file_name, detections) for each picture, and a dictionary of what else
+            each detection's line shall say, if anything; may be a generator.
+        classes: Name of each class id; `category_id` is the class id + 1, as in a data set's COCO.
+    """
+    with atomic_path(path) as part, part.open("w", encoding="utf-8") as file:
+        between = "[\n"
+        for image_id, file_name, detections, *more in records:
+            for row in _json_rows(image_id, file_name, detections, classes):
+                row = {**row, **(more[0] if more else {})}
+                file.write(between + json.dumps(row, allow_nan=False, ensure_ascii=False))
+                between = ",\n"
+        file.write("[]\n" if between == "[\n" else "\n]\n")
+
+
+def _json_rows(
+    image_id: int, file_name: str, detections: Detections, classes: Sequence[str]
+) -> Iterable[dict[str, Any]]:
+    if len(detections) == 0:
+        return
+    if detections.confidence is None or detections.class_id is None:
+        raise ValueError("detections need scores and class ids to be written")
+    xyxy = detections.xyxy.astype(np.float64)
+    rles = detection_rles(detections)
+    for index, (x1, y1, x2, y2) in enumerate(xyxy.tolist()):
+        class_id = int(detections.class_id[index])
+        row: dict[str, Any] = {
+            "image_id": int(image_id),
+            "file_name": file_name,
+            "category_id": class_id + 1,
+            "category_name": classes[class_id],
+            "bbox": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
+            # The shortest number that is this score: 0.87, not 0.8700000047683716.
+            "score": float(str(detections.confidence[index])),
+        }
+        if detections.tracker_id is not None:
+            row["track_id"] = int(detections.tracker_id[index])
+        if rles is not None:
+            row["segmentation"] = rles[index]
+        yield row
+
+
+def read_detections(path: str | Path) -> list[tuple[int, str, Detections]]:
+    """The detections of each picture, in the file's order.
+
+    Args:
+        path: detections.json.
+
+    Returns:
+        (image_id, file_name, detections) as `write_detections_json` took them: boxes in pixels,
+        scores, class ids from 0, names in `data["class_name"]`; masks as run lengths, which are
+        drawn and written again as masks are (`masks.decode_rle` makes pixels of one).
+
+    Raises:
+        UserError: If the file is missing or something else.
+    """
+    path = Path(path)
+    try:
+        rows = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}): detect again") from error
+    by_picture: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
+        trouble = _trouble(row)
+        if trouble:
+            raise UserError(f"{path}, detection {number}: {trouble}: detect again")
+        by_picture.setdefault((row["image_id"], row["file_name"]), []).append(row)
+    return [(*picture, _detections(found)) for picture, found in by_picture.items()]
+
+
+def _trouble(row: Any) -> str | None:
+    if not isinstance(row, dict):
+        return "is no detection"
+    category_id, box = row.get("category_id"), row.get("bbox")
+    if type(row.get("image_id")) is not int:
+        return "has no image_id"
+    if not isinstance(category_id, int) or category_id < 1:
+        return "has no category_id from 1"
+    if not isinstance(row.get("file_name"), str) or not is_number(row.get("score")):
+        return "has no file_name or score"
+    if not isinstance(box, list) or len(box) != 4 or not all(is_number(v) for v in box):
+        return "has no bbox of four numbers"
+    outline = row.get("segmentation")
+    if outline is None:
+        return None
+    size_hw = outline.get("size") if isinstance(outline, dict) else None
+    if not isinstance(size_hw, list) or [type(side) for side in size_hw] != [int, int]:
+        return "its mask has no size"
+    return check_segmentation(outline, (size_hw[0], size_hw[1]))[1]
+
+
+def _detections(rows: list[dict[str, Any]]) -> Detections:
+    import supervision as sv
+
+    x, y, width, height = np.array([row["bbox"] for row in rows], np.float64).T
+    data: dict[str, Any] = {
+        "class_name": np.array([str(row.get("category_name", "")) for row in rows])
+    }
+    if all(row.get("segmentation") for row in rows):
+        data[RLE_KEY] = rle_column([row["segmentation"] for row in rows])
+    return sv.Detections(
+        xyxy=np.stack([x, y, x + width, y + height], axis=1).astype(np.float32),
+        confidence=np.array([row["score"] for row in rows], np.float32),
+        class_id=np.array([row["category_id"] - 1 for row in rows], np.int64),
+        tracker_id=np.array([row["track_id"] for row in rows], np.int64)
+        if all(type(row.get("track_id")) is int for row in rows)
+        else None,
+        data=data,
+    )
+
+
+def write_run_detections(path: Path, dataset: Dataset, detections: Sequence[Detections]) -> None:
+    """Write all detections as COCO's results, with every digit."""
+    with path.open("w", encoding="utf-8") as file:
+        between = "[\n"
+        for sample, found in zip(dataset.samples, detections, strict=True):
+            for row in _rows(sample.image_id, found):
+                file.write(between + json.dumps(row, allow_nan=False))
+                between = ",\n"
+        file.write("[]\n" if between == "[\n" else "\n]\n")
+
+
+def _rows(image_id: int, found: Detections) -> Iterator[dict[str, Any]]:
+    if len(found) == 0:
+        return
+    if found.confidence is None or found.class_id is None:
+        raise ValueError("detections need scores and class ids to be kept")
+    # float32 corners and their differences are exact in JSON's float64: what is read is what was.
+    rles = detection_rles(found)
+    for index, (x1, y1, x2, y2) in enumerate(found.xyxy.astype(np.float64).tolist()):
+        row: dict[str, Any] = {
+            "image_id": int(image_id),
+            "category_id": int(found.class_id[index]) + 1,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": float(str(found.confidence[index])),
+        }
+        if rles is not None:
+            row["segmentation"] = rles[index]
+        yield row
+
+
+def read_run_detections(path: Path, dataset: Dataset) -> list[Detections]:
+    """What `write_run_detections` wrote, one for each of the data set's samples.
+
+    Raises:
+        ValueError, KeyError, TypeError: If it is something else.
+    """
+    import supervision as sv
+
+    of_picture: dict[int, list[dict[str, Any]]] = {s.image_id: [] for s in dataset.samples}
+    for row in json.loads(path.read_text(encoding="utf-8")):
+        if not 1 <= row["category_id"] <= len(dataset.classes):
+            raise ValueError(f"unknown category {row['category_id']}")
+        of_picture[row["image_id"]].append(row)
+    detections = []
+    for sample in dataset.samples:
+        rows = of_picture[sample.image_id]
+        if not rows:
+            detections.append(sv.Detections.empty())
+            continue
+        xywh = np.array([row["bbox"] for row in rows], np.float64)  # (D, 4)
+        corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        detections.append(
+            sv.Detections(
+                xyxy=corners.astype(np.float32),
+                confidence=np.array([row["score"] for row in rows], np.float32),
+                class_id=np.array([row["category_id"] for row in rows], np.int64) - 1,
+                data={RLE_KEY: rle_column([row["segmentation"] for row in rows])}
+                if "segmentation" in rows[0]
+                else {},
+            )
+        )
+    return detections

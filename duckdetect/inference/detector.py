@@ -1,0 +1,307 @@
+"""A trained detector: predict, save, load; without the Object Detection API.
+
+detector = load_detector("results/duck")
+detector.predict("a.jpg")                      # supervision.Detections, in pixels
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import tensorflow as tf
+
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import shrink
+from duckdetect.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+
+def paste_masks(
+    probability: np.ndarray, xyxy: np.ndarray, size_hw: tuple[int, int], threshold: float = 0.5
+) -> np.ndarray:
+    """The pixels of each mask.
+
+    Args:
+        probability: (N, h, w) float32, each mask from its box's upper left corner to its lower right.
+        xyxy: (N, 4) float32, pixels of the picture.
+        size_hw: The picture's height and width.
+        threshold: A pixel above it belongs to the object; 0.5 as in the API's evaluation.
+
+    Returns:
+        (N, H, W) bool.
+    """
+    height, width = size_hw
+    pasted = np.zeros((len(probability), height, width), bool)
+    for out, mask, (x1, y1, x2, y2) in zip(pasted, probability, xyxy.astype(float), strict=True):
+        rows, along_y = _weights(y1 / height, y2 / height, height, mask.shape[0])
+        columns, along_x = _weights(x1 / width, x2 / width, width, mask.shape[1])
+        out[rows, columns] = along_y @ mask @ along_x.T > threshold
+    return pasted
+
+
+def _weights(start: float, end: float, size: int, cells: int) -> tuple[slice, np.ndarray]:
+    """The pixels between two places, parts of a side, and (pixels, cells) how they mix the cells."""
+    place = np.arange(size) / max(size - 1, 1)  # (size,) 0 to 1
+    at = (place - start) / max(end - start, 1e-9) * (cells - 1)
+    inside = np.flatnonzero((at >= 0) & (at <= cells - 1))
+    if not len(inside):
+        return slice(0, 0), np.zeros((0, cells))
+    at = at[inside]
+    low = np.minimum(at.astype(int), max(cells - 2, 0))
+    weights = np.zeros((len(at), cells))
+    weights[np.arange(len(at)), low] = 1 - (at - low)
+    weights[np.arange(len(at)), np.minimum(low + 1, cells - 1)] += at - low
+    return slice(inside[0], inside[-1] + 1), weights
+
+
+FORMAT = 2
+
+"""1: `detect` takes a batch of one-stage inputs. 2: also two-stage ones, a picture at a time."""
+
+DEFAULT_THRESHOLD = 0.5
+
+_BATCH = 8  # pictures a forward pass
+
+_SETTINGS = "detector.json"
+
+
+class Detector:
+    """Finds the objects it was taught.
+
+    With a `fine_hw` it looks at each picture twice, at its usual size and magnified, so that small
+    objects are found too; set it to None to be four times as fast.
+
+    Attributes:
+        classes: Names by class id.
+        threshold: The score at or above which `predict` keeps a detection by default.
+        base_name: The base model it was trained from.
+        input_hw: The size in pixels that pictures are brought to.
+        two_stage: Whether it looks at a picture at a time.
+        has_masks: Whether it finds masks.
+        fine_hw: The size that they are brought to once more, larger; None for one look only.
+    """
+
+    def __init__(
+        self,
+        functions: Any,
+        classes: Sequence[str],
+        base_name: str,
+        input_hw: tuple[int, int],
+        threshold: float = DEFAULT_THRESHOLD,
+        *,
+        two_stage: bool = False,
+        has_masks: bool = False,
+        fine_hw: tuple[int, int] | None = None,
+    ) -> None:
+        self._functions = functions
+        self.two_stage = two_stage
+        self.has_masks = has_masks
+        self.classes = tuple(classes)
+        self.base_name = base_name
+        self.input_hw = input_hw
+        self.threshold = threshold
+        self.fine_hw = fine_hw
+
+    @overload
+    def predict(
+        self, pictures: np.ndarray, threshold: float | None = None, *, masks: bool = True
+    ) -> sv.Detections: ...
+    @overload
+    def predict(
+        self, pictures: Sequence[np.ndarray], threshold: float | None = None, *, masks: bool = True
+    ) -> list[sv.Detections]: ...
+    def predict(
+        self,
+        pictures: np.ndarray | Sequence[np.ndarray],
+        threshold: float | None = None,
+        *,
+        masks: bool = True,
+    ) -> sv.Detections | list[sv.Detections]:
+        """Find objects in one picture or in a list of pictures of any sizes.
+
+        Args:
+            pictures: (H, W, 3) uint8 RGB, or a list of such.
+            threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
+            masks: Whether a Mask R-CNN's masks are made, which takes most of its time.
+
+        Returns:
+            supervision.Detections for each picture, best first: `xyxy` float32 in pixels of the
+            picture, `confidence`, `class_id`, the class names in `data["class_name"]`, and, of a
+            Mask R-CNN, `mask` (N, H, W) bool.
+
+        Raises:
+            UserError: If a picture has another shape or type.
+        """
+        if isinstance(pictures, np.ndarray):
+            if pictures.ndim == 3:
+                return self.predict([pictures], threshold, masks=masks)[0]
+            pictures = list(pictures)
+        for i, picture in enumerate(pictures):
+            _check_picture(picture, f"picture {i}")
+        kept = self.threshold if threshold is None else threshold
+        found: list[sv.Detections] = []
+        for start in range(0, len(pictures), _BATCH):
+            found += self._predict_batch(pictures[start : start + _BATCH], kept, masks)
+        return found
+
+    def _predict_batch(
+        self, pictures: Sequence[np.ndarray], kept: float, masks: bool
+    ) -> list[sv.Detections]:
+        prepared = [self._functions.prepare(shrink(p, self.input_hw)) for p in pictures]
+        if self.two_stage:
+            return [
+                self._look_twice(picture.shape[:2], inputs, filled_hw, kept, masks)
+                for picture, (inputs, filled_hw) in zip(pictures, prepared, strict=True)
+            ]
+        inputs = tf.stack([inputs for inputs, _ in prepared])
+        if self.fine_hw is None:
+            found = self._functions.detect(inputs)
+        else:
+            fine = [self._functions.prepare_fine(shrink(p, self.fine_hw)) for p in pictures]
+            found = self._functions.detect_fine(inputs, tf.stack(fine))
+        y1x1y2x2, score, class_id, count = (t.numpy() for t in found)
+        return [
+            to_detections(
+                picture.shape[:2],
+                filled_hw.numpy(),
+                y1x1y2x2[i][: count[i]],
+                score[i][: count[i]],
+                class_id[i][: count[i]],
+                self.classes,
+                kept,
+            )
+            for i, (picture, (_, filled_hw)) in enumerate(zip(pictures, prepared, strict=True))
+        ]
+
+    def _look_twice(
+        self,
+        size_hw: tuple[int, ...],
+        inputs: tf.Tensor,
+        filled_hw: tf.Tensor,
+        kept: float,
+        masks: bool,
+    ) -> sv.Detections:
+        # No score reaches 2: no mask is made.
+        found = self._functions.detect(inputs[None], filled_hw, kept, kept if masks else 2.0)
+        boxes, score, class_id, *probability = (t.numpy() for t in found)
+        return to_detections(
+            size_hw,
+            filled_hw.numpy(),
+            boxes,
+            score,
+            class_id,
+            self.classes,
+            kept,
+            probability[0] if masks and probability else None,
+        )
+
+    def warm_up(self) -> None:
+        """Do what TensorFlow does once, at the first picture: a second or two, here and now."""
+        self.predict(np.full((*self.input_hw, 3), 128, np.uint8))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the detector to a folder, whole or not at all."""
+        with atomic_path(folder) as part:
+            tf.saved_model.save(self._functions, str(part))
+            settings = {
+                # What an older duckdetect can read, it shall read.
+                "format": FORMAT if self.two_stage else 1,
+                **({"two_stage": True, "masks": self.has_masks} if self.two_stage else {}),
+                "classes": list(self.classes),
+                "threshold": self.threshold,
+                "base": self.base_name,
+                "input_hw": list(self.input_hw),
+                "fine_hw": list(self.fine_hw) if self.fine_hw else None,
+            }
+            text = json.dumps(settings, indent=1, ensure_ascii=False)
+            (part / _SETTINGS).write_text(text + "\n", encoding="utf-8")
+
+
+def to_detections(
+    size_hw: tuple[int, ...],
+    filled_hw: np.ndarray,
+    y1x1y2x2: np.ndarray,
+    score: np.ndarray,
+    class_id: np.ndarray,
+    classes: Sequence[str],
+    threshold: float = 0.0,
+    masks: np.ndarray | None = None,
+) -> sv.Detections:
+    """A model's output for one picture as supervision.Detections in the picture's pixels.
+
+    Args:
+        size_hw: The picture's height and width, pixels.
+        filled_hw: (2,), the parts of the model's input that the picture fills.
+        y1x1y2x2: (D, 4), parts of the model's input.
+        score: (D,).
+        class_id: (D,).
+        classes: Names by class id.
+        threshold: Keep detections with at least this score.
+        masks: (D, h, w), the probabilities of a Mask R-CNN's masks within their boxes.
+    """
+    import supervision as sv  # takes half a second, which training hides
+
+    height, width = size_hw[:2]
+    scale = np.array([width / filled_hw[1], height / filled_hw[0]] * 2, np.float32)
+    xyxy = y1x1y2x2[:, [1, 0, 3, 2]] * scale
+    xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
+    # A box that lies wholly in a model's padding has no area left.
+    good = (score >= threshold) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    return sv.Detections(
+        xyxy=xyxy[good].astype(np.float32),
+        mask=None if masks is None else paste_masks(masks[good], xyxy[good], (height, width)),
+        confidence=score[good].astype(np.float32),
+        class_id=class_id[good].astype(int),
+        data={"class_name": np.array(classes, dtype=object)[class_id[good]].astype(str)},
+    )
+
+
+def load_detector(folder: str | Path) -> Detector:
+    """Load a detector from a run's folder, or from its `detector` folder.
+
+    Raises:
+        UserError: If there is no detector, or it is broken or of a newer format.
+    """
+    folder = Path(folder)
+    inner = folder / "detector"
+    if (inner / _SETTINGS).exists():
+        folder = inner
+    path = folder / _SETTINGS
+    if not path.exists():
+        raise UserError(
+            f"{folder} holds no detector: give a run's folder (the --out of `duckdetect train`)"
+        )
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if settings["format"] > FORMAT:
+            raise UserError(f"{path} was written by a newer duckdetect: upgrade duckdetect")
+        load: Callable[[str], Any] = tf.saved_model.load
+        return Detector(
+            load(str(folder)),
+            settings["classes"],
+            settings["base"],
+            tuple(settings["input_hw"]),
+            settings["threshold"],
+            two_stage=settings.get("two_stage", False),
+            has_masks=settings.get("masks", False),
+            fine_hw=tuple(settings["fine_hw"]) if settings.get("fine_hw") else None,
+        )
+    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = str(error).split("\n")[0][:200]
+        raise UserError(f"{folder} is a broken detector ({reason}): train it again") from error
+
+
+def _check_picture(picture: np.ndarray, name: str) -> None:
+    shape, dtype = getattr(picture, "shape", None), getattr(picture, "dtype", None)
+    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
+        raise UserError(
+            f"{name} is {dtype} {shape}, not uint8 (H, W, 3) RGB: read it with duckdetect.load_picture"
+        )

@@ -1,0 +1,1 @@
+"""Base detectors behind two interfaces, one-stage and two-stage."""

@@ -1,0 +1,89 @@
+"""Traced functions: without AutoGraph, with the weights as constants where that pays."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from duckdetect.models.interfaces import BaseModel, TrainPart, TwoStageModel
+
+# A SavedModel's graph must stay below 2 GB, and is in memory twice while it is written. What larger
+# models gain is small beside their convolutions.
+_MAX_BYTES = 100_000_000
+
+traced: Callable[..., Any] = functools.partial(tf.function, autograph=False)
+
+"""`tf.function` for code without Python's control flow on tensors."""
+
+
+def with_constants(function: Any, variables: Sequence[tf.Variable]) -> Any:
+    """A traced function with constants for the variables it reads; the same one if the model is large.
+
+    Args:
+        function: Of one signature, and of positional arguments only.
+        variables: The model's, which decide whether it is large.
+    """
+    n_bytes = sum(v.dtype.size * v.shape.num_elements() for v in variables)
+    if n_bytes > _MAX_BYTES:
+        return function
+    concrete = function.get_concrete_function()
+    with _silence():
+        constant = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+
+    @traced(input_signature=concrete.structured_input_signature[0])
+    def run(*inputs: tf.Tensor) -> Any:
+        return tf.nest.pack_sequence_as(concrete.structured_outputs, constant(*inputs))
+
+    return run
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No stderr: TensorFlow's optimiser tells of its sessions there, whatever log level is set."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+FrozenPart = Callable[[tf.Tensor], tuple[list[tf.Tensor], list[tf.Tensor]]]
+
+
+def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
+    """The base's frozen part as one traced function of inputs (B, h, w, 3) float32.
+
+    It returns the inputs of the box head and of the class head, a map for each level; the first list
+    is empty where both heads read the same. Of a small model it holds the weights as they are now.
+    """
+    # Where there is a fine input too, one graph serves both.
+    height, width = base.input_hw if base.fine_hw is None else (None, None)
+
+    @traced(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)])
+    def run(inputs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        features = base.head_inputs(inputs, part)
+        return [] if features.box is features.classes else features.box, features.classes
+
+    constant: FrozenPart = with_constants(run, base.variables())
+    return constant
+
+
+def prepare_function(
+    base: BaseModel | TwoStageModel,
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """The base's `prepare` as one traced function for all picture sizes."""
+    signature = [tf.TensorSpec([None, None, 3], tf.uint8)]
+    prepare: Callable[..., Any] = traced(base.prepare, input_signature=signature)
+    return prepare

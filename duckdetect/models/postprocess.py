@@ -1,0 +1,253 @@
+"""Post-processing of one-stage detections: suppression, box voting, Soft-NMS, two-scale fusion.
+
+Non-maximum suppression; box voting (Gidaris and Komodakis 2015): boxes that overlap a detection help to
+place it; Gaussian Soft-NMS rescoring (Bodla et al. 2017); fusion of the detections at the base scale and
+the high-resolution scale; and suppression by confusable base classes: what the base's own class head
+takes for something else more surely than any training object scores lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from duckdetect.models.interfaces import Level
+
+Found = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+
+# Of four usual passes, a fine one may cost three; its cost grows as its area.
+_FINE_COST = 3
+
+# Of a picture's side. What is larger, the usual pass sees better: the fine one takes parts for wholes.
+FINE_MOST_SIDE = 0.35
+
+# Boxes that overlap a detection by more than this have a say in where it lies; the suppression's own.
+_VOTE_IOU = 0.6
+
+_VOTERS = 600  # of the best anchors; those beyond hardly score
+
+# A second detection of an object lies mostly beside it, below the suppression's overlap; Soft-NMS's own
+# deviation (Bodla et al., arXiv 1704.04503, section 3).
+_FADING = 0.5
+
+# What the usual pass thinks of a fine one's box counts a tenth; small objects it may well have missed.
+_SAY = 0.1
+
+_SAME_IOU = 0.4
+
+_LEAST_SAID = 0.02
+
+_ASKED = 300  # of each pass's best boxes
+
+
+def suppress(nms: Any, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
+    """TensorFlow's fused suppression with the configuration's settings.
+
+    Args:
+        nms: The configuration's `batch_non_max_suppression`.
+        y1x1y2x2: (B, A, 4).
+        score: (B, A, C).
+    """
+    found = tf.image.combined_non_max_suppression(
+        y1x1y2x2[:, :, tf.newaxis],
+        score,
+        max_output_size_per_class=nms.max_detections_per_class,
+        max_total_size=nms.max_total_detections,
+        iou_threshold=nms.iou_threshold,
+        score_threshold=nms.score_threshold,
+    )
+    class_id = tf.cast(found.nmsed_classes, tf.int32)
+    return found.nmsed_boxes, found.nmsed_scores, class_id, found.valid_detections
+
+
+def vote(found: Found, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
+    """Move each detection to the mean of the boxes it suppressed, by their scores and overlaps.
+
+    Box voting (Gidaris and Komodakis, arXiv 1505.01749, section 4), here weighted by the squared
+    overlap too. Arguments as `suppress` has them.
+    """
+    kept, _, class_id, _ = found
+    boxes, score = _best(y1x1y2x2, score, _VOTERS)
+    boxes = tf.clip_by_value(boxes, 0.0, 1.0)
+    by_class = tf.transpose(score, [0, 2, 1])  # (B, C, V)
+    overlap = _iou(kept, boxes)  # (B, D, V)
+    weight = tf.gather(by_class, class_id, batch_dims=1) * overlap**2
+    weight = tf.where(overlap > _VOTE_IOU, weight, 0.0)
+    total = tf.reduce_sum(weight, axis=-1, keepdims=True)
+    mean = tf.matmul(weight, boxes) / tf.maximum(total, 1e-12)
+    # A detection of a score too low to be among the voters stays where it is.
+    return (tf.where(total > 1e-12, mean, kept), *found[1:])
+
+
+def small_only(y1x1y2x2: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
+    """A fine pass's scores (B, A, C), 0 where the box is not small."""
+    sides = y1x1y2x2[..., 2:] - y1x1y2x2[..., :2]
+    area = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1, keepdims=True)
+    return tf.where(area < FINE_MOST_SIDE**2, score, 0.0)
+
+
+def agree(
+    fine_y1x1y2x2: tf.Tensor, fine_score: tf.Tensor, y1x1y2x2: tf.Tensor, score: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A fine pass's best boxes, their scores lowered where the usual pass sees less there.
+
+    A weighted geometric mean of the two passes' scores: a thing that looks like the object at one size
+    alone is seldom one.
+
+    Args:
+        fine_y1x1y2x2: (B, F, 4).
+        fine_score: (B, F, C).
+        y1x1y2x2: (B, A, 4), the usual pass's.
+        score: (B, A, C).
+
+    Returns:
+        (B, N, 4) and (B, N, C), N at most 300.
+    """
+    fine_y1x1y2x2, fine_score = _best(fine_y1x1y2x2, fine_score, _ASKED)
+    y1x1y2x2, score = _best(y1x1y2x2, score, _ASKED)
+    same = _iou(fine_y1x1y2x2, y1x1y2x2) > _SAME_IOU  # (B, N, M)
+    said = [
+        tf.reduce_max(tf.where(same, of_class[:, tf.newaxis], 0.0), axis=-1)  # (B, N)
+        for of_class in tf.unstack(score, axis=-1)
+    ]
+    said_score = tf.maximum(tf.stack(said, axis=-1), _LEAST_SAID)
+    return fine_y1x1y2x2, fine_score ** (1 - _SAY) * said_score**_SAY
+
+
+def fade(found: Found) -> Found:
+    """Lower the score of what overlaps surer detections of its class; sorted anew.
+
+    The Gaussian penalty of Soft-NMS (Bodla et al., arXiv 1704.04503), on what suppression left.
+    """
+    boxes, score, class_id, count = found
+    rank = tf.range(tf.shape(score)[1])
+    surer = rank[tf.newaxis] < rank[:, tf.newaxis]  # (D, D)
+    same = class_id[:, tf.newaxis] == class_id[:, :, tf.newaxis]  # (B, D, D)
+    overlap = tf.where(surer & same, _iou(boxes, boxes), 0.0)
+    score *= tf.exp(-tf.reduce_sum(overlap**2, axis=-1) / _FADING)
+    order = tf.argsort(score, direction="DESCENDING", stable=True)
+    return (*(tf.gather(t, order, batch_dims=1) for t in (boxes, score, class_id)), count)
+
+
+def fine_side(side_px: int) -> int:
+    """The largest side whose pass costs at most three usual ones, congruent modulo 16.
+
+    Congruent, so that the network's first convolutions pad the larger input as they pad the usual one.
+    """
+    return int(side_px + (np.sqrt(_FINE_COST) - 1) * side_px // 16 * 16)
+
+
+def fine_anchors(
+    anchors: np.ndarray,
+    levels: Sequence[Level],
+    input_hw: tuple[int, int],
+    fine_hw: tuple[int, int],
+) -> np.ndarray | None:
+    """The anchors of a larger input.
+
+    A cell's anchors lie a little beside the centre of what it sees, by a distance that grows along the
+    grid and is learnt by the box head; on the larger grid they lie by its mean.
+
+    Args:
+        anchors: (A, 4) y1x1y2x2, parts of the usual input.
+        levels: The usual feature maps.
+        input_hw: The usual input, pixels.
+        fine_hw: The larger one.
+
+    Returns:
+        (A', 4) float32, parts of the larger input; None if the levels are not what is left of the
+        input by halving it time and again by 3x3 convolutions, as MobileNet does.
+    """
+    usual = [_seen(side, len(levels)) for side in input_hw]
+    fine = [_seen(side, len(levels)) for side in fine_hw]
+    made, first = [], 0
+    for i, level in enumerate(levels):
+        if (level.height, level.width) != (usual[0][i][1], usual[1][i][1]):
+            return None
+        cell = anchors[first : first + level.anchors_per_cell]
+        first += level.n_anchors
+        size = (cell[:, 2:] - cell[:, :2]) * input_hw / np.array(fine_hw)  # (q, 2)
+        centre = []
+        for axis in range(2):
+            seen_first, n, stride = usual[axis][i]
+            beside = ((np.arange(n) + 0.5) * input_hw[axis] / n - np.arange(n) * stride).mean()
+            beside -= seen_first
+            seen_first, n, stride = fine[axis][i]
+            centre.append((seen_first + np.arange(n) * stride + beside) / fine_hw[axis])
+        grid = np.stack(np.meshgrid(*centre, indexing="ij"), axis=-1)[:, :, np.newaxis]
+        made.append(np.concatenate([grid - size / 2, grid + size / 2], axis=-1).reshape(-1, 4))
+    return np.concatenate(made).astype(np.float32)
+
+
+def _seen(side_px: int, n_levels: int) -> list[tuple[int, int, int]]:
+    """For each level: the centre of what cell 0 sees, pixels; the cells a side; the stride, pixels.
+
+    A 3x3 convolution of stride 2 with "same" padding pads an odd side at both ends, and an even one at
+    its end alone, which moves what it sees by one cell.
+    """
+    found, centre, stride, n = [], 0, 1, side_px
+    for halving in range(3 + n_levels):
+        centre += stride if n % 2 == 0 else 0
+        n, stride = -(-n // 2), 2 * stride
+        if halving >= 3:  # the first level's stride is 16
+            found.append((centre, n, stride))
+    return found
+
+
+def _best(y1x1y2x2: tf.Tensor, score: tf.Tensor, most: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The `most` boxes of the highest scores: (B, most, 4) and (B, most, C)."""
+    n = tf.minimum(most, tf.shape(score)[1])
+    best = tf.math.top_k(tf.reduce_max(score, axis=-1), n).indices
+    return tf.gather(y1x1y2x2, best, batch_dims=1), tf.gather(score, best, batch_dims=1)
+
+
+def _iou(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """(B, D, V) of (B, D, 4) and (B, V, 4)."""
+    a, b = a[:, :, tf.newaxis], b[:, tf.newaxis]
+    sides = tf.minimum(a[..., 2:], b[..., 2:]) - tf.maximum(a[..., :2], b[..., :2])
+    both = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1)
+    area_a = tf.reduce_prod(a[..., 2:] - a[..., :2], axis=-1)
+    area_b = tf.reduce_prod(b[..., 2:] - b[..., :2], axis=-1)
+    return both / tf.maximum(area_a + area_b - both, 1e-12)
+
+
+class Rivals:
+    """R of the base's own classes against C new ones.
+
+    Args:
+        kernels: For each level (k, k, c, q, R) float32.
+        biases: For each level (q, R) float32.
+        usual: (R, C) float32, how surely a rival is seen in the new class's own objects; 1 where it is
+            none of the class's rivals.
+
+    Attributes:
+        variables: Its weights.
+    """
+
+    def __init__(
+        self, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray], usual: np.ndarray
+    ) -> None:
+        self.usual = usual
+        self._kernels = [tf.Variable(k.reshape(*k.shape[:3], -1), trainable=False) for k in kernels]
+        self._biases = [tf.Variable(b.ravel(), trainable=False) for b in biases]
+        self.variables = [*self._kernels, *self._biases]
+
+    def trust(self, features: Sequence[tf.Tensor]) -> tf.Tensor:
+        """How far no rival explains what an anchor sees, (B, A, C) float32 from 0 to 1.
+
+        Args:
+            features: For each level what the class head's last layer reads, (B, h, w, c).
+        """
+        n_rivals, _ = self.usual.shape
+        levels = [
+            tf.reshape(tf.nn.conv2d(f, k, 1, "SAME") + b, [tf.shape(f)[0], -1, n_rivals])
+            for f, k, b in zip(features, self._kernels, self._biases, strict=True)
+        ]
+        seen = tf.sigmoid(tf.concat(levels, axis=1))  # (B, A, R)
+        beyond = [
+            tf.reduce_max(tf.nn.relu(seen - usual), axis=-1) for usual in np.transpose(self.usual)
+        ]
+        return 1 - tf.stack(beyond, axis=-1)

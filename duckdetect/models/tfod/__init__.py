@@ -1,0 +1,1 @@
+"""The TF2 Object Detection API: nothing else imports it."""

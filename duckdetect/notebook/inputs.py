@@ -1,0 +1,285 @@
+"""The images, data sets and videos of a notebook: chosen, checked, split.
+
+    pictures = choose_pictures(project, "sample ducks")   # .folder, .test, .sample
+    source = new_pictures(project)                        # a folder, an image or a video
+    data = choose_data(project, "sample ducks")           # .path, .video
+    check_data(data.path)
+    split = split_data(project, data)                     # for load_training and load_dataset
+    video = choose_video(project, data)
+
+What is chosen is said below the cell. Nothing that lies in the project's folder is overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from duckdetect.data.check import check_dataset, describe_parts
+from duckdetect.data.dataset import Problem, join
+from duckdetect.data.loading import list_parts, read_dataset
+from duckdetect.data.sources import (
+    DUCKY_PHOTOS,
+    OWN,
+    SAMPLE,
+    SAMPLE_DUCKS,
+    ducky_photos,
+    penn_fudan,
+    sample_pictures,
+)
+from duckdetect.data.split import SPLITS, split_dataset
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import list_pictures, load_picture
+from duckdetect.notebook.display import say, show_problems
+from duckdetect.utils.environment import is_colab
+from duckdetect.utils.files import make_folder
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Which pictures to learn from and to test on.
+
+    Attributes:
+        folder: Pictures to draw boxes on and to learn from.
+        test: Pictures to test on.
+        sample: The shipped pictures with boxes that `folder` was copied from, if it was.
+    """
+
+    folder: Path
+    test: Path
+    sample: Path | None = None
+
+
+def choose_pictures(project: Path, choice: str) -> Pictures:
+    """Put the chosen pictures in place; those that are there already stay as they are.
+
+    Args:
+        project: What `set_up` returned.
+        choice: "sample ducks", "my own" (`images` of the project, and `test_images` where that is
+            filled), or "TensorFlow's duck photos" (downloaded).
+
+    Raises:
+        UserError: If there is no picture, or they cannot be downloaded.
+    """
+    images, test_images = project / "images", make_folder(project / "test_images")
+    own = _count(images)
+    if choice == OWN:
+        if not own:
+            raise UserError(
+                f"{images} holds no pictures yet: put five or more there and run this cell again"
+            )
+        chosen = Pictures(images, test_images if _count(test_images) else images)
+        say(f"{own} pictures of your own in {images}.")
+        if chosen.test == images:
+            say(
+                f"{test_images} is empty, so the detector is tried on the pictures it learnt from, "
+                "which says little: put pictures there that it has not seen."
+            )
+        return chosen
+    if choice == SAMPLE_DUCKS:
+        folder = sample_pictures(images / "sample_ducks")
+        chosen = Pictures(folder, SAMPLE / "test", SAMPLE / "train")
+    elif choice == DUCKY_PHOTOS:
+        chosen = Pictures(ducky_photos(images / "ducky_photos"), SAMPLE / "test")
+    else:
+        options = ", ".join(repr(one) for one in (SAMPLE_DUCKS, OWN, DUCKY_PHOTOS))
+        raise UserError(f"pictures {choice!r} are not known: choose one of {options}")
+    say(f"{_count(chosen.folder)} pictures in {chosen.folder}.")
+    if own:
+        say(f"Your own {own} pictures in {images} are left aside: choose {OWN!r} to use them.")
+    return chosen
+
+
+def new_pictures(project: Path, folder: str = "", upload: bool = False) -> Path:
+    """The pictures, or the video, for the detector to look at.
+
+    Args:
+        project: What `set_up` returned.
+        folder: A folder, a picture or a video, absolute or below the project; "" for the project's
+            `new_images`. While that is empty, the sample's clip is taken and this is said.
+        upload: On Colab, ask for files instead; they are kept below `new_images`.
+
+    Raises:
+        UserError: If there is nothing, or the upload brought nothing or does not work here.
+    """
+    new_images = make_folder(project / "new_images")
+    if upload:
+        return _uploaded(new_images)
+    if folder:
+        return project / folder  # an absolute path stays what it is
+    if _count(new_images):
+        return new_images
+    say(f"{new_images} is empty, so the sample's clip is shown: put pictures of yours there.")
+    return SAMPLE / "clip"
+
+
+def _uploaded(parent: Path) -> Path:
+    if not is_colab():
+        raise UserError(f"UPLOAD works on Colab only: put the pictures into {parent}")
+    from google.colab import files
+
+    folder = dated_folder(parent, "upload")
+    with contextlib.chdir(folder):  # Colab writes the files into the current folder
+        uploaded = files.upload()
+    if not uploaded:
+        folder.rmdir()
+        raise UserError("no file was uploaded: run this cell again and choose some")
+    pictures = [path for path in folder.iterdir() if path.is_file()]
+    return pictures[0] if len(pictures) == 1 else folder
+
+
+def dated_folder(parent: Path, name: str = "new") -> Path:
+    """Make a new folder such as `new_2026-11-22_153000`; a second one in that second gets `_2`."""
+    make_folder(parent)
+    stem = f"{name}_{time.strftime('%Y-%m-%d_%H%M%S')}"
+    for number in range(1, 1000):
+        folder = parent / (stem if number == 1 else f"{stem}_{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise UserError(f"{parent} is full of folders named {stem}: remove some")
+
+
+def _count(folder: Path) -> int:
+    """How many pictures a folder holds."""
+    try:
+        return len(list_pictures(folder))
+    except UserError:
+        return 0
+
+
+PENN_FUDAN = "Penn-Fudan pedestrians"
+
+WALK = SAMPLE.parent / "people" / "walk.mp4"
+
+_CLIP_FPS = 10  # the sample's clip is one turn around a duck in 48 frames
+
+
+@dataclass(frozen=True)
+class Data:
+    """A labelled data set to teach with.
+
+    Attributes:
+        name: For files that are made of it.
+        path: For `load_dataset`: a folder or a zip.
+        is_sample: Whether it is the project's own, which has a video of its own.
+    """
+
+    name: str
+    path: Path
+    is_sample: bool = False
+
+
+def choose_data(project: Path, choice: str, path: str = "") -> Data:
+    """Find or bring the chosen data set; what is there already stays as it is.
+
+    Args:
+        project: What `set_up` returned.
+        choice: "sample ducks", "Penn-Fudan pedestrians" (downloaded once, 54 MB) or "my own".
+        path: Of "my own": a folder or a zip with labels, absolute, or below the project or the
+            folder that it lies in (on Colab My Drive).
+
+    Raises:
+        UserError: If nothing is there, or it cannot be downloaded.
+    """
+    if choice == SAMPLE_DUCKS:
+        data = Data("sample_ducks", SAMPLE, is_sample=True)
+    elif choice == PENN_FUDAN:
+        data = Data("penn_fudan", penn_fudan(project / "data" / "penn_fudan", say))
+    elif choice == OWN:
+        if not path:
+            raise UserError(
+                "no folder or zip of your own is named: put one on Drive or this machine and give "
+                "its path as PATH"
+            )
+        places = [place / path for place in (project, project.parent)]
+        found = next((place for place in places if place.exists()), None)
+        if found is None:
+            raise UserError(f"{path} is neither in {project} nor in {project.parent}: check PATH")
+        data = Data(found.stem, found)
+    else:
+        options = ", ".join(repr(one) for one in (SAMPLE_DUCKS, PENN_FUDAN, OWN))
+        raise UserError(f"data {choice!r} are not known: choose one of {options}")
+    list_parts(data.path)  # that there are labels at all
+    say(f"Data: {data.path}.")
+    return data
+
+
+def check_data(path: Path) -> list[Problem]:
+    """Say what a data set holds and what is wrong with it, and show the pictures that it is about."""
+    say("\n".join(describe_parts(path)))
+    problems = check_dataset(path)
+    if not problems:
+        say("Nothing wrong was found.")
+        return problems
+
+    def known(problem: Problem) -> None:
+        """It is told already."""
+
+    parts = []
+    for name in list_parts(path):
+        try:
+            parts.append(read_dataset(path, name, known))
+        except UserError:
+            continue  # a problem, too
+    show_problems(problems, join(parts) if parts else None)
+    return problems
+
+
+def split_data(project: Path, data: Data, seed: int = 0, anew: bool = False) -> Path:
+    """Divide a data set into train, valid and test, unless it is divided already.
+
+    No picture is copied: a split file in the project's `data` names them. The same pictures and
+    seed give the same splits.
+
+    Args:
+        project: What `set_up` returned.
+        data: What `choose_data` returned.
+        seed: Of what is left to chance.
+        anew: Whether to join and split what is divided already.
+
+    Returns:
+        The path of the splits, for `load_training` and `load_dataset`.
+
+    Raises:
+        UserError: As `split_dataset`.
+    """
+    if not anew and set(SPLITS) <= {str(name) for name in list_parts(data.path)}:
+        say(f"{data.path} has {', '.join(SPLITS)} of its own, which are taken as they are.")
+        return data.path
+    file = make_folder(project / "data") / f"{data.name}-split-{seed}.json"
+    say(split_dataset(data.path, file=file, seed=seed).text())
+    return file
+
+
+def choose_video(project: Path, data: Data, path: str = "") -> Path:
+    """The video to look at.
+
+    Args:
+        project: What `set_up` returned.
+        data: What `choose_data` returned.
+        path: Your own, absolute or below the project; "" for one that the project brings: of the
+            sample's clip if that was learnt from, else of walking figures.
+    """
+    if path:
+        return project / path  # an absolute path stays what it is
+    if not data.is_sample:
+        say(f"No VIDEO is named, so rendered figures walk by: {WALK}.")
+        return WALK
+    say("No VIDEO is named, so the sample's clip is shown.")
+    return _clip(project / "data" / "sample_ducks.mp4")
+
+
+def _clip(video: Path) -> Path:
+    """The sample's frames as a video."""
+    from duckdetect.video.writer import write_video
+
+    if not video.is_file():
+        frames = [load_picture(path) for path in list_pictures(SAMPLE / "clip")]
+        with write_video(video, Fraction(_CLIP_FPS), frames[0].shape[:2]) as out:
+            for frame in frames:
+                out.write(frame)
+    return video

@@ -1,0 +1,387 @@
+"""The report's sections on evaluation: metrics, threshold, confusion matrix, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from duckdetect.evaluation.matching import (
+    CONFUSED,
+    FALSE,
+    IGNORED,
+    KINDS,
+    MISPLACED,
+    MISSED,
+    RIGHT,
+    TWICE,
+    Mistakes,
+    confusion_matrix,
+    count_mistakes,
+    score_and_class,
+    sort_mistakes,
+    worst_pictures,
+)
+from duckdetect.evaluation.metrics import bootstrap_intervals
+from duckdetect.evaluation.plots import plot_confusion, plot_f1, plot_precision_recall
+from duckdetect.imaging.draw import draw_captions
+from duckdetect.imaging.io import Picture as Pixels
+from duckdetect.imaging.io import fit
+from duckdetect.report.blocks import (
+    Block,
+    Note,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+    Text,
+    Tile,
+    Tiles,
+    photo,
+    place,
+    plot,
+    plural,
+    show,
+    show_percent,
+    show_range,
+)
+
+if TYPE_CHECKING:
+    from supervision import Detections
+
+    from duckdetect.data.dataset import Sample
+    from duckdetect.evaluation.evaluate import Evaluation
+    from duckdetect.evaluation.matching import Curve
+    from duckdetect.evaluation.metrics import ClassMetrics, Metrics
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; every box says its kind in words.
+COLORS = {
+    RIGHT: (0, 158, 115),
+    MISSED: (86, 180, 233),
+    MISPLACED: (230, 159, 0),
+    CONFUSED: (204, 121, 167),
+    TWICE: (240, 228, 66),
+    FALSE: (213, 94, 0),
+    IGNORED: (170, 170, 170),
+}
+
+
+def draw_mistakes(
+    picture: Pixels,
+    sample: Sample,
+    detections: Detections,
+    mistakes: Mistakes,
+    classes: Sequence[str],
+    max_side_px: int = 640,
+) -> tuple[Pixels, Pixels]:
+    """Draw the labelled boxes on one copy of a picture and the detections on another.
+
+    Args:
+        picture: (H, W, 3) RGB uint8.
+        sample: Its truth.
+        detections: What was found.
+        mistakes: What `sort_mistakes` made of both.
+        classes: Name of each class id.
+        max_side_px: Larger pictures are shrunk before anything is drawn on them.
+
+    Returns:
+        The truth and the detections, each box in its kind's colour and with its kind in words.
+    """
+    small = fit(picture, max_side_px)
+    scale = np.array([small.shape[1] / picture.shape[1], small.shape[0] / picture.shape[0]] * 2)
+    names = [classes[k] for k in sample.class_id]
+    truth = _draw(
+        small,
+        sample.xyxy * scale,
+        [_text(name, kind) for name, kind in zip(names, mistakes.truth, strict=True)],
+        mistakes.truth,
+    )
+    kept = mistakes.kept[::-1]  # the best are drawn last and lie on top
+    score, class_id = score_and_class(detections)
+    texts = [
+        f"{_text(classes[class_id[i]], kind)} {score[i]:.2f}"
+        for i, kind in zip(kept, mistakes.found[::-1], strict=True)
+    ]
+    xyxy = detections.xyxy[kept] if len(kept) else np.zeros((0, 4))
+    return truth, _draw(small, xyxy * scale, texts, mistakes.found[::-1])
+
+
+def _text(name: str, kind: str) -> str:
+    return name if kind == RIGHT else f"{kind}: {name}"
+
+
+def _draw(
+    picture: Pixels, xyxy: npt.NDArray[np.float64], texts: Sequence[str], kinds: Sequence[str]
+) -> Pixels:
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    width = max(2, round(max(picture.shape[:2]) / 200))
+    for box, kind in zip(xyxy, kinds, strict=True):
+        x1, y1 = np.floor(box[:2])
+        x2, y2 = np.maximum(np.ceil(box[2:]) - 1, [x1, y1])
+        # A dark rim keeps every colour readable on a bright ground.
+        draw.rectangle((x1, y1, x2, y2), outline=(20, 20, 20), width=width + 2)
+        inset = min(1, (x2 - x1) // 3, (y2 - y1) // 3)
+        inner = (x1 + inset, y1 + inset, x2 - inset, y2 - inset)
+        draw.rectangle(inner, outline=COLORS[kind], width=width)
+    if not texts:
+        return np.array(image)
+    return draw_captions(np.array(image), xyxy, texts, [COLORS[kind] for kind in kinds])
+
+
+_WORST = 6
+
+
+def confusion_section(evaluation: Evaluation, threshold: float) -> Section:
+    """Which class was taken for which, at a score threshold."""
+    dataset = evaluation.dataset
+    counts = confusion_matrix(dataset, evaluation.detections, threshold)
+    words = (
+        f"At a score of {threshold:.2f} and above: each row is what was labelled, each column what "
+        "was detected in its place. The last column counts objects that were missed, the last row "
+        "detections where nothing is labelled."
+    )
+    picture = plot(
+        lambda path: plot_confusion(counts, dataset.classes, path),
+        "How many of each; shades are shares of the labelled ones.",
+    )
+    return Section("What is taken for what", [Text(words), Pictures([picture])])
+
+
+def failures_section(evaluation: Evaluation, threshold: float) -> Section:
+    """What kinds of mistakes there are, and the pictures with most of them."""
+    dataset, detections = evaluation.dataset, evaluation.detections
+    worst = worst_pictures(dataset, detections, threshold)
+    if not worst:
+        words = (
+            f"Nowhere: at a score of {threshold:.2f} every object is found, and nothing else. "
+            "Measure it on harder pictures."
+        )
+        return Section("Where it fails", [Text(words)])
+    counts = count_mistakes(dataset, detections, threshold)
+    blocks: list[Block] = [
+        Text(
+            f"At a score of {threshold:.2f} and above, {len(worst)} of "
+            f"{plural(len(dataset), 'picture')} hold a mistake."
+        ),
+        Table(
+            ["Mistake", "Count", "What it is"],
+            [[kind, str(counts[kind]), words] for kind, words in KINDS.items()],
+            words=True,
+        ),
+        Text(
+            "The pictures with most mistakes, each twice: with the labelled boxes, then with what "
+            "was found. Green boxes are right; the others say what is wrong with them."
+        ),
+    ]
+    pictures: list[Picture] = []
+    for index, _ in worst[:_WORST]:
+        sample, found = dataset.samples[index], detections[index]
+        mistakes = sort_mistakes(sample, found, threshold)
+        truth, drawn = draw_mistakes(sample.load(), sample, found, mistakes, dataset.classes)
+        said = ", ".join(f"{n} {kind}" for kind, n in mistakes.count.items() if n)
+        n = len(sample.class_id)
+        name = sample.path.name
+        pictures.append(photo(truth, f"{name}, labelled: {plural(n, 'box') if n else 'no object'}"))
+        pictures.append(photo(drawn, f"{name}, found: {said}"))
+    blocks.append(Pictures(pictures, columns=2))
+    return Section("Where it fails", blocks)
+
+
+_MOST_CURVES = 6  # lines of one plot that can be told apart
+
+_RESAMPLES = 200
+
+_FEW_BOXES = 50
+
+Intervals = Mapping[str, tuple[float, float] | None]
+
+
+def evaluation_sections(evaluation: Evaluation, config: Mapping[str, Any]) -> list[Section]:
+    """In short, figures, threshold, confusion, failures.
+
+    Args:
+        evaluation: What was measured.
+        config: The run's config.json.
+    """
+    metrics = evaluation.metrics
+    intervals = bootstrap_intervals(evaluation.dataset, evaluation.detections, _RESAMPLES)
+    threshold = threshold_to_use(evaluation)
+    sections = [
+        _short(evaluation, intervals, threshold, config),
+        _figures(metrics, intervals),
+        _threshold(evaluation, threshold),
+    ]
+    if metrics.n_boxes or metrics.n_false:
+        sections.append(confusion_section(evaluation, threshold))
+        sections.append(failures_section(evaluation, threshold))
+    return sections
+
+
+def threshold_to_use(evaluation: Evaluation) -> float:
+    """The score with the best F1; where nothing is ever right, the detector's own."""
+    best = evaluation.metrics.best_threshold
+    own = evaluation.about["detector"]["threshold"]
+    return float(best if best is not None else own if own is not None else 0.5)
+
+
+def _short(
+    evaluation: Evaluation, intervals: Intervals, threshold: float, config: Mapping[str, Any]
+) -> Section:
+    metrics, data = evaluation.metrics, evaluation.about["data"]
+    tiles = Tiles(
+        [
+            Tile("AP50", show(metrics.AP50), show_range(intervals["AP50"])),
+            Tile("AP", show(metrics.AP), show_range(intervals["AP"])),
+            Tile("Threshold to use", f"{threshold:.2f}", "keep detections from this score on"),
+            Tile("F1 there", show(metrics.F1), "1 is perfect"),
+        ]
+    )
+    which = place(data["folder"])
+    if data["split"]:
+        which = f"the {data['split']} split of {which}"
+    words = (
+        f"Measured on {plural(metrics.n_pictures, 'picture')} with "
+        f"{plural(metrics.n_boxes, 'labelled object')}: {which}."
+    )
+    n_found = metrics.n_true + metrics.n_false
+    if metrics.best_threshold is None:
+        words += " No detection is right at any score."
+    else:
+        words += (
+            f" At a score of {threshold:.2f} and above it finds {metrics.n_true} of the "
+            f"{metrics.n_boxes} ({show_percent(metrics.recall)}), and {metrics.n_true} of its "
+            f"{plural(n_found, 'detection')} are right ({show_percent(metrics.precision)})."
+        )
+    blocks: list[Block] = [tiles, Text(words)]
+    if data["sha256"] == config["data"]["sha256"]:
+        blocks.append(
+            Note(
+                "These are the pictures it learnt from: the figures say how well it remembers them, "
+                "not how well it does on others. Measure it on other pictures."
+            )
+        )
+    elif data["sha256"] == (config.get("validation") or {}).get("sha256"):
+        blocks.append(
+            Note(
+                "These are the validation pictures, which chose the weights and the threshold that "
+                "were kept: the figures flatter a little. Measure it on others."
+            )
+        )
+    if 0 < metrics.n_boxes < _FEW_BOXES:
+        blocks.append(
+            Note(
+                f"{plural(metrics.n_boxes, 'object')} to find are few: read the figures with their "
+                "ranges, and label more test pictures before you compare two detectors."
+            )
+        )
+    return Section("In short", blocks)
+
+
+def _figures(metrics: Metrics, intervals: Intervals) -> Section:
+    blocks: list[Block] = [
+        Text(
+            "AP50 is the average precision when a detection counts as right as soon as its box and "
+            "the labelled one overlap by half (intersection over union of 0.5). 1 means that "
+            "everything is found and nothing else; 0 that nothing is. Precision is the share of "
+            "detections that are right, recall the share of objects that are found; average "
+            "precision is precision averaged over all recalls."
+        ),
+        Text(
+            "AP is the mean of the same at ten overlaps from 0.5 to 0.95, so it asks for boxes that "
+            "fit, too; it is the figure that COCO's tables rank by. The ranges hold the figure in 95 "
+            f"of 100 cases when the test pictures are drawn anew ({_RESAMPLES} draws with replacement)."
+        ),
+    ]
+    rows = [
+        ["AP, overlap 0.5 to 0.95", show(metrics.AP), show_range(intervals["AP"])],
+        ["AP50, overlap 0.5", show(metrics.AP50), show_range(intervals["AP50"])],
+        ["AP75, overlap 0.75", show(metrics.AP75), ""],
+    ]
+    for size, limits in (("small", "below 32²"), ("medium", "up to 96²"), ("large", "above 96²")):
+        rows.append([f"AP, {size} objects: {limits} pixels", show(getattr(metrics, f"AP_{size}"))])
+    for most in (1, 10, 100):
+        name = f"AR{most}, average recall, at most {plural(most, 'detection')} a picture"
+        rows.append([name, show(getattr(metrics, f"AR{most}"))])
+    for size in ("small", "medium", "large"):
+        rows.append([f"AR, {size} objects", show(getattr(metrics, f"AR_{size}"))])
+    if metrics.masks is not None:
+        for name in ("AP", "AP50", "AP75", "AR100"):
+            rows.append([f"{name} of masks", show(getattr(metrics.masks, name))])
+    blocks.append(Table(["Figure", "Value", "Range"], [[*row, ""][:3] for row in rows]))
+    named: list[tuple[str, Metrics | ClassMetrics]] = list(metrics.per_class.items())
+    if len(named) > 1:
+        named.append(("all classes", metrics))
+    blocks.append(
+        Table(
+            ["Class", "Objects", "AP", "AP50", "AR100", "F1", "Precision", "Recall", "At score"],
+            [
+                [name, str(one.n_boxes)]
+                + [show(v) for v in (one.AP, one.AP50, one.AR100, one.F1, one.precision)]
+                + [show(one.recall), show(one.best_threshold, 2)]
+                for name, one in named
+            ],
+        )
+    )
+    blocks.append(
+        Text(
+            "F1, precision and recall are those at the score in the last column, where F1, their "
+            "harmonic mean, is highest. A dash stands where there is nothing to measure."
+        )
+    )
+    return Section("How good it is", blocks)
+
+
+def _threshold(evaluation: Evaluation, threshold: float) -> Section:
+    metrics = evaluation.metrics
+    own = evaluation.about["detector"]["threshold"]
+    if metrics.best_threshold is None:
+        words = (
+            f"No score separates right detections from wrong ones here, so {threshold:.2f}, the "
+            "detector's own threshold, is taken below."
+        )
+    else:
+        words = (
+            f"Use {threshold:.2f}: there F1 is highest on these pictures. Higher, and fewer "
+            "detections are wrong, but more objects are missed; lower, the other way round."
+        )
+        if own is not None:
+            f1 = _f1_at(metrics.curve, own)
+            words += f" The detector's own default is {own:.2f}, where F1 is {show(f1)}."
+    curves = _curves(metrics)
+    left = len(metrics.per_class) + 1 - len(curves) if len(metrics.per_class) > 1 else 0
+    blocks: list[Block] = [Text(words)]
+    if left > 0:
+        blocks.append(Text(f"The classes with most objects are drawn, {left} others are not."))
+    pictures = [
+        plot(
+            lambda path: plot_precision_recall(curves, path),
+            "Precision over recall at an overlap of 0.5. The dot is where F1 is highest.",
+        ),
+        plot(
+            lambda path: plot_f1(curves, threshold, path),
+            f"F1 over the score threshold. The line is the threshold to use, {threshold:.2f}.",
+        ),
+    ]
+    blocks.append(Pictures(pictures, columns=2))
+    return Section("Which threshold to use", blocks)
+
+
+def _curves(metrics: Metrics) -> dict[str, Curve]:
+    """All classes pooled, and those with most objects."""
+    if len(metrics.per_class) == 1:
+        return {name: one.curve for name, one in metrics.per_class.items()}
+    most = sorted(metrics.per_class, key=lambda name: -metrics.per_class[name].n_boxes)
+    chosen = set(most[: _MOST_CURVES - 1])
+    curves = {name: one.curve for name, one in metrics.per_class.items() if name in chosen}
+    return {"all classes": metrics.curve, **curves}
+
+
+def _f1_at(curve: Curve, threshold: float) -> float | None:
+    """F1 of the detections at or above a threshold."""
+    kept = [f1 for score, f1 in zip(curve.score, curve.f1, strict=True) if score >= threshold]
+    return (float(kept[-1]) if kept else 0.0) if curve.n_truth else None

@@ -1,0 +1,272 @@
+"""The report's sections on training: the data, the curves, and how to reproduce the run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import duckdetect
+from duckdetect.data.loading import list_parts
+from duckdetect.errors import UserError
+from duckdetect.evaluation.plots import plot_history
+from duckdetect.imaging.draw import draw_detections
+from duckdetect.imaging.io import fit
+from duckdetect.report.blocks import (
+    Block,
+    Code,
+    Facts,
+    Note,
+    Picture,
+    Pictures,
+    Section,
+    Text,
+    digest,
+    photo,
+    place,
+    plot,
+    plural,
+    quote,
+)
+from duckdetect.training.config import TrainConfig
+from duckdetect.training.run_folder import read_history, read_validation
+
+if TYPE_CHECKING:
+    from duckdetect.data.dataset import Dataset, Sample
+
+# Options of `duckdetect train` by the setting's name.
+_OPTIONS = {
+    "steps": "--steps",
+    "batch_size": "--batch-size",
+    "learning_rate": "--learning-rate",
+    "warmup": "--warmup",
+    "looks": "--looks",
+    "val_every": "--val-every",
+    "patience": "--patience",
+    "train": "--train",
+}
+
+
+def reproduce_section(
+    run: Path, config: Mapping[str, Any], about: Mapping[str, Any] | None
+) -> Section:
+    """Commands, check sums and versions.
+
+    Args:
+        run: The run's folder.
+        config: Its config.json.
+        about: What it was measured on (evaluation_runs.py); None if it was not.
+    """
+    folder = quote(run)
+    lines = train_commands(run, config)
+    if about is not None:
+        split = about["data"].get("split")
+        chosen = f" --split {split}" if split else ""
+        lines.append(f"duckdetect eval {folder} {quote(about['data']['folder'])}{chosen}")
+    lines.append(f"duckdetect report {folder}")
+    facts = [
+        ("Training data", f"{place(config['data']['folder'])}, {digest(config['data'])}"),
+        ("Base weights", digest(config["weights"])),
+        ("Seed", str(config["train"].get("seed", "unknown"))),
+    ]
+    if about is not None:
+        data = about["data"]
+        facts.append(("Measured on", f"{place(data['folder'])}, {digest(data)}"))
+        facts.append(("Detector", digest(about["detector"])))
+    facts.append(("Trained with", f"duckdetect {config.get('duckdetect', 'unknown')}"))
+    facts.append(("Report made with", versions()))
+    words = "The same commands on the same data give the same detector and the same figures."
+    return Section("How to do it again", [Text(words), Code(lines), Facts(facts)])
+
+
+def train_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
+    """The call that trains the run again: for the shell where it can say all, else in Python."""
+    data, base, settings = config["data"]["folder"], config["base"], config["train"]
+    val = (config.get("validation") or {}).get("folder")
+    for recipe, start in (("few-shot", TrainConfig()), ("stock", TrainConfig.stock())):
+        plain = start.to_dict()
+        changed = {k: v for k, v in settings.items() if k != "seed" and plain.get(k) != v}
+        # A setting that the run does not know would take its default now: that is another run.
+        if changed.keys() <= _OPTIONS.keys():
+            words = [f"duckdetect train {quote(data)} --base {quote(base)} --out {quote(run)}"]
+            if val != data:  # else it is a split of the same, which is found by itself
+                words += (
+                    [f"--val {quote(val)}"] if val else ["--no-val"] if _has_valid(data) else []
+                )
+            words += [f"--recipe {recipe}"] if recipe != "few-shot" else []
+            words += [f"{_OPTIONS[key]} {value}" for key, value in changed.items()]
+            return [" ".join([*words, f"--seed {settings.get('seed', 0)}"])]
+    default = TrainConfig().to_dict()
+    given = ", ".join(f"{k}={v!r}" for k, v in settings.items() if default.get(k) != v)
+    return [
+        "python",
+        ">>> import duckdetect as dd",
+        f">>> data = dd.load_dataset({place(data)!r})",
+        *([f">>> val = dd.load_dataset({place(val)!r}, 'valid')"] if val else []),
+        f">>> dd.finetune({base!r}, data, dd.TrainConfig({given}), {place(run)!r}"
+        + (", val=val)" if val else ")"),
+    ]
+
+
+def _has_valid(folder: str) -> bool:
+    """Whether `duckdetect train` would find a validation split there."""
+    try:
+        return "valid" in list_parts(Path(folder))
+    except UserError:
+        return False
+
+
+def versions() -> str:
+    """Python and the packages that decide a result."""
+    named = [f"Python {platform.python_version()}", f"duckdetect {duckdetect.__version__}"]
+    for package in ("tensorflow", "numpy", "pycocotools"):
+        try:
+            named.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:  # tensorflow-cpu, a source build
+            continue
+    return ", ".join(named)
+
+
+_SAMPLES = 6
+
+_SAMPLE_PX = 480
+
+
+def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Section:
+    """What was trained on what, in words and pictures.
+
+    Args:
+        config: The run's config.json.
+        dataset: Its training pictures; None if they are gone or were changed.
+    """
+    data, weights = config["data"], config["weights"]
+    classes = list(config["classes"])
+    facts = [
+        ("Taught to find", ", ".join(classes)),
+        ("From", f"{plural(data['pictures'], 'picture')} with {plural(data['boxes'], 'box')}"),
+        *_watched_with(config.get("validation")),
+        ("Base model", f"{config['base']}{_description(config['base'])}"),
+        ("Its weights", f"{weights['origin']}"),
+    ]
+    blocks: list[Block] = [Facts(facts), Text(_settings_in_words(config["train"], data))]
+    if dataset is None:
+        blocks.append(
+            Note(
+                f"The training pictures are no longer in {place(data['folder'])} as they were, "
+                "so none is shown."
+            )
+        )
+    else:
+        shown = [dataset.samples[i] for i in _spread(len(dataset), _SAMPLES)]
+        of_all = "" if len(shown) == len(dataset) else f" {len(shown)} of {len(dataset)} are shown."
+        blocks.append(Text(f"What it learnt from, with the boxes that were drawn.{of_all}"))
+        pictures = [_labelled(sample, dataset.classes) for sample in shown]
+        blocks.append(Pictures(pictures, columns=3 if len(pictures) > 2 else 2))
+    return Section("What was trained", blocks)
+
+
+def curves_section(run: Path) -> Section:
+    """The losses over the steps, and what was measured on the validation pictures."""
+    title = "How training went"
+    try:
+        history, looks = read_history(run), read_validation(run)
+        first, last = history[0]["loss"], history[-1]["loss"]
+        dots = "; dots on validation pictures" if looks else ""
+        caption = f"Over the steps: pale as they were, bold smoothed{dots}."
+        drawn = plot(lambda path: plot_history(history, path, looks), caption)
+    except (UserError, OSError, ValueError, KeyError, IndexError):
+        missing = f"{run / 'history.csv'} is missing or broken, so no curves are drawn."
+        return Section(title, [Note(missing)])
+    words = (
+        "The loss says how far the predictions are from the truth: in where the boxes lie (box) "
+        f"and in what they hold (class). Training brought it from {first:.3f} at the first to "
+        f"{last:.3f} at the last of {plural(len(history), 'step')}. A curve that falls and flattens "
+        "is a good one."
+    )
+    if any("class_accuracy" in row for row in history):
+        words += (
+            " Class accuracy is the share of places on an object where its class gets the highest "
+            "score, and at least one half."
+        )
+    blocks: list[Block] = [Text(words)]
+    known = [row for row in looks if "AP50" in row]
+    if known:
+        best = max(known, key=lambda row: row["AP50"])
+        blocks.append(
+            Text(
+                f"{plural(len(looks), 'look')} at the validation pictures: AP50 was best with "
+                f"{best['AP50']:.3f} at step {best['step']:.0f}. A validation loss that rises while "
+                "the training loss falls means that it learns the pictures by heart."
+            )
+        )
+    return Section(title, [*blocks, Pictures([drawn])])
+
+
+def _watched_with(validation: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if not validation:
+        return []
+    count = plural(validation["pictures"], "picture")
+    return [("Watched with", f"{count} with {plural(validation['boxes'], 'box')}, not learnt from")]
+
+
+def _description(base: str) -> str:
+    from duckdetect.models.catalog import spec_for
+
+    try:
+        return f": {spec_for(base).description}"
+    except UserError:  # a base of a newer version, or one that was taken out
+        return ""
+
+
+def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """What the settings mean; one that is missing, as in a run of another version, is left out."""
+    part = {
+        "heads": "the last layers of its box and class heads",
+        "towers": "its box and class heads",
+    }.get(str(settings.get("train")), f"its {settings.get('train', 'heads')}")
+    words = f"The base model stayed as it was, but for {part}."
+    if {"steps", "batch_size", "learning_rate"} <= settings.keys():
+        rise = f", reached after {settings['warmup']} steps" if settings.get("warmup") else ""
+        decay = ", falling along a cosine to 0" if settings.get("decay") == "cosine" else ""
+        words += (
+            f" They learnt for up to {settings['steps']} steps of "
+            f"{plural(settings['batch_size'], 'view')}"
+            f" each, at a learning rate of {settings['learning_rate']:g}{rise}{decay}."
+        )
+    looks = settings.get("looks")
+    if looks:
+        words += (
+            f" The views are the {plural(data['pictures'], 'picture')} and {looks} random looks at "
+            "them: windows in which the object is larger or smaller, mirrored and recoloured."
+        )
+    elif looks == 0:
+        words += " The views are the pictures as they are."
+    if settings.get("head_start"):
+        words += (
+            " A new class began as a mean of those classes of the base that it looks most like, "
+            "where the base has them."
+        )
+    return words
+
+
+def _labelled(sample: Sample, classes: Sequence[str]) -> Picture:
+    import supervision as sv
+
+    picture = sample.load()
+    small = fit(picture, _SAMPLE_PX)
+    scale = np.array([small.shape[1] / picture.shape[1], small.shape[0] / picture.shape[0]] * 2)
+    truth = sv.Detections(
+        xyxy=(sample.xyxy * scale).astype(np.float32).reshape(-1, 4), class_id=sample.class_id
+    )
+    n = len(sample.class_id)
+    caption = f"{sample.path.name}: {plural(n, 'box') if n else 'no object'}"
+    return photo(draw_detections(small, truth, classes), caption)
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """Evenly chosen indices, at most `most`."""
+    return [int(i) for i in np.linspace(0, n - 1, min(n, most)).round()] if n else []

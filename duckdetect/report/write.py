@@ -1,0 +1,207 @@
+"""A report on a run: how good it is, where it fails, which threshold to use; HTML and PDF.
+
+    made = write_report("results/duck", data="test")
+    made.html, made.pdf
+
+The content is made once (training.py, evaluation.py) of the blocks in blocks.py. The HTML is one file:
+images inside, no scripts, nothing fetched, readable on a phone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdetect
+from duckdetect.data.dataset import SPLIT_NAMES, Dataset
+from duckdetect.data.loading import find_again, list_parts, load_dataset
+from duckdetect.errors import UserError
+from duckdetect.evaluation.evaluate import (
+    Evaluation,
+    choose_split,
+    evaluate_run,
+    read_about,
+    read_evaluation,
+)
+from duckdetect.report.blocks import Note, Picture, Report, Section, place, plural, quote
+from duckdetect.report.evaluation import evaluation_sections
+from duckdetect.report.training import curves_section, reproduce_section, training_section
+from duckdetect.utils.files import atomic_path
+
+
+def render_html(report: Report) -> str:
+    """The page as text; everything of the report is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("duckdetect.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = _data_uri
+    template = environment.get_template("report.html.j2")
+    return template.render(report=report, version=duckdetect.__version__)
+
+
+def _data_uri(picture: Picture) -> str:
+    return f"data:{picture.mime};base64,{base64.b64encode(picture.data).decode()}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a report lies, and what it was measured on, if it was."""
+
+    html: Path
+    pdf: Path
+    evaluation: Evaluation | None
+    missing: str = ""
+
+
+def write_report(
+    run: str | Path,
+    data: Dataset | str | Path | None = None,
+    split: str | None = None,
+    progress: bool = False,
+) -> Written:
+    """Write report.html and report.pdf into a run's folder.
+
+    Args:
+        run: The run's folder.
+        data: Labelled pictures to measure it on. If None, those that it was measured on last; if it
+            was not, the test or validation split that lies beside its training pictures.
+        split: Which split of `data`, as for `evaluate_run`.
+        progress: Show a bar on stderr while it is measured.
+
+    Returns:
+        The two files; `missing` says what is not in them and how to get it, "" if all is.
+
+    Raises:
+        UserError: If the folder holds no finished run, or the data cannot be read.
+    """
+    run = Path(run)
+    config = read_config(run)
+    evaluation, missing = _measured(run, config, data, split, progress)
+    report = build_report(run, config, evaluation, missing)
+    # They take a second to import, and are not needed to find out that a run is not one.
+    from duckdetect.report.pdf import render_pdf
+
+    html, pdf = run / "report.html", run / "report.pdf"
+    with atomic_path(html) as part_html, atomic_path(pdf) as part_pdf:
+        part_html.write_text(render_html(report), encoding="utf-8")
+        render_pdf(report, part_pdf)
+    return Written(html, pdf, evaluation, missing)
+
+
+def build_report(
+    run: Path, config: dict[str, Any], evaluation: Evaluation | None, missing: str = ""
+) -> Report:
+    """The report's content.
+
+    Args:
+        run: The run's folder.
+        config: Its config.json.
+        evaluation: What was measured; None if nothing was.
+        missing: Why not, and the cure.
+    """
+    data = config["data"]
+    sections = [
+        training_section(config, find_again(data)),
+        curves_section(run),
+        reproduce_section(run, config, evaluation.about if evaluation else None),
+    ]
+    if evaluation is not None:
+        short, *others = evaluation_sections(evaluation, config)
+        sections = [short, *sections[:2], *others, sections[2]]
+    else:
+        sections.insert(0, Section("How good it is", [Note(missing)]))
+    return Report(
+        title=f"Detector report: {_few(config['classes'])}",
+        subtitle=f"{config['base']}, taught with {plural(data['pictures'], 'picture')}; "
+        f"run {run.resolve().name}",
+        sections=sections,
+    )
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _measured(
+    run: Path,
+    config: dict[str, Any],
+    data: Dataset | str | Path | None,
+    split: str | None,
+    progress: bool,
+) -> tuple[Evaluation | None, str]:
+    """The run's evaluation, kept or made now; None and what to do if there is no data for it."""
+    if data is not None:
+        if not isinstance(data, Dataset):
+            split = split or choose_split(Path(data))
+            dataset = load_dataset(data, split)
+            kept = read_evaluation(run, dataset)
+            return kept or evaluate_run(run, data, split, progress=progress), ""
+        return read_evaluation(run, data) or evaluate_run(run, data, progress=progress), ""
+    about = read_about(run)
+    if about is not None:
+        dataset_again = find_again(about["data"])
+        kept = read_evaluation(run, dataset_again) if dataset_again is not None else None
+        if kept is not None:
+            return kept, ""
+        where = (
+            f"{place(about['data']['folder'])}, which it was measured on, is gone or was changed"
+        )
+    else:
+        found = _beside(Path(str(config["data"]["folder"])))
+        if found is not None:
+            return evaluate_run(run, *found, progress=progress), ""
+        where = "it was not measured yet, and no test pictures lie beside its training pictures"
+    return None, (
+        f"There are no figures: {where}. Label some other pictures and run "
+        f"`duckdetect report {quote(run)} --data LABELLED_PICTURES`."
+    )
+
+
+def _beside(trained_on: Path) -> tuple[Path, str] | None:
+    """The test split, else the validation split, of the data set that training pictures are of."""
+    folders = [trained_on]
+    if trained_on.name in SPLIT_NAMES["train"]:
+        folders.append(trained_on.parent)
+    for folder in folders:
+        try:
+            parts = list_parts(folder)
+        except UserError:
+            continue
+        for split in ("test", "valid"):
+            if split in parts:
+                return folder, split
+    return None
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """A finished run's config.json; UserError if it is not there, broken or not done."""
+    path = run / "config.json"
+    if not path.is_file():
+        raise UserError(f"{run} holds no run: give the --out of `duckdetect train`")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data = config["data"]
+        if not isinstance(config["classes"], list) or not config["classes"]:
+            raise ValueError("no classes")
+        _ = (config["base"], config["train"]["steps"], config["weights"]["origin"])
+        _ = (config["weights"]["sha256"], data["folder"], data["boxes"] + data["pictures"])
+        _ = data["sha256"]
+        if config.get("validation"):
+            _ = [config["validation"][key] for key in ("folder", "pictures", "boxes", "sha256")]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is broken ({error!r}): train the run again") from error
+    if not config.get("done"):
+        raise UserError(
+            f"{run} is not trained to its end: run its `duckdetect train` command again, then report"
+        )
+    return config

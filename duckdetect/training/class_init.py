@@ -1,0 +1,210 @@
+"""Class-weight initialisation: a new class starts as the mean of the base classes it looks like.
+
+Weight imprinting's idea (Qi et al. 2018) with the base's own class weights: a rubber duck looks like COCO's
+bird, a raccoon like its dog and cat. The class head of those classes already fires on the object;
+training has to move it, not to invent it (docs/accuracy.md).
+
+`choose_confusables` picks the base classes that the object may be confused with; their scores later
+suppress detections (models/postprocess). Classes of the kind that the object looks most like (COCO's
+supercategories: for a duck and for a raccoon, the animals) are left out: a raccoon does look like a cat to
+the base, now more, now less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from duckdetect.data.augment import View
+from duckdetect.imaging.io import shrink
+from duckdetect.models.graphs import prepare_function, traced
+from duckdetect.models.interfaces import BaseModel, ClassHead, LastLayer, TrainPart
+from duckdetect.models.postprocess import Rivals
+from duckdetect.models.tfod.rcnn import RcnnModel
+from duckdetect.training.feature_cache import FeatureCache, cut_patches, to_truth
+
+_MOST_ALIKE = 3
+
+_BATCH = 8  # views at a time
+
+
+class OwnScores(NamedTuple):
+    """What a base's own classes make of the new objects.
+
+    Attributes:
+        score: (M, C) float32, each anchor that is matched with an object, each of the base's classes.
+        class_id: (M,) int32, the new class that the anchor is matched with.
+    """
+
+    score: np.ndarray
+    class_id: np.ndarray
+
+
+def own_scores(
+    base: BaseModel, cache: FeatureCache, own: ClassHead, n_plain: int, part: TrainPart = "heads"
+) -> OwnScores:
+    """Score the objects of the plain views by the base's own classes.
+
+    Only where an anchor is matched: whole maps of all classes would take as long as the network.
+
+    Args:
+        base: The base model.
+        cache: Features and targets, the plain views first.
+        own: The base's own class head.
+        n_plain: How many plain views there are; only these are looked at.
+        part: What the cached features leave to the heads.
+    """
+    scores, class_ids = [], []
+    for start in range(0, n_plain, _BATCH):
+        batch = cache.batch(np.arange(start, min(start + _BATCH, n_plain)))
+        maps = [level.numpy() for level in base.class_features(batch.class_features, part)]
+        for view, class_index in enumerate(batch.class_index.numpy()):
+            first = 0
+            levels = zip(base.levels, maps, own.kernels, own.biases, strict=True)
+            for level, of_views, kernel, bias in levels:
+                q, columns = bias.shape
+                of_cell = class_index[first : first + level.n_anchors].reshape(-1, q)
+                first += level.n_anchors
+                cells = np.flatnonzero((of_cell >= 0).any(axis=1))
+                weights = kernel.reshape(-1, q * columns)
+                seen = cut_patches(of_views[view], cells, kernel.shape[0])
+                logits = seen.reshape(len(cells), len(weights)) @ weights + bias.ravel()
+                matched = of_cell[cells] >= 0
+                foreground = logits.reshape(-1, q, columns)[matched][:, 1:]
+                scores.append(tf.sigmoid(foreground).numpy())
+                class_ids.append(of_cell[cells][matched])
+    return OwnScores(np.concatenate(scores), np.concatenate(class_ids))
+
+
+def init_classes(base: BaseModel, own: ClassHead, found: OwnScores) -> None:
+    """Set the class head's weights for each new class; classes without a matched box are left.
+
+    Args:
+        base: The base model, its class head new; changed in place.
+        own: The base's own class head.
+        found: What it makes of the new objects.
+    """
+    for class_id in np.unique(found.class_id):
+        mean = found.score[found.class_id == class_id].mean(axis=0)
+        alike = np.argsort(-mean)[:_MOST_ALIKE] + 1  # 0 is the background
+        base.set_class_weights(
+            int(class_id),
+            [kernel[..., alike].mean(axis=-1) for kernel in own.kernels],
+            [bias[..., alike].mean(axis=-1) for bias in own.biases],
+        )
+
+
+_MOST = 16  # rivals of a class; with eight the figures fall, with all others they are the same
+
+
+def choose_rivals(own: ClassHead, found: OwnScores, n_classes: int) -> Rivals | None:
+    """The classes that the objects look like a little, but that are another kind of thing.
+
+    Args:
+        own: The base's own class head.
+        found: What it makes of the new objects.
+        n_classes: C.
+
+    Returns:
+        None if the base does not say of what kinds its classes are.
+    """
+    if own.groups is None or not len(found.class_id):
+        return None
+    groups = np.array(own.groups)
+    usual = np.ones((len(groups), n_classes), np.float32)
+    for class_id in np.unique(found.class_id):
+        score = found.score[found.class_id == class_id]
+        order = np.argsort(-score.mean(axis=0))
+        chosen = order[groups[order] != groups[order[0]]][:_MOST]
+        usual[chosen, class_id] = score.max(axis=0)[chosen]
+    is_rival = (usual < 1).any(axis=1)
+    columns = np.flatnonzero(is_rival) + 1  # 0 is the background
+    return Rivals(
+        [kernel[..., columns] for kernel in own.kernels],
+        [bias[..., columns] for bias in own.biases],
+        usual[is_rival],
+    )
+
+
+_MOST_ALIKE = 3
+
+# Enough to tell what a class looks like; each costs a run of the whole model.
+_MOST_PICTURES = 20
+
+
+def init_two_stage_classes(
+    base: RcnnModel, own: dict[str, LastLayer], plain: Sequence[View]
+) -> dict[int, list[int]]:
+    """Set the class-specific layers' weights for each new class that has a box; others are left.
+
+    Args:
+        base: The model, its class-specific layers new; changed in place.
+        own: These layers as they were published, from `od_api_weights.checkpoint_last_layers`.
+        plain: The pictures.
+
+    Returns:
+        For each class set, the base's own classes (from 0) that it was made of.
+    """
+    mean, class_id = _box_features(base, plain)
+    logits = mean @ own["class"].kernel + own["class"].bias  # (N, C + 1)
+    score = tf.nn.softmax(logits).numpy()[:, 1:]
+    made: dict[int, list[int]] = {}
+    for new in range(base.num_classes):
+        if not (class_id == new).any():
+            continue
+        alike = np.argsort(-score[class_id == new].mean(axis=0))[:_MOST_ALIKE]
+        made[new] = [int(c) for c in alike]
+        for name, theirs in own.items():
+            first = int(name == "class")  # the class head counts the background
+            layer, _ = base.last_layers()[name]
+            ours = LastLayer(layer.kernel.numpy(), layer.bias.numpy())
+            if first:
+                _copy_mean(theirs, [0], ours, 0, base.num_classes + 1)
+            _copy_mean(theirs, alike + first, ours, new + first, base.num_classes + first)
+            layer.kernel.assign(ours.kernel)
+            layer.bias.assign(ours.bias)
+    return made
+
+
+def _copy_mean(
+    theirs: LastLayer, from_classes: Sequence[int] | np.ndarray, ours: LastLayer, to: int, n: int
+) -> None:
+    """Set class `to` of `n`; channels are numbered by class, then by what there is of each."""
+    for source, target in ((theirs.kernel, ours.kernel), (theirs.bias, ours.bias)):
+        per_class = target.shape[-1] // n
+        by_class = source.reshape(*source.shape[:-1], -1, per_class)
+        view = target.reshape(*target.shape[:-1], n, per_class)  # shares the target's memory
+        view[..., to, :] = by_class[..., from_classes, :].mean(axis=-2)
+
+
+def _box_features(base: RcnnModel, plain: Sequence[View]) -> tuple[np.ndarray, np.ndarray]:
+    """What the class head sees of the labelled boxes, (N, c) float32, and their classes (N,)."""
+    prepare = prepare_function(base)
+
+    @traced(
+        input_signature=[
+            tf.TensorSpec([*base.input_hw, 3], tf.float32),
+            tf.TensorSpec([None, 4], tf.float32),
+        ]
+    )
+    def look(inputs: tf.Tensor, y1x1y2x2: tf.Tensor) -> tf.Tensor:
+        features = base.features(inputs[tf.newaxis])
+        return tf.reduce_mean(base.box_features(features, y1x1y2x2[tf.newaxis]), axis=[1, 2])
+
+    means, classes = [], []
+    seen = dict.fromkeys(range(base.num_classes), 0)
+    for view in plain:
+        held = set(view.class_id.tolist())
+        if not any(seen[c] < _MOST_PICTURES for c in held):
+            continue
+        inputs, filled_hw = prepare(shrink(view.picture, base.input_hw))
+        truth = to_truth(base, view, filled_hw.numpy())
+        if len(truth.class_id):
+            means.append(look(inputs, truth.y1x1y2x2).numpy())
+            classes.append(truth.class_id.numpy())
+            for c in held:
+                seen[c] += 1
+    return np.concatenate(means), np.concatenate(classes)

@@ -1,0 +1,501 @@
+"""Frozen features of views, computed once, so that each step runs on what is trained alone.
+
+    cache = cache_features(base, frozen_part(base, "heads"), views, len(views), patches=True)
+    batch = cache.batch(np.array([0, 3, 1, 4]))
+
+When only the last layers are trained, the box loss depends on the few positive cells, those that hold a
+matched anchor. Of the box head's input the cache then keeps small patches around these cells; the class
+head, whose loss runs over all anchors, keeps whole feature maps. The losses stay those of the stock loop
+(tests/parity). Arrays that are too large for memory go to an unnamed file, feature maps in half precision.
+
+For two-stage bases (`cache_views`): with everything before the heads frozen, a view's proposals never
+change, so they are sampled once, by the seed, and what the second stage's extractor makes of them is
+kept: the box and class heads read its mean alone, (P, c); the mask head's loss asks for the few proposals
+that match a box, (M, h, w, c). With the second stage trained as well, its input is kept, the image's map:
+smaller than its crops. With all trained, the prepared image is kept, and every step samples again, as
+the API does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tqdm import tqdm
+
+from duckdetect.data.augment import View
+from duckdetect.imaging.io import shrink
+from duckdetect.models.graphs import FrozenPart, prepare_function, traced
+from duckdetect.models.interfaces import BaseModel, ProposalTargets, Targets, TrainPart, Truth
+from duckdetect.models.tfod.rcnn import RcnnModel
+from duckdetect.models.tfod.rcnn_losses import sample
+from duckdetect.utils.prefetch import ahead
+
+MOST_BYTES = 2_000_000_000  # a Colab runtime has 12 GB, and TensorFlow wants its share
+
+
+class Maps:
+    """One level's maps of V views, (V, h, w, c), added view by view.
+
+    Args:
+        n_views: V.
+        on_disk: Whether they are kept in a nameless file, gone when they are, or in memory.
+    """
+
+    def __init__(self, n_views: int, on_disk: bool) -> None:
+        self._n_views = n_views
+        self.on_disk = on_disk
+        self._rows: list[tf.Tensor] = []
+        self._filled = 0
+        self._all: tf.Tensor | np.ndarray | None = None
+
+    def add(self, maps: tf.Tensor) -> None:
+        """Append the maps of the next views, (b, h, w, c) float32."""
+        if not self.on_disk:
+            self._rows.append(maps)
+            return
+        if self._all is None:
+            shape = (self._n_views, *maps.shape[1:])
+            with tempfile.TemporaryFile() as file:  # the mapping holds it open
+                self._all = np.memmap(file, np.float16, "w+", shape=shape)
+        most = np.finfo(np.float16).max
+        self._all[self._filled : self._filled + len(maps)] = np.clip(maps.numpy(), -most, most)
+        self._filled += len(maps)
+
+    def take(self, index: np.ndarray) -> tf.Tensor:
+        """The maps of the views with these numbers, (B, h, w, c) float32."""
+        if not self.on_disk and self._all is None:
+            self._all = tf.concat(self._rows, axis=0)
+            self._rows.clear()
+        if isinstance(self._all, np.ndarray):
+            return tf.constant(self._all[index].astype(np.float32))
+        return tf.gather(self._all, index)
+
+    @property
+    def n_bytes(self) -> int:
+        """What they take, in bytes."""
+        if self._all is None:
+            return sum(rows.dtype.size * int(np.prod(rows.shape)) for rows in self._rows)
+        if isinstance(self._all, np.ndarray):
+            return self._all.nbytes
+        return self._all.dtype.size * int(np.prod(self._all.shape))
+
+
+class Cells(NamedTuple):
+    """One level's matched cells of V views, view after view; q anchors a cell.
+
+    Attributes:
+        patches: (P, k, k, c) float32, the box head's input around each cell.
+        code: (P, q, 4) float32, its anchors' boxes as the engine encodes them.
+        weight: (P, q) float32, above 0 where an anchor is matched.
+        start: (V + 1,) int, where each view's cells begin.
+    """
+
+    patches: np.ndarray
+    code: np.ndarray
+    weight: np.ndarray
+    start: np.ndarray
+
+    def of(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Patches, codes and weights of the views with these numbers.
+
+        At least one cell, of weight 0 if need be: TensorFlow's gradients want a batch.
+        """
+        rows = np.concatenate([np.arange(self.start[v], self.start[v + 1]) for v in views])
+        if len(rows):
+            return self.patches[rows], self.code[rows], self.weight[rows]
+        return tuple(np.zeros((1, *a.shape[1:]), a.dtype) for a in self[:3])  # type: ignore[return-value]
+
+
+def find_cells(base: BaseModel, targets: Targets) -> list[np.ndarray]:
+    """For each level the sorted numbers (row * width + column) of cells with a matched anchor."""
+    found, start = [], 0
+    for level in base.levels:
+        weight = targets.box_weight[start : start + level.n_anchors]
+        found.append(np.unique(np.flatnonzero(weight > 0) // level.anchors_per_cell))
+        start += level.n_anchors
+    return found
+
+
+def cut_patches(features: np.ndarray, cells: np.ndarray, k: int) -> np.ndarray:
+    """Cut (P, k, k, c) around these cells out of a map (h, w, c).
+
+    Beyond the map's edge lie zeros, which is what a 'same' convolution reads there.
+    """
+    padded = np.pad(features, ((k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+    rows, columns = np.divmod(cells, features.shape[1])
+    out = np.zeros((len(cells), k, k, features.shape[2]), features.dtype)
+    for i, (y, x) in enumerate(zip(rows, columns, strict=True)):
+        out[i] = padded[y : y + k, x : x + k]
+    return out
+
+
+def join_cells(
+    base: BaseModel, patches: list[list[np.ndarray]], targets: list[Targets]
+) -> list[Cells]:
+    """Bring the views' patches, `patches[view][level]`, and their targets together by level."""
+    cells = [find_cells(base, t) for t in targets]
+    joined, first = [], 0
+    for i, level in enumerate(base.levels):
+        anchors, q = slice(first, first + level.n_anchors), level.anchors_per_cell
+        first += level.n_anchors
+        pairs = list(zip(targets, cells, strict=True))
+        joined.append(
+            Cells(
+                np.concatenate([row[i] for row in patches]),
+                np.concatenate([t.box_code[anchors].reshape(-1, q, 4)[c[i]] for t, c in pairs]),
+                np.concatenate([t.box_weight[anchors].reshape(-1, q)[c[i]] for t, c in pairs]),
+                np.cumsum([0, *(len(c[i]) for c in cells)]),
+            )
+        )
+    return joined
+
+
+_BATCH = 8  # views a forward pass: enough to fill two cores, little memory
+
+
+class Batch(NamedTuple):
+    """What a training step needs of B views; shapes as in `BaseModel.losses`.
+
+    Where the cache keeps patches, the box head's side (`box_features`, `box_target`, `box_weight`)
+    holds the matched cells of all B views in one row: its B is 1.
+    """
+
+    box_features: list[tf.Tensor]
+    class_features: list[tf.Tensor]
+    box_target: tf.Tensor
+    box_weight: tf.Tensor
+    class_index: tf.Tensor
+    class_weight: tf.Tensor
+
+
+class FeatureCache:
+    """The frozen features and targets of V views.
+
+    Attributes:
+        names: The views' names, for messages.
+        filled_hw: (V, 2) float32, the parts of the model's input that each view fills.
+        class_features: For each level the class head's maps.
+        class_index: (V, A) int32, as in `bases.base.Targets`.
+        class_weight: (V, A) float32.
+        patches: Whether the box head's inputs are patches around matched cells, or whole maps.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        filled_hw: np.ndarray,
+        class_features: list[Maps],
+        boxes: list[Maps] | list[Cells],
+        targets: list[Targets],
+    ) -> None:
+        self.names = names
+        self.filled_hw = filled_hw
+        self.class_features = class_features
+        self.class_index = np.stack([t.class_index for t in targets])
+        self.class_weight = np.stack([t.class_weight for t in targets])
+        self._boxes = boxes
+        self.patches = isinstance(boxes[0], Cells)
+        if not self.patches:
+            self._box_target = np.stack([t.box_code for t in targets])
+            self._box_weight = np.stack([t.box_weight for t in targets])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def n_bytes(self) -> int:
+        """What the features take, in bytes."""
+        kept = {id(m): m.n_bytes for m in self.class_features}
+        for level in self._boxes:
+            kept[id(level)] = level.patches.nbytes if isinstance(level, Cells) else level.n_bytes
+        return sum(kept.values())
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the maps were too many for memory (py)."""
+        return self.class_features[0].on_disk
+
+    def batch(self, index: np.ndarray) -> Batch:
+        """The views with these numbers, (B,)."""
+        classes = [level.take(index) for level in self.class_features]
+        if self.patches:
+            boxes, target, weight = self._cells_of(index)
+        else:
+            shared = self._boxes is self.class_features
+            boxes = classes if shared else [m.take(index) for m in self._boxes]  # type: ignore[union-attr]
+            target, weight = self._box_target[index], self._box_weight[index]
+        return Batch(
+            boxes,
+            classes,
+            tf.constant(target),
+            tf.constant(weight),
+            tf.constant(self.class_index[index]),
+            tf.constant(self.class_weight[index]),
+        )
+
+    @property
+    def signature(self) -> Batch:
+        """What batches of any views have in common, as tensor specifications."""
+
+        def spec(tensor: tf.Tensor, n_open: int) -> tf.TensorSpec:
+            return tf.TensorSpec([None] * n_open + tensor.shape[n_open:].as_list(), tensor.dtype)
+
+        one = self.batch(np.arange(1))
+        n_open = 2 if self.patches else 1  # views, and cells in a row of them all
+        return Batch(
+            [spec(t, n_open) for t in one.box_features],
+            [spec(t, 1) for t in one.class_features],
+            spec(one.box_target, n_open),
+            spec(one.box_weight, n_open),
+            spec(one.class_index, 1),
+            spec(one.class_weight, 1),
+        )
+
+    def _cells_of(self, index: np.ndarray) -> tuple[list[tf.Tensor], np.ndarray, np.ndarray]:
+        levels = [level.of(index) for level in self._boxes if isinstance(level, Cells)]
+        patches = [tf.constant(patch[np.newaxis]) for patch, _, _ in levels]
+        code = np.concatenate([code.reshape(-1, 4) for _, code, _ in levels])
+        weight = np.concatenate([weight.ravel() for _, _, weight in levels])
+        return patches, code[np.newaxis], weight[np.newaxis]
+
+
+def cache_features(
+    base: BaseModel,
+    frozen: FrozenPart,
+    views: Iterable[View],
+    n_views: int,
+    patches: bool,
+    progress: bool = False,
+) -> FeatureCache:
+    """Run the frozen part on every view once and assign its targets once.
+
+    Maps that would take more than `MOST_BYTES` go to a file in half precision.
+
+    Args:
+        base: The base model.
+        frozen: `frozen_part(base, part)`.
+        views: The views, at least one; read one batch at a time.
+        n_views: How many there are.
+        patches: Whether to keep of the box head's input only patches around matched cells, which
+            is enough to train its last layer.
+        progress: Show a bar on stderr.
+    """
+    prepare = prepare_function(base)
+    box_maps: list[Maps] = []
+    class_maps: list[Maps] = []
+    cut: list[list[np.ndarray]] = []  # [view][level]
+    targets: list[Targets] = []
+    names: list[str] = []
+    filled: list[np.ndarray] = []
+    bar = tqdm(total=n_views, desc="features", unit="view", disable=not progress, file=sys.stderr)
+    # Views are made in another thread while the network looks at those before.
+    with contextlib.closing(ahead(views, _BATCH)) as coming:
+        while group := list(itertools.islice(coming, _BATCH)):
+            prepared = [prepare(shrink(view.picture, base.input_hw)) for view in group]
+            box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))
+            for view, (_, filled_hw) in zip(group, prepared, strict=True):
+                filled.append(filled_hw.numpy())
+                targets.append(base.assign(_normalise(view, filled[-1]), view.class_id))
+                names.append(view.name)
+            if not class_maps:
+                kept = classes if patches else [*box, *classes]
+                n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
+                on_disk = n_bytes > MOST_BYTES
+                class_maps = [Maps(n_views, on_disk) for _ in classes]
+                box_maps = [Maps(n_views, on_disk) for _ in box]
+            for level, found in zip(class_maps, classes, strict=True):
+                level.add(found)
+            if patches:
+                levels = [level.numpy() for level in box or classes]
+                for i, target in enumerate(targets[-len(group) :]):
+                    cells = find_cells(base, target)
+                    k = base.box_kernel_size
+                    pairs = zip(levels, cells, strict=True)
+                    cut.append([cut_patches(level[i], where, k) for level, where in pairs])
+            else:
+                for level, found in zip(box_maps, box, strict=True):
+                    level.add(found)
+            bar.update(len(group))
+    bar.close()
+    boxes = join_cells(base, cut, targets) if patches else box_maps or class_maps
+    return FeatureCache(tuple(names), np.stack(filled), class_maps, boxes, targets)
+
+
+def _normalise(view: View, filled_hw: np.ndarray) -> np.ndarray:
+    """The view's boxes as (N, 4) y1x1y2x2, parts of the model's input."""
+    height, width = view.picture.shape[:2]
+    scale = np.array([filled_hw[0] / height, filled_hw[1] / width] * 2, np.float32)
+    return view.xyxy[:, [1, 0, 3, 2]].astype(np.float32) * scale
+
+
+MEMORY_LIMIT = 2_000_000_000
+
+"""Bytes that one array may take in memory; a Colab machine has 12 GB, a laptop 8."""
+
+
+def empty_rows(
+    n: int, shape: tuple[int, ...], dtype: npt.DTypeLike, limit: int = MEMORY_LIMIT
+) -> np.ndarray:
+    """An array (n, *shape); an `np.memmap` of a file that goes with it if larger than `limit` bytes."""
+    size = n * int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if size <= limit:
+        return np.empty((n, *shape), dtype)
+    with tempfile.TemporaryFile(prefix="duckdetect-") as file:
+        # The mapping outlives the file's name and handle, and leaves nothing behind.
+        return np.memmap(file, dtype, mode="w+", shape=(n, *shape))
+
+
+@dataclass(frozen=True, eq=False)
+class ViewCache:
+    """What a training step reads of V views.
+
+    Attributes:
+        names: The views' names, for messages.
+        part: What can be trained on it.
+        inputs: What the trained part reads first: for "heads" the proposals' mean features
+            (V, P, c) and those of the first M whole (V, M, h, w, c); for "second-stage" the
+            pictures' maps (V, h, w, c); for "all" the pictures (V, h, w, 3).
+        targets: Of the sampled proposals, V rows; empty for "all".
+        truths: The views' boxes; empty but for "all".
+        filled_hw: (V, 2) float32.
+    """
+
+    names: tuple[str, ...]
+    part: TrainPart
+    inputs: tuple[np.ndarray, ...]
+    targets: ProposalTargets | None
+    truths: tuple[Truth, ...]
+    filled_hw: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def n_bytes(self) -> int:
+        """What the inputs take, in memory or on disk, in bytes."""
+        return sum(array.nbytes for array in self.inputs)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether some of them were too large for memory (rows.py)."""
+        return any(isinstance(array, np.memmap) for array in self.inputs)
+
+
+def to_truth(base: RcnnModel, view: View, filled_hw: np.ndarray) -> Truth:
+    """What a view holds, as the model takes it; a box of no size is left out, it has no place."""
+    height, width = view.picture.shape[:2]
+    scale = np.array([filled_hw[0] / height, filled_hw[1] / width] * 2, np.float32)
+    y1x1y2x2 = view.xyxy[:, [1, 0, 3, 2]].astype(np.float32) * scale
+    kept = (y1x1y2x2[:, 2:] > y1x1y2x2[:, :2]).all(axis=1) & np.isfinite(y1x1y2x2).all(axis=1)
+    n = int(kept.sum())
+    masks = np.zeros((n, *base.input_hw), np.uint8)
+    if base.has_masks and view.masks is not None:
+        masks = base.input_masks(view.masks[kept])
+    return Truth(
+        y1x1y2x2=tf.constant(y1x1y2x2[kept], tf.float32, [n, 4]),
+        class_id=tf.constant(view.class_id[kept], tf.int32, [n]),
+        masks=tf.constant(masks),
+        has_mask=tf.constant(masks.any(axis=(1, 2)), tf.bool, [n]),
+    )
+
+
+def cache_views(
+    base: RcnnModel,
+    views: Iterable[View],
+    n_views: int,
+    part: TrainPart,
+    seed: int,
+    *,
+    dtype: npt.DTypeLike = np.float16,
+    limit: int = MEMORY_LIMIT,
+    progress: bool = False,
+) -> ViewCache:
+    """Run what `part` leaves frozen on every view, once.
+
+    Args:
+        base: The model.
+        views: The views; read one at a time.
+        n_views: How many they are, at least 1.
+        part: What will be trained.
+        seed: Decides which proposals are trained on.
+        dtype: Of the kept features: float32 gives the API's losses to 1e-5, float16 halves the size
+            and gives them to about 1e-3.
+        limit: Bytes that one array may take in memory; beyond, it lies on disk.
+        progress: Show a bar on stderr.
+    """
+    prepare = prepare_function(base)
+    frozen = _frozen_part(base, part)
+    names: list[str] = []
+    rows: tuple[np.ndarray, ...] = ()
+    targets: list[ProposalTargets] = []
+    truths: list[Truth] = []
+    filled = np.empty((n_views, 2), np.float32)
+    bar = tqdm(views, "features", n_views, unit="view", disable=not progress, file=sys.stderr)
+    for i, view in enumerate(bar):
+        inputs, filled_hw = prepare(shrink(view.picture, base.input_hw))
+        filled[i] = filled_hw
+        truth = to_truth(base, view, filled[i])
+        kept: tuple[Any, ...] = (inputs,)
+        if part == "all":
+            truths.append(truth)
+        else:
+            kept, target = frozen(inputs, filled_hw, truth, tf.constant([seed, i], tf.int32))
+            targets.append(target)
+        if not rows:
+            kind = np.float32 if part == "all" else dtype
+            rows = tuple(empty_rows(n_views, tuple(k.shape), kind, limit) for k in kept)
+        for row, value in zip(rows, kept, strict=True):
+            row[i] = value
+        names.append(view.name)
+    return ViewCache(
+        tuple(names), part, rows, stack(targets) if targets else None, tuple(truths), filled
+    )
+
+
+def stack(rows: Sequence[ProposalTargets]) -> ProposalTargets:
+    """The targets of several pictures as those of a batch."""
+    return ProposalTargets(*(tf.stack(field) for field in zip(*rows, strict=True)))
+
+
+def _frozen_part(base: RcnnModel, part: TrainPart) -> Callable[..., Any]:
+    @traced(
+        input_signature=[
+            tf.TensorSpec([*base.input_hw, 3], tf.float32),
+            tf.TensorSpec([2], tf.float32),
+            truth_spec(base),
+            tf.TensorSpec([2], tf.int32),
+        ]
+    )
+    def run(
+        inputs: tf.Tensor, filled_hw: tf.Tensor, truth: Truth, seed: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, ...], ProposalTargets]:
+        features = base.features(inputs[tf.newaxis])
+        first = base.objectness(features, training=True)
+        boxes, count = base.propose(*first, filled_hw[tf.newaxis])
+        target = sample(base, boxes[0], count[0], truth, seed)
+        if part == "second-stage":
+            return (features[0],), target
+        deep = base.box_features(features, target.y1x1y2x2[tf.newaxis])  # (P, h, w, c)
+        mean = tf.reduce_mean(deep, axis=[1, 2])
+        return (mean, deep[: base.n_positive]) if base.has_masks else (mean,), target
+
+    return run
+
+
+def truth_spec(base: RcnnModel) -> Truth:
+    """A signature under which pictures with any number of boxes share a trace."""
+    return Truth(
+        tf.TensorSpec([None, 4], tf.float32),
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None, *base.input_hw], tf.uint8),
+        tf.TensorSpec([None], tf.bool),
+    )

@@ -1,0 +1,250 @@
+"""Fine-tuning: from labelled images and a base model to a detector.
+
+    run = finetune("ssd_mobilenet_v2", load_dataset("images"), TrainConfig(steps=100), out="results/duck")
+
+The frozen part sees each view once (feature_cache.py); the loop (loop.py) then runs on the heads alone. A
+run is reproducible by its seed, saves its state as it goes, and resumes an interrupted run at the last
+saved step with the result that the uninterrupted run would have had.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from duckdetect.data.augment import PlainViews, corners, looks
+from duckdetect.data.dataset import Dataset, in_classes_of
+from duckdetect.data.distractors import with_decoys
+from duckdetect.data.loading import require_boxes
+from duckdetect.evaluation.plots import CURVES, plot_history
+from duckdetect.inference.build import export_detector
+from duckdetect.inference.detector import Detector, load_detector
+from duckdetect.models.catalog import spec_for
+from duckdetect.models.graphs import frozen_part, traced
+from duckdetect.models.interfaces import BaseModel, TrainPart
+from duckdetect.models.weights import BaseFiles, fetch
+from duckdetect.training import run_folder
+from duckdetect.training.class_init import choose_rivals, init_classes, own_scores
+from duckdetect.training.config import TrainConfig, check_settings, one_stage_summary, summary_text
+from duckdetect.training.feature_cache import Batch, FeatureCache, cache_features
+from duckdetect.training.loop import Trained, Watch, best_step, make_optimizer, run_loop
+from duckdetect.training.threshold import choose_threshold
+from duckdetect.training.validation import Validation, class_accuracy, head_losses, threshold_on
+
+# Of the picture's side. Objects that are large in the training pictures are so elsewhere, and a magnified
+# picture then shows their parts, which look much like whole ones (docs/accuracy.md).
+_SMALL_SIDE = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished training run.
+
+    Attributes:
+        folder: Where it lies on disk, or None if it was not written.
+        detector: What it learnt.
+        history: For each step `step`, `loss`, its parts (`box_loss`, `class_loss`, of a two-stage base
+            more), `class_accuracy` (missing where the step held no object; see `class_accuracy`;
+            SSD family only) and `learning_rate`.
+        resumed: The step it was taken up at: 0 if it started afresh, `steps` if it was done already.
+        validation: For each look at the validation pictures `step`, the losses and `class_accuracy`
+            there, `AP`, `AP50`, `AR100` and `best_threshold`; empty without validation pictures.
+        best: The step whose weights the detector has, where it was validated.
+    """
+
+    folder: Path | None
+    detector: Detector
+    history: list[dict[str, float]]
+    resumed: int = 0
+    validation: list[dict[str, float]] = field(default_factory=list)
+    best: int | None = None
+
+
+def finetune(
+    base_name: str,
+    dataset: Dataset,
+    config: TrainConfig | None = None,
+    out: str | Path | None = None,
+    *,
+    val: Dataset | None = None,
+    weights: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Teach a base model the classes of a data set.
+
+    Args:
+        base_name: `retinanet50`, `ssd_mobilenet_v2`, `mask_rcnn`, or the name of an SSD, EfficientDet
+            or Faster R-CNN in the TF2 zoo.
+        dataset: Labelled pictures; those without a box teach it what is none.
+        config: The settings; `TrainConfig()` if None.
+        out: The run's folder. The same call on an interrupted run resumes it, and on a finished
+            one returns it without training.
+        val: Labelled pictures that are not trained on. The run is measured on them as it goes,
+            stops once they get no better, and keeps the weights and the threshold that were best
+            on them.
+        weights: The base model's weights, as a file or folder, instead of the cache or the zoo.
+        overwrite: Replace another run that lies in `out`.
+        progress: Show progress on stderr.
+
+    Raises:
+        UserError: If no picture has a box, the folder holds another run, the weights cannot be had,
+            a loss is not finite, or `val` labels a class that `dataset` does not.
+    """
+    spec = spec_for(base_name)
+    config = (config or TrainConfig()).for_base(spec)
+    check_settings(spec, config)
+    require_boxes(dataset)
+    if val is not None:
+        require_boxes(val)
+        val = in_classes_of(val, dataset)
+    files = fetch(base_name, source=weights, progress=progress)
+    folder = None
+    if out is not None:
+        folder = Path(out)
+        identity = run_folder.describe(base_name, files, dataset, config, val)
+        if run_folder.open_run(folder, identity, overwrite) == "done":
+            history, looked = run_folder.read_history(folder), run_folder.read_validation(folder)
+            found = load_detector(folder)
+            return Run(folder, found, history, config.steps, looked, best_step(looked))
+
+    teach = _teach_two_stage if files.spec.family == "rcnn" else _teach_one_stage
+    plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")
+    trained, detector = teach(files, dataset, plain, config, folder, val, progress)
+    if val is not None and detector.fine_hw is not None:
+        # Validation looks once at each picture, this detector twice: it finds more, and other scores.
+        detector.threshold = threshold_on(detector, val, config)
+    elif trained.best is not None:
+        best = next(row for row in trained.validation if row["step"] == trained.best)
+        detector.threshold = best["best_threshold"]
+    elif config.looks:
+        detector.threshold = choose_threshold(detector, plain, config.seed, config.decoys)
+    if folder is not None:
+        plot_history(trained.history, folder / CURVES, trained.validation)
+        detector.save(folder / "detector")
+        run_folder.close_run(folder)
+    return Run(folder, detector, trained.history, trained.resumed, trained.validation, trained.best)
+
+
+def _teach_one_stage(
+    files: BaseFiles,
+    dataset: Dataset,
+    plain: PlainViews,
+    config: TrainConfig,
+    folder: Path | None,
+    val: Dataset | None,
+    progress: bool,
+) -> tuple[Trained, Detector]:
+    from duckdetect.models.tfod.load import load_base  # the API takes seconds to import
+
+    base = load_base(files, len(dataset.classes), config.seed)
+    if progress:
+        tqdm.write(summary_text(base.name, one_stage_summary(base, config.train)))
+    frozen = frozen_part(base, config.train)
+    fine = config.careful and typical_side(dataset) < _SMALL_SIDE
+    n_looks = config.looks or 0
+    more = looks(plain, n_looks, config.seed)
+    if config.decoys:
+        more = with_decoys(more, plain, config.seed)
+    views = itertools.chain(plain, more)
+    n_views = len(plain) + n_looks
+    if fine and base.fine_hw is not None:
+        views = itertools.chain(views, corners(plain, base.input_hw[0] / base.fine_hw[0]))
+        n_views += 4 * sum(bool(sample.crowd.all()) for sample in dataset.samples)
+    cache = cache_features(base, frozen, views, n_views, config.train == "heads", progress)
+    if cache.on_disk and progress:
+        tqdm.write(f"features of {n_views} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
+    rivals, own = None, base.own_class_head
+    if own is not None and (config.head_start or config.rivals):
+        alike = own_scores(base, cache, own, len(plain), config.train)
+        if config.head_start:
+            init_classes(base, own, alike)
+        if config.rivals and config.train == "heads":  # else what the rivals' weights read changes
+            rivals = choose_rivals(own, alike, base.num_classes)
+    watch = Validation(base, frozen, val, config, progress, rivals) if val is not None else None
+    # Tracing takes seconds of one core, and training leaves a half of one idle.
+    with ThreadPoolExecutor(1) as beside:
+        making = beside.submit(
+            export_detector,
+            base,
+            frozen,
+            config.train,
+            dataset.classes,
+            careful=config.careful,
+            fine=fine,
+            rivals=rivals,
+        )
+        trained = train_heads(base, cache, config, folder, progress, watch)
+        return trained, making.result()
+
+
+def _teach_two_stage(*args: Any) -> tuple[Trained, Detector]:
+    from duckdetect.training.two_stage import teach  # knows the API
+
+    return teach(*args)
+
+
+def typical_side(dataset: Dataset) -> float:
+    """The median box's side, as a part of the side of its picture: the root of its part of the area."""
+    sides = []
+    for sample in dataset.samples:
+        height, width = sample.size_hw
+        parts = (sample.xyxy[:, 2:] - sample.xyxy[:, :2]) / [width, height]
+        sides += list(np.sqrt(np.prod(parts, axis=1))[~sample.crowd])
+    return float(np.median(sides)) if sides else 1.0
+
+
+def train_heads(
+    base: BaseModel,
+    cache: FeatureCache,
+    config: TrainConfig,
+    folder: Path | None = None,
+    progress: bool = True,
+    watch: Watch | None = None,
+) -> Trained:
+    """Run the training loop on cached features; the base's heads change in place.
+
+    Args:
+        base: The base model.
+        cache: The views' features and targets.
+        config: The settings.
+        folder: Where to save the state, and to resume from; see `loop.run_loop`.
+        progress: Show a bar with the losses on stderr.
+        watch: Looks at validation pictures.
+    """
+    variables = base.trained_variables(config.train)
+    optimizer = make_optimizer(config, variables)
+    step = train_step(base, cache, optimizer, variables, config.box_rate)
+    return run_loop(step, optimizer, variables, cache.names, config, folder, progress, watch)
+
+
+def train_step(
+    base: BaseModel,
+    cache: FeatureCache,
+    optimizer: Any,
+    variables: list[tf.Variable],
+    box_rate: float = 1.0,
+) -> Callable[[np.ndarray], Mapping[str, tf.Tensor]]:
+    """The step on cached views: takes their numbers, (B,), and returns losses and accuracy.
+
+    The box loss is told as it is, and counts by `box_rate`.
+    """
+    part: TrainPart = "heads" if cache.patches else "towers"
+
+    @traced(input_signature=[cache.signature])
+    def step(batch: Batch) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            losses, _, logits = head_losses(base, batch, cache.patches, part)
+            loss = box_rate * losses["box_loss"] + losses["class_loss"]
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
+
+    return lambda index: step(cache.batch(index))

@@ -1,0 +1,263 @@
+"""The training loop, whatever is trained: steps, history, validation, TensorBoard, saved state, resume.
+
+    optimizer = make_optimizer(config, variables)
+    trained = run_loop(step, optimizer, variables, names, config, folder)
+
+A step takes the numbers of some views and returns named metrics; those called `..._loss` add up to the
+loss. What the views are, cached features of an SSD or proposals of a Mask R-CNN, is the step's affair.
+TensorBoard's files are written by `tf.summary`, which does not load the tensorboard package.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from duckdetect.errors import UserError
+from duckdetect.training import run_folder
+from duckdetect.training.config import TrainConfig
+
+FOLDER = "tensorboard"
+
+
+class Board:
+    """Writes a run's events; does nothing where there is no folder.
+
+    Args:
+        folder: The run's folder.
+        settings: What to show as the run's settings; None for a run that is taken up again, whose
+            settings are there already.
+    """
+
+    def __init__(self, folder: Path | None, settings: Mapping[str, Any] | None) -> None:
+        self._folder = folder
+        self._writers: dict[str, Any] = {}
+        if settings is not None:
+            rows = [f"| {name} | {value} |" for name, value in settings.items()]
+            table = "\n".join(["| setting | value |", "| --- | --- |", *rows])
+            if writer := self._writer("train"):
+                with writer.as_default(step=0):
+                    tf.summary.text("settings", table)
+
+    def write(self, part: str, row: Mapping[str, float]) -> None:
+        """Write a row's figures at its step; `part` is the curve: train or validation."""
+        if writer := self._writer(part):
+            figures = [_scalar(name, value) for name, value in row.items() if name != "step"]
+            with writer.as_default(step=int(row["step"])):
+                # All at once: five calls of tf.summary.scalar would take a tenth of a step.
+                raw = tf.compat.v1.Summary(value=figures).SerializeToString()
+                tf.summary.experimental.write_raw_pb(raw)
+
+    def draw(self, part: str, pictures: Iterable[tuple[str, np.ndarray]], step: int) -> None:
+        """Write pictures (H, W, 3) uint8 by their names."""
+        if writer := self._writer(part):
+            with writer.as_default(step=step):
+                for name, picture in pictures:
+                    tf.summary.image(name, picture[np.newaxis])
+
+    def close(self) -> None:
+        """Write what is not yet on disk."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, part: str) -> Any:
+        if self._folder is None:
+            return None
+        if part not in self._writers:
+            path = self._folder / FOLDER / part
+            self._writers[part] = tf.summary.create_file_writer(str(path))
+        return self._writers[part]
+
+
+def _scalar(name: str, value: float) -> Any:
+    """What `tf.summary.scalar` writes."""
+    summary = tf.compat.v1
+    metadata = summary.SummaryMetadata(
+        plugin_data=summary.SummaryMetadata.PluginData(plugin_name="scalars"),
+        data_class="DATA_CLASS_SCALAR",
+    )
+    tensor = tf.make_tensor_proto(value, tf.float32, shape=[])
+    return summary.Summary.Value(tag=name, metadata=metadata, tensor=tensor)
+
+
+Row = dict[str, float]
+
+Step = Callable[[np.ndarray], Mapping[str, Any]]
+
+
+class Watch(Protocol):
+    """Looks at the model on validation pictures now and then."""
+
+    every: int
+
+    def look(self) -> Row:
+        """Measure the model as it is: losses, `AP50`, `AP` and whatever else there is."""
+        ...
+
+    def pictures(self) -> Iterable[tuple[str, np.ndarray]]:
+        """A few pictures (H, W, 3) uint8 with what was found in the last look, by name."""
+        ...
+
+
+@dataclass
+class Trained:
+    """What a loop has done.
+
+    Attributes:
+        history: A row a step: `step`, `loss`, the step's own figures, `learning_rate`.
+        validation: A row a look at the validation pictures: `step` and the look's figures.
+        resumed: The step the loop was taken up at.
+        best: The step whose weights were kept, None if nothing was validated.
+    """
+
+    history: list[Row] = field(default_factory=list)
+    validation: list[Row] = field(default_factory=list)
+    resumed: int = 0
+    best: int | None = None
+
+
+def make_optimizer(config: TrainConfig, variables: Sequence[tf.Variable]) -> Any:
+    """Stochastic gradient descent with the settings' rate, warm-up, decay and momentum."""
+    schedules = tf.keras.optimizers.schedules
+    rate: Any = config.learning_rate
+    warmup = min(config.warmup, config.steps - 1)
+    first = config.learning_rate / (warmup + 1)
+    if config.decay == "cosine" and warmup:
+        rate = schedules.CosineDecay(
+            first, config.steps - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
+        )
+    elif config.decay == "cosine":
+        rate = schedules.CosineDecay(config.learning_rate, config.steps)
+    elif warmup:  # a polynomial of degree 1 that ends at the full rate and stays there
+        rate = schedules.PolynomialDecay(first, warmup, config.learning_rate)
+    optimizer = tf.keras.optimizers.SGD(rate, momentum=config.momentum)
+    optimizer.build(variables)
+    return optimizer
+
+
+def run_loop(
+    step: Step,
+    optimizer: Any,
+    variables: Sequence[tf.Variable],
+    names: Sequence[str],
+    config: TrainConfig,
+    folder: Path | None = None,
+    progress: bool = True,
+    watch: Watch | None = None,
+) -> Trained:
+    """Train `variables` in place for `config.steps` steps, or until validation has stopped improving.
+
+    Args:
+        step: Trains on the views with these numbers, (B,) int32, and returns scalars by name.
+        optimizer: `make_optimizer`'s, which the step applies.
+        variables: What is trained; with a watch they end with the best step's values.
+        names: The views' names, for messages.
+        config: The settings.
+        folder: Where to save the state every `config.save_every` steps and at each validation, to
+            resume from, and to write histories and TensorBoard's files.
+        progress: Show a bar with the losses on stderr.
+        watch: Validates every `watch.every` steps and after the last.
+
+    Raises:
+        UserError: If a loss is not finite; the pictures of that step are named.
+    """
+    state = [*variables, *optimizer.variables]
+    saved = run_folder.State() if folder is None else run_folder.load_state(folder, state)
+    trained = Trained(saved.history, saved.validation, resumed=len(saved.history))
+    best = saved.best
+    board = Board(folder, config.to_dict() if not trained.resumed else None)
+    bar = tqdm(
+        desc="training",
+        unit="step",
+        initial=trained.resumed,
+        total=config.steps,
+        disable=not progress,
+        file=sys.stderr,
+    )
+    while len(trained.history) < config.steps and not _stalled(trained.validation, config):
+        number = len(trained.history)
+        index = batch_index(len(names), config.batch_size, config.seed, number)
+        figures = step(index)
+        # The optimiser tells the rate that it last applied: only now this step's.
+        row = _row(number + 1, figures, float(optimizer.learning_rate))
+        if not np.isfinite(row["loss"]):
+            bar.close()
+            raise UserError(_not_finite(row, {names[i] for i in index}, config))
+        trained.history.append(row)
+        board.write("train", row)
+        bar.set_postfix_str(_describe(row), refresh=False)
+        bar.update()
+        last = number + 1 == config.steps
+        look = watch is not None and (last or (number + 1) % watch.every == 0)
+        if watch is not None and look:
+            found = {"step": number + 1, **watch.look()}
+            if not trained.validation or _rank(found) > max(map(_rank, trained.validation)):
+                best = [variable.numpy() for variable in variables]
+            trained.validation.append(found)
+            board.write("validation", found)
+            board.draw("validation", watch.pictures(), number + 1)
+        if folder is not None and (look or last or (number + 1) % config.save_every == 0):
+            run_folder.save_state(folder, state, trained.history, trained.validation, best)
+    bar.close()
+    if trained.validation:
+        trained.best = best_step(trained.validation)
+        for variable, value in zip(variables, best, strict=True):
+            variable.assign(value)
+    board.close()
+    return trained
+
+
+def best_step(validation: Sequence[Row]) -> int | None:
+    """The step of the best look at the validation pictures; of equals the first."""
+    return int(max(validation, key=_rank)["step"]) if validation else None
+
+
+def batch_index(n_views: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Which views step `step` trains on; depends on nothing before, so that a run can resume.
+
+    Drawn without repetition as in the few-shot notebook; with fewer views than `batch_size`, each is
+    taken as evenly often as can be.
+    """
+    rng = np.random.default_rng([seed, step])
+    rounds = -(-batch_size // n_views)
+    return np.concatenate([rng.permutation(n_views) for _ in range(rounds)])[:batch_size]
+
+
+def _row(step: int, figures: Mapping[str, Any], learning_rate: float) -> Row:
+    values = {name: float(value) for name, value in figures.items()}
+    loss = sum(value for name, value in values.items() if name.endswith("_loss"))
+    # An accuracy of nothing, where no object was in the batch, is not written down.
+    known = {k: v for k, v in values.items() if k.endswith("_loss") or np.isfinite(v)}
+    return {"step": step, "loss": loss, **known, "learning_rate": learning_rate}
+
+
+def _describe(row: Row) -> str:
+    parts = [f"{k.removesuffix('_loss')} {v:.3f}" for k, v in row.items() if k.endswith("_loss")]
+    return f"loss {row['loss']:.3f}: {', '.join(parts)}"
+
+
+def _rank(row: Row) -> float:
+    """What makes one validation better than another: finding objects and placing their boxes well."""
+    return row["AP50"] + row["AP"]
+
+
+def _stalled(validation: Sequence[Row], config: TrainConfig) -> bool:
+    """Whether the best of all validations lies `config.patience` validations back."""
+    if not config.patience or len(validation) <= config.patience:
+        return False
+    best = max(range(len(validation)), key=lambda i: (_rank(validation[i]), -i))
+    return len(validation) - 1 - best >= config.patience
+
+
+def _not_finite(row: Row, names: set[str], config: TrainConfig) -> str:
+    return (
+        f"the loss is {row['loss']} at step {row['step']:.0f} (pictures {', '.join(sorted(names))}): "
+        f"lower --learning-rate (it is {config.learning_rate}) or check these pictures' boxes"
+    )

@@ -1,0 +1,371 @@
+"""Fine-tuning of Faster and Mask R-CNN: steps on cached views, validation, and the whole of it.
+
+    step = training_step(base, cache, optimizer, base.trained_variables("heads"), 4, seed=0)
+    losses = step(np.array([0, 3, 1, 4]))      # {"box_loss": ..., "class_loss": ..., ...}
+
+The losses are those of the API's model (tests/parity). Masks are computed for matched proposals alone,
+where the API computes them for all and gives the others no weight. `finetune` calls `train_two_stage`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import supervision as sv
+import tensorflow as tf
+from tqdm import tqdm
+
+from duckdetect.data.augment import WIDEST_TWO_STAGE, PlainViews, View, looks
+from duckdetect.data.dataset import Dataset
+from duckdetect.imaging.draw import draw_detections
+from duckdetect.inference.build import export_two_stage
+from duckdetect.inference.detector import Detector
+from duckdetect.models.graphs import traced
+from duckdetect.models.interfaces import ProposalTargets
+from duckdetect.models.tfod.load import load_two_stage
+from duckdetect.models.tfod.rcnn import RcnnModel
+from duckdetect.models.tfod.rcnn_losses import (
+    first_stage_losses,
+    mask_loss,
+    mask_slots,
+    sample,
+    second_stage_losses,
+)
+from duckdetect.models.weights import BaseFiles
+from duckdetect.training import run_folder
+from duckdetect.training.class_init import init_two_stage_classes
+from duckdetect.training.config import TrainConfig, summary_text
+from duckdetect.training.feature_cache import ViewCache, cache_views, stack, truth_spec
+from duckdetect.training.loop import Trained, make_optimizer, run_loop
+from duckdetect.training.validation import detection_figures, watched
+
+Losses = dict[str, tf.Tensor]
+
+Compute = Callable[[], Losses]
+
+Step = Callable[[np.ndarray], Losses]
+
+"""Trains on, or measures, the views with these numbers, (B,)."""
+
+# As the zoo trains Mask R-CNN: gradients are scaled to this norm, all together.
+_GRADIENT_NORM = 10.0
+
+
+def training_step(
+    base: RcnnModel,
+    cache: ViewCache,
+    optimizer: Any,
+    variables: list[tf.Variable],
+    batch_size: int,
+    seed: int,
+    masks: bool = True,
+) -> Step:
+    """A step of gradient descent on views given by their numbers; returns the losses by name.
+
+    Args:
+        base: The model.
+        cache: From `cache_views`.
+        optimizer: It changes `variables` in place; its count of steps, which is saved with it, and
+            `seed` decide what "all" samples.
+        variables: `base.trained_variables(cache.part, masks)`.
+        batch_size: How many views each step is given.
+        seed: See above.
+        masks: Whether masks are learnt; without, the mask head is not run.
+    """
+
+    def descend(compute: Compute) -> Losses:
+        with tf.GradientTape() as tape:
+            losses = compute()
+            total = tf.add_n(list(losses.values()))
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(total, variables), _GRADIENT_NORM)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return losses
+
+    dice = lambda: tf.stack([seed, tf.cast(optimizer.iterations, tf.int32)])  # noqa: E731
+    return _on_views(base, cache, batch_size, masks, descend, dice)
+
+
+def measuring_step(base: RcnnModel, cache: ViewCache, masks: bool) -> Step:
+    """The losses of single views, without training."""
+    return _on_views(base, cache, 1, masks, lambda compute: compute(), lambda: tf.constant([0, 0]))
+
+
+def _on_views(
+    base: RcnnModel,
+    cache: ViewCache,
+    batch_size: int,
+    masks: bool,
+    within: Callable[[Compute], Losses],
+    dice: Callable[[], tf.Tensor],
+) -> Step:
+    masks = masks and base.has_masks
+
+    @traced
+    def on_features(inputs: tuple[tf.Tensor, ...], targets: ProposalTargets) -> Losses:
+        kept = [tf.cast(array, tf.float32) for array in inputs]
+        if cache.part != "heads":
+            return within(lambda: _box_losses(base, kept[0], targets, masks))
+        mean = tf.reshape(kept[0], [-1, 1, 1, kept[0].shape[-1]])
+        return within(lambda: head_losses(base, mean, kept[1] if masks else None, targets))
+
+    @traced(
+        input_signature=[
+            tf.TensorSpec([batch_size, *base.input_hw, 3], tf.float32),
+            tf.TensorSpec([batch_size, 2], tf.float32),
+            [truth_spec(base)] * batch_size,
+        ]
+    )
+    def on_pictures(inputs: tf.Tensor, filled_hw: tf.Tensor, truths: list[Any]) -> Losses:
+        return within(lambda: _picture_losses(base, inputs, filled_hw, truths, dice(), masks))
+
+    def step(index: np.ndarray) -> Losses:
+        if cache.targets is not None:
+            used = cache.inputs if masks else cache.inputs[:1]
+            inputs = tuple(tf.constant(array[index]) for array in used)
+            return on_features(
+                inputs, ProposalTargets(*(tf.gather(field, index) for field in cache.targets))
+            )
+        pictures = tf.constant(cache.inputs[0][index])
+        filled_hw = tf.constant(cache.filled_hw[index])
+        return on_pictures(pictures, filled_hw, [cache.truths[i] for i in index])
+
+    return step
+
+
+def _picture_losses(
+    base: RcnnModel,
+    inputs: tf.Tensor,
+    filled_hw: tf.Tensor,
+    truths: list[Any],
+    seed: tf.Tensor,
+    masks: bool,
+) -> Losses:
+    """All losses, those of the proposals too, from the pictures on."""
+    features = base.features(inputs)
+    first = base.objectness(features, training=True)
+    box_loss, class_loss = first_stage_losses(base, *first, truths, seed)
+    boxes, count = base.propose(*first, filled_hw)
+    rows = []
+    for i, truth in enumerate(truths):
+        own_seed = tf.random.experimental.stateless_fold_in(seed, i + 1)
+        rows.append(sample(base, boxes[i], count[i], truth, own_seed))
+    return {
+        "proposal_box_loss": box_loss,
+        "proposal_class_loss": class_loss,
+        **_box_losses(base, features, stack(rows), masks),
+    }
+
+
+def _box_losses(
+    base: RcnnModel, features: tf.Tensor, targets: ProposalTargets, masks: bool
+) -> Losses:
+    """The losses from the picture's map on."""
+    deep = base.box_features(features, targets.y1x1y2x2)  # (B * P, h, w, c)
+    by_picture = tf.reshape(deep, [-1, base.n_sampled, *base.deep_shape])
+    return head_losses(base, deep, by_picture if masks else None, targets)
+
+
+def head_losses(
+    base: RcnnModel, deep: tf.Tensor, by_slot: tf.Tensor | None, targets: ProposalTargets
+) -> Losses:
+    """The losses from the second stage's features on.
+
+    Args:
+        base: The model.
+        deep: (B * P, h, w, c), or their mean (B * P, 1, 1, c).
+        by_slot: (B, at least M, h, w, c) for the mask loss, or None to do without.
+        targets: Of B pictures.
+    """
+    box_loss, class_loss = second_stage_losses(base, *base.box_heads(deep), targets)
+    losses = {"box_loss": box_loss, "class_loss": class_loss}
+    if by_slot is not None:
+        slots = mask_slots(targets)
+        logits = base.mask_head(tf.gather_nd(by_slot, slots))
+        losses["mask_loss"] = mask_loss(base, logits, slots, targets)
+    return losses
+
+
+class TwoStageTrainer:
+    """A two-stage base and the views that it is trained on.
+
+    Args:
+        base: The model.
+        masks: Whether the labels hold masks to learn.
+        config: The settings.
+
+    Attributes:
+        variables: What training changes.
+        notes: What the user should know before it starts, a sentence each.
+        model: What config.json says of the model: sizes, and how many weights are trained.
+    """
+
+    def __init__(self, base: RcnnModel, masks: bool, config: TrainConfig) -> None:
+        self.base = base
+        self.config = config
+        self.masks = base.has_masks and masks
+        self.variables: list[tf.Variable] = base.trained_variables(config.train, self.masks)
+        self.summary = base.summary(config.train, self.masks)
+        self.cache: ViewCache | None = None
+        self.notes = []
+        if base.has_masks and not self.masks:
+            self.notes.append("no box has a mask: boxes are trained, the mask head stays as it was")
+        self.model: dict[str, Any] = {
+            "input_hw": list(base.input_hw),
+            "proposals": base.n_proposals,
+            "proposal_batch": base.n_sampled,
+            "masks_trained": self.masks,
+            "trained_weights": sum(group.n_trained for group in self.summary),
+            "frozen_weights": sum(group.n_frozen for group in self.summary),
+        }
+
+    def look_at(self, views: Iterable[View], n_views: int, progress: bool = True) -> None:
+        """Run what stays frozen on every view, once."""
+        self.cache = cache_views(
+            self.base, views, n_views, self.config.train, self.config.seed, progress=progress
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        """What the views' features take."""
+        return 0 if self.cache is None else self.cache.n_bytes
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether they were too many for memory."""
+        return self.cache is not None and self.cache.on_disk
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The views' names, for messages."""
+        assert self.cache is not None, "look_at comes first"
+        return self.cache.names
+
+    def make_step(self, optimizer: tf.keras.optimizers.Optimizer) -> Step:
+        """The training step: views' numbers in, losses by name out."""
+        assert self.cache is not None, "look_at comes first"
+        config = self.config
+        return training_step(
+            self.base,
+            self.cache,
+            optimizer,
+            self.variables,
+            config.batch_size,
+            config.seed,
+            self.masks,
+        )
+
+
+_EXAMPLES = 4
+
+_SHOWN_SCORE = 0.3  # an example shows what a user would see at a usual threshold
+
+
+class TwoStageWatch:
+    """A `loop.Watch` on labelled pictures; what is measured and ranked is boxes.
+
+    A look runs the whole model, since detection keeps other proposals than training: masks, the
+    costliest part, are made for the examples alone.
+
+    Args:
+        base: The base model that trains.
+        detector: Its detector, which shares its variables.
+        dataset: The pictures, in the training's classes; `config.val_pictures` of them are taken.
+        config: The run's settings.
+        masks: Whether masks are learnt.
+        progress: Show a bar while their features are computed.
+    """
+
+    def __init__(
+        self,
+        base: RcnnModel,
+        detector: Detector,
+        dataset: Dataset,
+        config: TrainConfig,
+        masks: bool,
+        progress: bool = False,
+    ) -> None:
+        self._dataset = watched(dataset, config)
+        n = len(self._dataset)
+        self._detector = detector
+        views = PlainViews(self._dataset.samples, masks=masks)
+        self._cache = cache_views(base, views, n, config.train, config.seed, progress=progress)
+        self._measure = measuring_step(base, self._cache, masks)
+        self._found: list[sv.Detections] = []
+        # A look at a picture costs about as much as a step of all on it.
+        self.every = config.val_every or max(10, -(-5 * n // config.batch_size))
+
+    def look(self) -> dict[str, float]:
+        """See `loop.Watch.look`; losses are means over the pictures."""
+        rows = [self._measure(np.array([i])) for i in range(len(self._cache))]
+        losses = {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
+        self._found = [
+            self._detector.predict(sample.load(), 0.0, masks=False)
+            for sample in self._dataset.samples
+        ]
+        figures = detection_figures(self._dataset, self._found)
+        return {"loss": sum(losses.values()), **losses, **figures}
+
+    def pictures(self) -> Iterator[tuple[str, np.ndarray]]:
+        """See `loop.Watch.pictures`."""
+        step = max(1, len(self._found) // _EXAMPLES)
+        for one in self._dataset.samples[::step][:_EXAMPLES]:
+            picture = one.load()
+            shown: Any = self._detector.predict(picture, _SHOWN_SCORE)
+            yield one.path.name, draw_detections(picture, shown, self._dataset.classes)
+
+
+def teach(
+    files: BaseFiles,
+    dataset: Dataset,
+    plain: PlainViews,
+    config: TrainConfig,
+    folder: Path | None,
+    val: Dataset | None,
+    progress: bool,
+) -> tuple[Trained, Detector]:
+    """Load the base, run what stays frozen, train, and export.
+
+    Args:
+        files: The base's files.
+        dataset: What it shall learn.
+        plain: The data set's pictures, with masks.
+        config: The settings.
+        folder: The run's folder, or None.
+        val: Pictures to validate on, in the data set's classes, or None.
+        progress: Show what is trained, and how far it is, on stderr.
+    """
+    base = load_two_stage(files, len(dataset.classes), config.seed, config.sizes)
+    masks = any(any(sample.segmentation or ()) for sample in dataset.samples)
+    trainer = TwoStageTrainer(base, masks, config)
+    if progress:
+        for text in (summary_text(base.name, trainer.summary), *trainer.notes):
+            tqdm.write(text)
+    if folder is not None:
+        run_folder.describe_model(folder, trainer.model)
+    if config.head_start and base.own_last_layers is not None:
+        init_two_stage_classes(base, base.own_last_layers, plain)
+    n_looks = config.looks or 0
+    views = itertools.chain(plain, looks(plain, n_looks, config.seed, WIDEST_TWO_STAGE))
+    trainer.look_at(views, len(plain) + n_looks, progress)
+    if trainer.on_disk and progress:
+        tqdm.write(f"features: {trainer.n_bytes / 1e9:.1f} GB, kept on disk")
+    detector = export_two_stage(base, dataset.classes)
+    watch = None
+    if val is not None:
+        watch = TwoStageWatch(base, detector, val, config, trainer.masks, progress)
+    optimizer = make_optimizer(config, trainer.variables)
+    trained = run_loop(
+        trainer.make_step(optimizer),
+        optimizer,
+        trainer.variables,
+        trainer.names,
+        config,
+        folder,
+        progress,
+        watch,
+    )
+    return trained, detector

@@ -1,0 +1,208 @@
+"""Validation while a one-stage run trains: losses, accuracy, average precision, examples.
+
+The frozen part sees each validation image once; a validation round runs the heads on the cached features.
+If the settings do not say how often, so seldom that the heads' work takes less than a fifth of the
+steps' time (benchmarks/validation.py; a first round also loads what draws and writes images).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from duckdetect.data.augment import PlainViews
+from duckdetect.data.dataset import Dataset
+from duckdetect.evaluation.evaluate import collect_detections
+from duckdetect.evaluation.metrics import score_detections
+from duckdetect.imaging.draw import draw_detections
+from duckdetect.inference.detector import Detector, to_detections
+from duckdetect.models.graphs import FrozenPart, traced
+from duckdetect.models.interfaces import BaseModel, HeadOutputs, TrainPart
+from duckdetect.models.postprocess import Rivals
+from duckdetect.training.config import TrainConfig
+from duckdetect.training.feature_cache import Batch, cache_features
+from duckdetect.training.threshold import best_threshold
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+
+def head_losses(
+    base: BaseModel, batch: Batch, patches: bool, part: TrainPart
+) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """Run the heads on a batch.
+
+    Args:
+        base: The base model.
+        batch: Cached features and targets.
+        patches: Whether the box features are patches around matched cells.
+        part: What the cached features leave to the heads.
+
+    Returns:
+        `box_loss` and `class_loss`; the box codes of the batch's anchors; the class logits
+        (B, A, C + 1).
+    """
+    if patches:
+        box_codes = base.patch_codes(batch.box_features)
+    else:
+        box_codes = base.box_codes(batch.box_features, part)
+    logits = base.class_logits(batch.class_features, part)
+    box_loss, class_loss = base.losses(
+        box_codes,
+        logits,
+        batch.box_target,
+        batch.box_weight,
+        batch.class_index,
+        batch.class_weight,
+    )
+    return {"box_loss": box_loss, "class_loss": class_loss}, box_codes, logits
+
+
+def class_accuracy(logits: tf.Tensor, class_index: tf.Tensor) -> tf.Tensor:
+    """The part of the anchors matched with an object whose class is told rightly.
+
+    An anchor tells the class of the highest score, or nothing where that score is below one half. The
+    logits' background column is not looked at: these heads give each class a probability of its own,
+    by a sigmoid, and their targets are zero in every column where there is nothing, so that nothing
+    ever raises the background's.
+
+    Args:
+        logits: (B, A, C + 1), column 0 is the background.
+        class_index: (B, A) int32, -1 where an anchor is matched with nothing.
+
+    Returns:
+        A scalar from 0 to 1, NaN if no anchor is matched.
+    """
+    matched = class_index >= 0
+    of_class = tf.boolean_mask(logits, matched)[:, 1:]  # (M, C)
+    said = tf.argmax(of_class, axis=-1, output_type=tf.int32)
+    sure = tf.reduce_max(of_class, axis=-1) >= 0  # a sigmoid of one half
+    right = sure & (said == tf.boolean_mask(class_index, matched))
+    return tf.reduce_mean(tf.cast(right, tf.float32))
+
+
+_BATCH = 8
+
+_EXAMPLES = 4
+
+# Views trained on between two looks, for each picture looked at. A look at one costs as much time as
+# training on 1.2 to 2.1 views (benchmarks/validation.py): a tenth to a sixth of the steps' time, then.
+_SPACING = 12
+
+_SHOWN_SCORE = 0.3  # an example shows what a user would see at a usual threshold
+
+
+class Validation:
+    """A `loop.Watch` on labelled pictures.
+
+    Args:
+        base: The base model that trains.
+        frozen: Its frozen part, `features.frozen_part(base, config.train)`.
+        dataset: The pictures, in the training's classes; `config.val_pictures` of them are taken.
+        config: The run's settings.
+        progress: Show a bar while their features are computed.
+        rivals: What the run's detector tells the objects from.
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        frozen: FrozenPart,
+        dataset: Dataset,
+        config: TrainConfig,
+        progress: bool = False,
+        rivals: Rivals | None = None,
+    ) -> None:
+        self._dataset = watched(dataset, config)
+        n = len(self._dataset)
+        views = PlainViews(self._dataset.samples)
+        self._cache = cache_features(base, frozen, views, n, patches=False, progress=progress)
+        self._found: list[sv.Detections] = []
+        self.every = config.val_every or self._every(n, config.batch_size)
+
+        @traced(reduce_retracing=True)
+        def run(batch: Batch) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:
+            losses, codes, logits = head_losses(base, batch, False, config.train)
+            figures = {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
+            if not config.careful:
+                return figures, base.detections(codes, logits)
+            read = base.class_features(batch.class_features, config.train)
+            trust = rivals.trust(read) if rivals else None
+            return figures, base.careful_detections(HeadOutputs(codes, logits, trust))
+
+        self._run = run
+
+    @staticmethod
+    def _every(n_pictures: int, batch_size: int) -> int:
+        return max(10, -(-_SPACING * n_pictures // batch_size))
+
+    def look(self) -> dict[str, float]:
+        """See `loop.Watch.look`; losses are means over batches of 8 pictures."""
+        sums: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        self._found = []
+        for start in range(0, len(self._cache), _BATCH):
+            index = np.arange(start, min(start + _BATCH, len(self._cache)))
+            figures, found = self._run(self._cache.batch(index))
+            matched = int((self._cache.class_index[index] >= 0).sum())
+            for name, value in figures.items():
+                weight = matched if name == "class_accuracy" else len(index)
+                if weight:
+                    sums[name] = sums.get(name, 0.0) + weight * float(value)
+                    weights[name] = weights.get(name, 0.0) + weight
+            self._found += self._to_detections(index, [t.numpy() for t in found])
+        row = {name: sums[name] / weights[name] for name in sums}
+        loss = row["box_loss"] + row["class_loss"]
+        return {"loss": loss, **row, **detection_figures(self._dataset, self._found)}
+
+    def pictures(self) -> Iterator[tuple[str, np.ndarray]]:
+        """See `loop.Watch.pictures`."""
+        step = max(1, len(self._found) // _EXAMPLES)
+        for i in range(0, len(self._found), step)[:_EXAMPLES]:
+            sample, found = self._dataset.samples[i], self._found[i]
+            shown: Any = found[np.asarray(found.confidence) >= _SHOWN_SCORE]
+            yield sample.path.name, draw_detections(sample.load(), shown, self._dataset.classes)
+
+    def _to_detections(self, index: np.ndarray, found: list[np.ndarray]) -> list[sv.Detections]:
+        y1x1y2x2, score, class_id, count = found
+        return [
+            to_detections(
+                self._dataset.samples[number].size_hw,
+                self._cache.filled_hw[number],
+                y1x1y2x2[i][: count[i]],
+                score[i][: count[i]],
+                class_id[i][: count[i]],
+                self._dataset.classes,
+            )
+            for i, number in enumerate(index)
+        ]
+
+
+def detection_figures(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[str, float]:
+    """AP, AP50, AR100 and the best threshold of what was found in validation pictures.
+
+    Of many pictures, those that were chosen may hold no box: there is nothing to find then, and the
+    figures are 0.
+    """
+    metrics = score_detections(dataset, found)
+    return {
+        "AP": metrics.AP or 0.0,
+        "AP50": metrics.AP50 or 0.0,
+        "AR100": metrics.AR100 or 0.0,
+        "best_threshold": best_threshold(metrics.curve),
+    }
+
+
+def watched(dataset: Dataset, config: TrainConfig) -> Dataset:
+    """The pictures that are looked at: at most `config.val_pictures`, evenly chosen."""
+    n = min(len(dataset), config.val_pictures)
+    return dataset.subset(np.linspace(0, len(dataset) - 1, n).round().astype(int).tolist())
+
+
+def threshold_on(detector: Detector, dataset: Dataset, config: TrainConfig) -> float:
+    """The threshold with the best F1 on validation pictures, measured with the finished detector."""
+    chosen = watched(dataset, config)
+    return best_threshold(score_detections(chosen, collect_detections(detector, chosen)).curve)

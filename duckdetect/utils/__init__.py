@@ -1,0 +1,1 @@
+"""Files, downloads, archives, prefetching: what knows nothing of detection."""

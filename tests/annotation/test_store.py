@@ -1,0 +1,169 @@
+"""The file of boxes: one picture changes, all else is kept, a broken one is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.annotation_helpers import DUCK, read, roboflow
+
+from duckdetect import UserError
+from duckdetect.annotation.store import FILE_NAME, AnnotationStore, Box
+
+
+def test_a_new_file_is_roboflows_layout(tmp_path: Path) -> None:
+    store = AnnotationStore(tmp_path)
+    store.put("a.jpg", (60, 80), [Box((1, 2, 11, 22), "duck")], ["duck", "car"])
+    coco = read(tmp_path)
+    assert coco["images"] == [{"id": 1, "file_name": "a.jpg", "height": 60, "width": 80}]
+    assert coco["annotations"] == [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "area": 200,
+         "segmentation": [], "iscrowd": 0}
+    ]  # fmt: skip
+    assert [(c["id"], c["name"]) for c in coco["categories"]] == [(1, "duck"), (2, "car")]
+
+
+def test_putting_back_what_was_read_changes_nothing(tmp_path: Path) -> None:
+    before = roboflow(tmp_path)
+    store = AnnotationStore(tmp_path)
+    for name in ("a.jpg", "b.jpg"):
+        store.put(name, (60, 80), store.boxes(name, DUCK), DUCK)
+    after = read(tmp_path)
+    for coco in (before, after):
+        coco["annotations"].sort(key=lambda annotation: annotation["id"])
+    assert after == before
+
+
+def test_only_the_drawn_classes_of_one_picture_change(tmp_path: Path) -> None:
+    before = roboflow(tmp_path)
+    AnnotationStore(tmp_path).put("a.jpg", (60, 80), [Box((5, 6, 9, 9), "duck")], DUCK)
+    after = read(tmp_path)
+    assert {key: after[key] for key in ("info", "licenses", "tool", "categories", "images")} == {
+        key: before[key] for key in ("info", "licenses", "tool", "categories", "images")
+    }
+    kept = [a for a in before["annotations"] if a["id"] in (1, 5, 6)]
+    assert [a for a in after["annotations"] if a["id"] in (1, 5, 6)] == kept
+    new = [a for a in after["annotations"] if a["id"] not in (1, 5, 6)]
+    assert [(a["image_id"], a["category_id"], a["bbox"]) for a in new] == [(0, 1, [5, 6, 4, 3])]
+    assert len({a["id"] for a in after["annotations"]}) == len(after["annotations"])
+
+
+def test_a_moved_box_keeps_unknown_keys_and_loses_its_outline(tmp_path: Path) -> None:
+    roboflow(tmp_path)
+    AnnotationStore(tmp_path).put("a.jpg", (60, 80), [Box((2, 2, 12, 22), "duck", 0)], DUCK)
+    (moved,) = [a for a in read(tmp_path)["annotations"] if a["id"] == 0]
+    assert moved["by"] == "ann"
+    assert moved["bbox"] == [2, 2, 10, 20]
+    assert moved["segmentation"] == []
+
+
+def test_a_box_changes_its_class(tmp_path: Path) -> None:
+    roboflow(tmp_path)
+    both = ["duck", "car"]
+    store = AnnotationStore(tmp_path)
+    first, second = store.boxes("a.jpg", both)
+    store.put("a.jpg", (60, 80), [Box(first.xyxy, "car", first.annotation_id), second], both)
+    assert [box.class_name for box in store.boxes("a.jpg")] == ["car", "car"]
+    assert {a["id"]: a["category_id"] for a in read(tmp_path)["annotations"]} == {
+        0: 2, 1: 2, 5: 1, 6: 1
+    }  # fmt: skip
+
+
+def test_no_object_is_not_the_same_as_not_looked_at(tmp_path: Path) -> None:
+    store = AnnotationStore(tmp_path)
+    assert store.looked_at() == set()
+    store.put("empty.jpg", (60, 80), [], DUCK)
+    assert store.looked_at() == {"empty.jpg"}
+    assert read(tmp_path)["annotations"] == []
+    store.forget("empty.jpg", DUCK)
+    assert store.looked_at() == set()
+
+
+def test_forgetting_keeps_a_picture_that_has_other_boxes(tmp_path: Path) -> None:
+    roboflow(tmp_path)
+    store = AnnotationStore(tmp_path)
+    store.forget("a.jpg", DUCK)
+    store.forget("b.jpg", DUCK)
+    assert store.looked_at() == {"a.jpg"}
+    assert sorted(a["id"] for a in read(tmp_path)["annotations"]) == [1, 6]
+
+
+def test_roboflows_parent_of_the_same_name_gets_no_box(tmp_path: Path) -> None:
+    parent = {"id": 0, "name": "duck", "supercategory": "none"}
+    child = {"id": 1, "name": "duck", "supercategory": "duck"}
+    (tmp_path / FILE_NAME).write_text(json.dumps({"categories": [parent, child]}))
+    AnnotationStore(tmp_path).put("a.jpg", (60, 80), [Box((1, 2, 3, 4), "duck")], DUCK)
+    assert [a["category_id"] for a in read(tmp_path)["annotations"]] == [1]
+    assert read(tmp_path)["categories"] == [parent, child]
+
+
+def test_paths_and_marks_of_other_programs_are_read(tmp_path: Path) -> None:
+    coco = roboflow(tmp_path)
+    coco["images"][0]["file_name"] = "C:\\me\\a.jpg"
+    coco["images"][1]["file_name"] = "images/b.jpg"
+    (tmp_path / FILE_NAME).write_text(json.dumps(coco), encoding="utf-8-sig")
+    store = AnnotationStore(tmp_path)
+    assert store.looked_at() == {"a.jpg", "b.jpg"}
+    store.put("b.jpg", (60, 80), [], DUCK)
+    assert store.boxes("b.jpg") == []
+    assert [image["file_name"] for image in read(tmp_path)["images"]] == [
+        "C:\\me\\a.jpg",
+        "images/b.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "",
+        "[]",
+        '{"images": {}}',
+        '{"images": [{"id": 1}]}',
+        '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2]}]}',
+        '{"annotations": [{"id": "a", "image_id": 1, "category_id": 1}]}',
+        '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [NaN, 1, 2, 3]}]}',
+        '{"categories": [3]}',
+        '{"images": [{"id": 1, "file_name": null}]}',
+    ],
+)
+def test_a_broken_file_is_named_and_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_text(text)
+    store = AnnotationStore(tmp_path)
+    for action in (
+        store.looked_at,
+        lambda: store.boxes("a.jpg"),
+        lambda: store.put("a.jpg", (6, 8), [], DUCK),
+        lambda: store.forget("a.jpg", DUCK),
+    ):
+        with pytest.raises(UserError, match="is not a COCO file") as error:
+            action()
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+    assert path.read_text() == text
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roboflow(tmp_path)
+    before = (tmp_path / FILE_NAME).read_bytes()
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        AnnotationStore(tmp_path).put("c.jpg", (60, 80), [], DUCK)
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+@pytest.mark.parametrize("xyxy", [(5, 1, 5, 2), (5, 1, 4, 2), (1, 1, 2, float("nan"))])
+def test_a_box_without_a_size_cannot_be_made(xyxy: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ValueError, match="x2 > x1"):
+        Box(xyxy, "duck")

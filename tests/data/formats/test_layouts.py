@@ -1,0 +1,255 @@
+"""Exports of CVAT, Label Studio, LabelImg and Roboflow: each tool's layout, with real pictures in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.labelled_folders import put_picture, voc_xml
+
+import duckdetect as dd
+from duckdetect.data.dataset import Dataset
+from duckdetect.data.loading import list_parts
+from duckdetect.errors import UserError
+
+N = 4
+
+
+@pytest.fixture(scope="module")
+def raccoons(shared_data: Path) -> Dataset:
+    return dd.load_dataset(shared_data / "raccoon").subset(range(N))
+
+
+def copy(dataset: Dataset, folder: Path, prefix: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for sample in dataset:
+        shutil.copyfile(sample.path, folder / f"{prefix}{sample.path.name}")
+
+
+def put_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def yolo_lines(dataset: Dataset, folder: Path, prefix: str = "") -> None:
+    for sample in dataset:
+        height, width = sample.size_hw
+        rows = [
+            f"0 {(x1 + x2) / 2 / width:.6f} {(y1 + y2) / 2 / height:.6f} "
+            f"{(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}"
+            for x1, y1, x2, y2 in sample.xyxy
+        ]
+        put_text(folder / f"{prefix}{sample.path.stem}.txt", "\n".join(rows) + "\n")
+
+
+def coco_json(dataset: Dataset, name: Callable[[str], str], first_id: int = 1) -> dict[str, Any]:
+    content = dataset.to_coco()
+    for image in content["images"]:
+        image["file_name"] = name(image["file_name"])
+    for entry in content["categories"]:
+        entry["id"] += first_id - 1
+    for entry in content["annotations"]:
+        entry["category_id"] += first_id - 1
+    return content
+
+
+def voc_files(dataset: Dataset, folder: Path) -> None:
+    for sample in dataset:
+        (box,) = sample.xyxy.astype(int).tolist()
+        xml = voc_xml(sample.path.name, box, "raccoon", sample.size_hw)
+        put_text(folder / f"{sample.path.stem}.xml", xml)
+
+
+def cvat_coco(d: Dataset, f: Path) -> None:
+    copy(d, f / "images" / "default")
+    content = coco_json(d, str) | {"licenses": [{"name": "", "id": 0, "url": ""}]}
+    put_text(f / "annotations" / "instances_default.json", json.dumps(content))
+
+
+def cvat_coco_subsets(d: Dataset, f: Path) -> None:
+    for name in ("Train", "Validation"):
+        copy(d, f / "images" / name)
+        content = json.dumps(coco_json(d, str))
+        put_text(f / "annotations" / f"instances_{name}.json", content)
+
+
+def cvat_voc(d: Dataset, f: Path) -> None:
+    copy(d, f / "JPEGImages")
+    voc_files(d, f / "Annotations")
+    put_text(f / "ImageSets" / "Main" / "default.txt", "\n".join(s.path.stem for s in d))
+    put_text(f / "labelmap.txt", "# label:color_rgb:parts:actions\nraccoon:1,2,3::\n")
+
+
+def cvat_yolo(d: Dataset, f: Path) -> None:
+    copy(d, f / "obj_train_data")
+    yolo_lines(d, f / "obj_train_data")
+    put_text(f / "obj.names", "raccoon\n")
+    put_text(
+        f / "obj.data",
+        "classes = 1\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/\n",
+    )
+    put_text(f / "train.txt", "".join(f"data/obj_train_data/{s.path.name}\n" for s in d))
+
+
+def cvat_ultralytics(d: Dataset, f: Path) -> None:
+    copy(d, f / "images" / "train")
+    yolo_lines(d, f / "labels" / "train")
+    put_text(f / "data.yaml", "names:\n  0: raccoon\npath: .\ntrain: train.txt\n")
+    put_text(f / "train.txt", "".join(f"data/images/train/{s.path.name}\n" for s in d))
+
+
+def label_studio_coco(d: Dataset, f: Path) -> None:
+    copy(d, f / "images", "8f2a1c-")
+    content = coco_json(d, lambda name: f"images/8f2a1c-{name}", first_id=0)
+    put_text(f / "result.json", json.dumps(content))
+
+
+def label_studio_windows(d: Dataset, f: Path) -> None:
+    copy(d, f / "images")
+    content = coco_json(d, lambda n: f"..\\..\\label-studio\\data\\media\\upload\\1\\{n}", 0)
+    put_text(f / "result.json", json.dumps(content))
+
+
+def label_studio_voc(d: Dataset, f: Path) -> None:
+    copy(d, f / "images")
+    voc_files(d, f / "Annotations")
+
+
+def label_studio_yolo(d: Dataset, f: Path) -> None:
+    copy(d, f / "images")
+    yolo_lines(d, f / "labels")
+    put_text(f / "classes.txt", "raccoon\n")
+    put_text(f / "notes.json", '{"categories": [{"id": 0, "name": "raccoon"}], "info": {}}')
+
+
+def labelimg_voc(d: Dataset, f: Path) -> None:
+    copy(d, f)
+    voc_files(d, f)
+
+
+def labelimg_voc_and_classes(d: Dataset, f: Path) -> None:
+    labelimg_voc(d, f)
+    put_text(f / "classes.txt", "dog\ncat\n")
+    put_text(f / "predefined_classes.txt", "dog\ncat\n")
+
+
+def labelimg_yolo(d: Dataset, f: Path) -> None:
+    copy(d, f)
+    yolo_lines(d, f)
+    put_text(f / "classes.txt", "raccoon\n\n")
+
+
+def roboflow_coco(d: Dataset, f: Path) -> None:
+    copy(d, f / "train")
+    content = coco_json(d, str)
+    content["categories"].insert(0, {"id": 0, "name": "animals", "supercategory": "none"})
+    content["categories"][1]["supercategory"] = "animals"
+    put_text(f / "train" / "_annotations.coco.json", json.dumps(content))
+    put_text(f / "README.roboflow.txt", "exported")
+
+
+def roboflow_voc(d: Dataset, f: Path) -> None:
+    labelimg_voc(d, f / "train")
+    put_text(f / "README.dataset.txt", "exported")
+
+
+def roboflow_yolo(d: Dataset, f: Path) -> None:
+    copy(d, f / "train" / "images")
+    yolo_lines(d, f / "train" / "labels")
+    put_text(
+        f / "data.yaml",
+        "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n\nnc: 1\n"
+        "names: ['raccoon']\n\nroboflow:\n  workspace: me\n  version: 1\n",
+    )
+
+
+LAYOUTS = [
+    cvat_coco, cvat_coco_subsets, cvat_voc, cvat_yolo, cvat_ultralytics,
+    label_studio_coco, label_studio_windows, label_studio_voc, label_studio_yolo,
+    labelimg_voc, labelimg_voc_and_classes, labelimg_yolo,
+    roboflow_coco, roboflow_voc, roboflow_yolo,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
+def test_a_layout_is_recognised(
+    layout: Callable[[Dataset, Path], None], raccoons: Dataset, tmp_path: Path
+) -> None:
+    layout(raccoons, tmp_path)
+    found = dd.load_dataset(tmp_path)
+    assert found.classes == ("raccoon",)
+    by_name = {sample.path.name.removeprefix("8f2a1c-"): sample for sample in found}
+    assert len(found) == N
+    for sample in raccoons:
+        np.testing.assert_allclose(by_name[sample.path.name].xyxy, sample.xyxy, atol=0.01)
+    assert [p for p in dd.check_dataset(tmp_path) if p.severity == "error"] == []
+    splits = {cvat_coco_subsets: ["train", "valid"]}
+    named = "roboflow" in layout.__name__ or layout in (cvat_yolo, cvat_ultralytics)
+    assert list_parts(tmp_path) == splits.get(layout, ["train"] if named else [None])
+
+
+def test_a_split_that_is_no_folder(raccoons: Dataset, tmp_path: Path) -> None:
+    cvat_coco_subsets(raccoons, tmp_path)
+    assert len(dd.load_dataset(tmp_path / "valid")) == N
+    assert {p.severity for p in dd.check_dataset(tmp_path / "valid")} == {"warning"}  # raccoon-3
+    with pytest.raises(UserError, match="test is not there: give a folder"):
+        dd.check_dataset(tmp_path / "test")
+
+
+@pytest.mark.parametrize("layout", [cvat_yolo, cvat_ultralytics])
+def test_pictures_that_a_list_names_and_that_are_missing(
+    layout: Callable[[Dataset, Path], None], raccoons: Dataset, tmp_path: Path
+) -> None:
+    """CVAT exports labels without pictures unless it is told to."""
+    layout(raccoons, tmp_path)
+    for path in [*tmp_path.rglob("raccoon-1.jpg"), *tmp_path.rglob("raccoon-2.jpg")]:
+        path.unlink()
+    errors = [str(p) for p in dd.check_dataset(tmp_path) if p.severity == "error"]
+    assert sum("raccoon-1.jpg' is missing: export the labels with" in line for line in errors) == 1
+    # Their labels are left over.
+    assert sum("has no picture in" in line for line in errors) in (0, 2)
+    with pytest.raises(UserError, match=r"train\.txt, line 1: the picture 'data/.*raccoon-1\.jpg'"):
+        dd.load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: (f / "obj.names").unlink(), r"obj\.names is missing: export"),
+        (lambda f: (f / "obj.names").write_text("\n"), r"obj\.names is empty: write a class"),
+        (lambda f: (f / "train.txt").unlink(), r"the list 'data/train\.txt' is missing: export"),
+        (lambda f: (f / "obj.data").write_text("x"), "names no list of pictures"),
+        (lambda f: (f / "train.txt").write_text(""), "holds no labelled picture"),
+    ],
+)
+def test_broken_cvat_yolo(
+    change: Callable[[Path], None], message: str, raccoons: Dataset, tmp_path: Path
+) -> None:
+    cvat_yolo(raccoons, tmp_path)
+    change(tmp_path)
+    from duckdetect.data.loading import require_boxes
+
+    with pytest.raises(UserError, match=message):
+        require_boxes(dd.load_dataset(tmp_path))
+
+
+def test_a_list_of_classes_alone_is_no_data_set(tmp_path: Path) -> None:
+    put_picture(tmp_path / "a.jpg")
+    put_text(tmp_path / "classes.txt", "duck\n")
+    with pytest.raises(UserError, match="holds no labels"):
+        dd.load_dataset(tmp_path)
+
+
+def test_several_folders_in_one_split(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put_picture(tmp_path / name / "images" / f"{name}.jpg")
+        put_text(tmp_path / name / "labels" / f"{name}.txt", "0 .5 .5 .5 .5")
+    put_text(tmp_path / "data.yaml", "names: [duck]\ntrain: [a/images, b/images]\n")
+    dataset = dd.load_dataset(tmp_path)
+    assert [s.path.name for s in dataset] == ["a.jpg", "b.jpg"]
+    assert dataset.n_boxes == 2

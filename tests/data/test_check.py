@@ -1,0 +1,152 @@
+"""`check_dataset`: all problems at once, errors first, and nothing said of good data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_picture, put_yolo
+
+from duckdetect.data.check import check_dataset
+from duckdetect.data.dataset import Problem
+from duckdetect.errors import UserError
+
+H, W = SIZE_HW
+
+
+def lines(problems: list[Problem], severity: str) -> list[str]:
+    return [str(problem) for problem in problems if problem.severity == severity]
+
+
+def test_nothing_is_said_of_good_data(project_data: Path, tmp_path: Path) -> None:
+    assert lines(check_dataset(project_data / "ducks"), "error") == []
+    assert check_dataset(put_coco(tmp_path)) == []
+
+
+def test_nothing_is_said_of_the_real_ducks(shared_data: Path) -> None:
+    assert check_dataset(shared_data / "ducky") == []
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    names = [f"{name}.jpg" for name in "abcdef"]
+    boxes: list[Any] = [
+        annotation(id=1),
+        annotation([1, 1, 0, 9], id=2),
+        annotation([9, 9, -2, 9], id=3, image_id=2),
+        annotation([1, 1, float("nan"), 9], id=4),
+        annotation([70, 1, 50, 9], id=5),
+        annotation(id=6, category_id=3),
+        annotation(id=7, image_id=99),
+    ]
+    put_coco(tmp_path, boxes, names=names)
+    (tmp_path / "b.jpg").unlink()
+    (tmp_path / "c.jpg").write_bytes(b"")
+    (tmp_path / "d.jpg").write_text("text")
+    put_picture(tmp_path / "e.jpg", (H + 1, W))
+    content = (tmp_path / "f.jpg").read_bytes()
+    (tmp_path / "f.jpg").write_bytes(content[: len(content) // 2])  # a good head, and breaks off
+    problems = check_dataset(tmp_path)
+    errors = lines(problems, "error")
+    wanted = [
+        "annotation 2: box (1, 1, 1, 10) is empty",
+        "annotation 4: box (1, 1, nan, 10) holds",
+        "annotation 5: box (70, 1, 120, 10) reaches",
+        "annotation 6: there is no category 3",
+        "annotation 7: there is no image 99",
+        'image 2: the picture "b.jpg" is missing',
+        "c.jpg: is empty: remove it",
+        "d.jpg: is not a picture",
+        "e.jpg: is 80x61, but its labels say 80x60",
+        "f.jpg: is damaged",
+    ]
+    for part in wanted:
+        assert sum(part in line for line in errors) == 1, part
+    assert len(errors) == len(wanted)  # annotation 3 lies in a picture that is missing
+    assert all("\n" not in line for line in errors)
+    assert problems[: len(errors)] == [p for p in problems if p.severity == "error"]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[10, 10, 5, 20]], r"a.jpg: box (10, 10, 15, 30) is tiny: check"),
+        ([[0, 0, W, H]], r"a.jpg: box (0, 0, 80, 60) covers the whole picture: draw"),
+        ([[10, 10, 20, 20], [10.5, 10, 20, 20]], r"box (10.5, 10, 30.5, 30) is there twice"),
+        ([], "no picture has a box: draw boxes"),
+        ([], "no box is labelled 'duck': label some, or drop the class"),
+    ],
+)
+def test_what_is_suspicious(tmp_path: Path, boxes: list[Any], message: str) -> None:
+    annotations = [annotation(box, id=i) for i, box in enumerate(boxes)]
+    problems = check_dataset(put_coco(tmp_path, annotations))
+    assert lines(problems, "error") == []
+    assert any(message in line for line in lines(problems, "warning"))
+
+
+def test_boxes_of_two_classes_may_lie_on_each_other(tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "duck"}, {"id": 2, "name": "toy"}]
+    boxes = [annotation(id=1), annotation(id=2, category_id=2)]
+    assert check_dataset(put_coco(tmp_path, boxes, categories=categories)) == []
+
+
+def test_pictures_that_no_label_names(tmp_path: Path) -> None:
+    put_coco(tmp_path)
+    for i in range(5):
+        put_picture(tmp_path / f"left{i}.png")
+    (problem,) = check_dataset(tmp_path)
+    assert problem.severity == "warning"
+    assert "5 pictures are in no label (left0.png, left1.png, left2.png ...)" in str(problem)
+
+
+def test_all_splits_are_checked_and_the_folders_own_labels(tmp_path: Path) -> None:
+    bad = [annotation([1, 1, 0, 0])]
+    for part in ("", "train", "valid"):
+        put_coco(tmp_path / part, bad)
+    put_coco(tmp_path / "test")
+    errors = lines(check_dataset(tmp_path), "error")
+    assert len(errors) == 3
+    assert len({line.partition(", annotation")[0] for line in errors}) == 3
+    assert len(check_dataset(tmp_path, "valid")) >= 1
+    assert check_dataset(tmp_path, "test") == []
+
+
+def test_a_split_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
+    put_coco(tmp_path / "train", [annotation([1, 1, 0, 0])])
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "_annotations.coco.json").write_text("{")
+    errors = lines(check_dataset(tmp_path), "error")
+    assert len(errors) == 2
+    path = tmp_path / "test" / "_annotations.coco.json"
+    assert any(line.startswith(f"{path} is not JSON") for line in errors)
+
+
+def test_a_folder_without_labels_is_one_line_without_its_name_twice(tmp_path: Path) -> None:
+    (problem,) = check_dataset(tmp_path)
+    assert str(problem).startswith(f"{tmp_path}: holds no labels")
+    assert str(problem).count(str(tmp_path)) == 1
+
+
+def test_yolo_splits(tmp_path: Path) -> None:
+    put_yolo(tmp_path, "3 .5 .5 .1 .1", splits=("train", "valid"))
+    errors = lines(check_dataset(tmp_path), "error")
+    assert [line.partition(", line")[0].rpartition("/")[2] for line in errors] == [
+        "train.txt",
+        "valid.txt",
+    ]
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not there: give a folder"):
+        check_dataset(tmp_path / "none")
+
+
+def test_what_the_check_lets_pass_can_be_read(project_data: Path) -> None:
+    """The sample data's JSON names all of its pictures."""
+    for split in ("train", "test"):
+        path = project_data / "ducks" / split
+        content = json.loads((path / "_annotations.coco.json").read_text())
+        assert {image["file_name"] for image in content["images"]} == {
+            p.name for p in path.glob("*.jpg")
+        }

@@ -1,0 +1,188 @@
+"""What an evaluation keeps is what was measured, and is not taken for something else later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision as sv
+from helpers.labelled_folders import put_coco, put_picture
+from helpers.run_folders import Guesser, put_run
+
+import duckdetect as dd
+from duckdetect.data.loading import data_sha256, find_again
+from duckdetect.errors import UserError
+from duckdetect.evaluation.evaluate import choose_split, evaluate_run, read_about, read_evaluation
+from duckdetect.imaging.geometry import detection_masks
+from duckdetect.report.write import build_report, read_config
+
+
+@pytest.fixture
+def ducks(project_data: Path) -> dd.Dataset:
+    return dd.load_dataset(project_data / "ducks", "test")
+
+
+def test_what_is_kept_gives_the_same_figures(ducks: dd.Dataset, tmp_path: Path) -> None:
+    run = put_run(tmp_path / "run", ducks)
+    made = evaluate_run(run, ducks, detector=Guesser(ducks))
+    kept = read_evaluation(run, ducks)
+    assert kept is not None
+    assert kept.metrics == made.metrics
+    assert 0.2 < (kept.metrics.AP or 0) < 0.9  # a case that could tell figures apart
+    assert json.loads((run / "metrics.json").read_text()) == made.metrics.to_json()
+    for one, other in zip(made.detections, kept.detections, strict=True):
+        np.testing.assert_array_equal(one.xyxy, other.xyxy)
+        np.testing.assert_array_equal(one.confidence, other.confidence)
+        np.testing.assert_array_equal(one.class_id, other.class_id)
+    assert kept.about["data"]["sha256"] == data_sha256(ducks)
+
+
+def test_masks_are_kept(ducks: dd.Dataset, tmp_path: Path) -> None:
+    first = ducks.samples[0]
+    height, width = first.size_hw
+    mask = np.zeros((1, height, width), bool)
+    mask[0, 5:30, 7:90] = True
+    outline = [[7.0, 5.0, 90.0, 5.0, 90.0, 29.0, 7.0, 29.0]]
+    xyxy = np.array([[7, 5, 90, 30]], np.float32)
+    labelled = replace(
+        first, xyxy=xyxy, class_id=np.array([0]), crowd=np.array([False]), segmentation=(outline,)
+    )
+    data = replace(ducks, samples=(labelled,))
+
+    class Masked(Guesser):
+        def predict(self, pictures: object, threshold: float) -> list[sv.Detections]:
+            return [sv.Detections(xyxy, mask, np.array([0.5], np.float32), np.array([0]))]
+
+    run = put_run(tmp_path / "run", data)
+    made = evaluate_run(run, data, detector=Masked(data))
+    kept = read_evaluation(run, data)
+    assert kept is not None
+    (one,) = detection_masks(kept.detections[0]) or []
+    np.testing.assert_array_equal(one, mask[0])
+    assert kept.metrics.masks is not None
+    assert kept.metrics == made.metrics
+    assert (kept.metrics.masks.AP50 or 0) > 0.9
+    text = " ".join(build_report(run, read_config(run), kept).texts())
+    assert f"AP of masks {kept.metrics.masks.AP:.3f}" in text
+
+
+def test_nothing_found_is_kept(ducks: dd.Dataset, tmp_path: Path) -> None:
+    class Blind(Guesser):
+        def predict(self, pictures: object, threshold: float) -> list[sv.Detections]:
+            return [sv.Detections.empty() for _ in pictures]  # type: ignore[attr-defined]
+
+    run = put_run(tmp_path / "run", ducks)
+    evaluate_run(run, ducks, detector=Blind(ducks))
+    kept = read_evaluation(run, ducks)
+    assert kept is not None
+    assert (kept.metrics.AP, kept.metrics.n_false) == (0, 0)
+
+
+def test_other_data_or_another_detector_is_not_what_was_measured(
+    ducks: dd.Dataset, tmp_path: Path
+) -> None:
+    run = put_run(tmp_path / "run", ducks)
+    assert read_evaluation(run, ducks) is None
+    evaluate_run(run, ducks, detector=Guesser(ducks))
+    moved = replace(ducks.samples[0], xyxy=ducks.samples[0].xyxy + 1)
+    assert read_evaluation(run, replace(ducks, samples=(moved, *ducks.samples[1:]))) is None
+    assert read_evaluation(run, ducks) is not None
+    (run / "detector" / "detector.json").write_text('{"trained": "anew"}')
+    assert read_about(run) is None
+    assert read_evaluation(run, ducks) is None
+
+
+@pytest.mark.parametrize("text", ["[{", '[{"image_id": 1}]', "{}", '[{"image_id": 99999999}]'])
+def test_broken_detections_are_named(ducks: dd.Dataset, tmp_path: Path, text: str) -> None:
+    run = put_run(tmp_path / "run", ducks)
+    evaluate_run(run, ducks, detector=Guesser(ducks))
+    path = run / "evaluation" / "detections.json"
+    path.write_text(text)
+    if text == "{}":
+        assert read_evaluation(run, ducks) is not None  # no detections at all
+        return
+    with pytest.raises(UserError, match=r"detections\.json is broken .*: run `duckdetect eval`"):
+        read_evaluation(run, ducks)
+
+
+def test_a_broken_about_is_as_none(ducks: dd.Dataset, tmp_path: Path) -> None:
+    run = put_run(tmp_path / "run", ducks)
+    evaluate_run(run, ducks, detector=Guesser(ducks))
+    for text in ("", "[]", '{"detector": {}}', "null"):
+        (run / "evaluation" / "about.json").write_text(text)
+        assert read_about(run) is None
+
+
+def test_a_failing_evaluation_leaves_the_one_before(ducks: dd.Dataset, tmp_path: Path) -> None:
+    class Scoreless(Guesser):
+        def predict(self, pictures: object, threshold: float) -> list[sv.Detections]:
+            good = super().predict(pictures, threshold)
+            good[0].confidence = None
+            return good
+
+    run = put_run(tmp_path / "run", ducks)
+    evaluate_run(run, ducks, detector=Guesser(ducks))
+    before = (run / "evaluation" / "detections.json").read_bytes()
+    with pytest.raises(ValueError, match="scores"):
+        evaluate_run(run, ducks, detector=Scoreless(ducks))
+    assert (run / "evaluation" / "detections.json").read_bytes() == before
+    assert read_evaluation(run, ducks) is not None
+
+
+@pytest.mark.parametrize(
+    ("splits", "chosen"),
+    [
+        (("train", "valid", "test"), "test"),
+        (("train", "valid"), "valid"),
+        (("train",), "train"),
+        ((), None),
+    ],
+)
+def test_the_test_split_is_measured_on_where_there_is_one(
+    tmp_path: Path, splits: tuple[str, ...], chosen: str | None
+) -> None:
+    for split in splits:
+        put_coco(tmp_path / split)
+    if not splits:
+        put_coco(tmp_path)
+    assert choose_split(tmp_path) == chosen
+
+
+@pytest.fixture
+def recorded() -> Callable[[dd.Dataset], dict[str, str]]:
+    return lambda data: {"folder": str(data.root), "sha256": data_sha256(data)}
+
+
+def test_other_outlines_are_other_data(project_data: Path) -> None:
+    ducks = dd.load_dataset(project_data / "ducks", "train")
+    first = ducks.samples[0]
+    assert first.segmentation is not None
+    outline = [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]]
+    other = replace(first, segmentation=(outline,) * len(first.class_id))
+    assert data_sha256(ducks.subset([0])) == data_sha256(replace(ducks, samples=(first,)))
+    assert data_sha256(replace(ducks, samples=(other,))) != data_sha256(ducks.subset([0]))
+
+
+def test_data_is_found_again_unless_it_changed(
+    tmp_path: Path, recorded: Callable[[dd.Dataset], dict[str, str]]
+) -> None:
+    for split in ("train", "test"):
+        put_coco(tmp_path / split)
+    data = dd.load_dataset(tmp_path / "test")
+    record = recorded(data)
+    again = find_again(record)
+    assert again is not None
+    assert again.root == data.root
+    above = find_again({**record, "folder": str(tmp_path)})
+    assert above is not None
+    assert above.root == data.root
+    picture = data.samples[0].path
+    put_picture(picture)
+    assert find_again(record) is not None  # the same picture
+    picture.write_bytes(picture.read_bytes() + b"more")
+    assert find_again(record) is None
+    assert find_again({"folder": str(tmp_path / "gone"), "sha256": ""}) is None

@@ -1,0 +1,153 @@
+"""A detector's outputs: pixels of the original whatever the picture, checked inputs, broken files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.bases import mobilenet, mobilenet_with_coco_head, retinanet
+
+import duckdetect as dd
+from duckdetect import UserError
+from duckdetect.imaging.io import list_pictures, shrink
+from duckdetect.inference.build import export_detector
+from duckdetect.models.graphs import frozen_part
+
+
+@pytest.fixture(scope="module")
+def detector():
+    base = mobilenet(2)
+    return export_detector(base, frozen_part(base, "heads"), "heads", ["duck", "Ente"])
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_pictures_of_all_sizes_in_one_list(detector):
+    pictures = [noise(h, w) for h, w in [(1, 1), (40, 900), (900, 40), (300, 300)] * 3]
+    found = detector.predict(pictures, threshold=0)
+    assert len(found) == 12
+    for picture, one in zip(pictures, found, strict=True):
+        height, width = picture.shape[:2]
+        assert len(one) > 0
+        assert one.xyxy.dtype == np.float32
+        assert (one.xyxy >= 0).all()
+        assert (one.xyxy <= [width, height, width, height]).all()
+        assert (np.diff(one.confidence) <= 0).all()
+        assert set(one.data["class_name"]) <= {"duck", "Ente"}
+
+
+def test_a_list_and_single_pictures_agree(detector):
+    pictures = [noise(120, 200, seed) for seed in range(10)]
+    for together, alone in zip(
+        detector.predict(pictures, 0), map(lambda p: detector.predict(p, 0), pictures), strict=True
+    ):
+        np.testing.assert_allclose(together.confidence, alone.confidence, atol=1e-5)
+
+
+def test_the_threshold_is_the_detectors_own_unless_given(detector):
+    picture = noise(200, 200)
+    every = detector.predict(picture, 0)
+    detector.threshold = float(every.confidence[3])
+    assert len(detector.predict(picture)) == (every.confidence >= detector.threshold).sum()
+    assert len(detector.predict(picture, 1.0)) == 0
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((5, 5), np.uint8),
+        np.zeros((5, 5, 4), np.uint8),
+        np.zeros((5, 5, 3), np.float32),
+        np.zeros((0, 5, 3), np.uint8),
+    ],
+    ids=["grey", "alpha", "float", "empty"],
+)
+def test_other_arrays_are_refused(detector, picture):
+    with pytest.raises(UserError, match="load_picture"):
+        detector.predict([picture])
+
+
+def test_nothing_in_nothing_out(detector):
+    assert detector.predict([]) == []
+
+
+def test_suppression_agrees_with_the_apis(detector):
+    base = retinanet(3)
+    rng = np.random.default_rng(5)
+    n = len(base._anchors)
+    codes = tf.constant(rng.normal(0, 1, (1, n, 4)), tf.float32)
+    logits = tf.constant(rng.normal(-6, 3, (1, n, 4)), tf.float32)
+    ours = [t.numpy()[0] for t in base.detections(codes, logits)]
+    theirs = base.model.postprocess(
+        {
+            "preprocessed_inputs": tf.zeros([1, *base.input_hw, 3]),
+            "box_encodings": codes,
+            "class_predictions_with_background": logits,
+            "anchors": base._anchors,
+        },
+        tf.constant([[*base.input_hw, 3]]),
+    )
+    np.testing.assert_allclose(ours[0], theirs["detection_boxes"][0], atol=1e-5)
+    np.testing.assert_allclose(ours[1], theirs["detection_scores"][0], atol=1e-5)
+    np.testing.assert_array_equal(ours[2], theirs["detection_classes"][0])
+
+
+def test_saving_and_loading_keeps_everything(detector, tmp_path):
+    detector.threshold = 0.25
+    detector.save(tmp_path / "detector")
+    loaded = dd.load_detector(tmp_path)
+    assert loaded.classes == ("duck", "Ente")
+    assert loaded.threshold == 0.25
+    picture = noise(240, 320)
+    ours, theirs = detector.predict(picture, 0), loaded.predict(picture, 0)
+    np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=1e-5)
+    np.testing.assert_allclose(ours.xyxy, theirs.xyxy, atol=1e-3)
+
+
+def test_missing_broken_and_newer_detectors(detector, tmp_path):
+    with pytest.raises(UserError, match="holds no detector"):
+        dd.load_detector(tmp_path)
+    detector.save(tmp_path / "detector")
+    path = tmp_path / "detector" / "detector.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "format": 99}))
+    with pytest.raises(UserError, match="upgrade"):
+        dd.load_detector(tmp_path)
+    path.write_text("{")
+    with pytest.raises(UserError, match="broken detector"):
+        dd.load_detector(tmp_path)
+    path.write_text(json.dumps(settings))
+    (tmp_path / "detector" / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(UserError, match="broken detector") as caught:
+        dd.load_detector(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_large_pictures_are_averaged_not_sampled():
+    stripes = np.zeros((1200, 1200, 3), np.uint8)
+    stripes[:, ::2] = 200
+    assert shrink(stripes, (300, 300)).shape == (600, 600, 3)
+    np.testing.assert_allclose(shrink(stripes, (300, 300)), 100, atol=1)
+    assert shrink(stripes[:1100], (300, 300)) is not None
+    small = stripes[:1199, :1199]
+    assert shrink(small, (300, 300)) is small
+
+
+def test_what_was_found_before_is_drawn_as_if_found_now(project_data, tmp_path):
+    base = mobilenet_with_coco_head()
+    names = [str(i) for i in range(90)]
+    detector = export_detector(base, frozen_part(base, "heads"), "heads", names)
+    paths = list_pictures(project_data / "ducks" / "test")[:9]
+    known = detector.predict([dd.load_picture(path) for path in paths], 0.0)
+    now = dd.detect(detector, paths, tmp_path / "now", 0.3, progress=False)
+    detector.predict = None  # it is not asked again
+    again = dd.detect(detector, paths, tmp_path / "again", 0.3, known=known, progress=False)
+    assert now.n_detections == again.n_detections > 0
+    files = sorted(f.relative_to(tmp_path / "now") for f in (tmp_path / "now").rglob("*.*"))
+    assert len(files) == 11
+    for file in files:
+        assert (tmp_path / "now" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()

@@ -1,0 +1,240 @@
+"""What the notebook's cells call, without a notebook: choices, clear words, nothing overwritten."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.file_server import FileServer, closed_address
+from helpers.labelled_folders import annotation, put_coco
+
+import duckdetect as dd
+from duckdetect import UserError, notebook
+from duckdetect.data.dataset import Dataset
+from duckdetect.notebook import display, environment, inputs
+
+QUICK = "ssd_mobilenet_v2"
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said below the cells."""
+    lines: list[str] = []
+    for module in (environment, inputs, display):
+        monkeypatch.setattr(module, "say", lines.append)
+    return lines
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in ("images", "results", "cache"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def ducks(project_data: Path) -> Dataset:
+    return dd.load_dataset(project_data / "ducks" / "train")
+
+
+def test_the_sample_is_copied_and_never_over_what_is_there(project: Path, said: list[str]) -> None:
+    folder = project / "images" / "sample_ducks"
+    folder.mkdir()
+    (folder / "duck_01.jpg").write_bytes(b"mine")
+    chosen = notebook.choose_pictures(project, "sample ducks")
+    assert chosen.folder == folder
+    assert len(list(folder.iterdir())) == 5
+    assert (folder / "duck_01.jpg").read_bytes() == b"mine"
+    assert not (folder / "_annotations.coco.json").exists()
+    assert chosen.sample is not None
+    assert said == [f"5 pictures in {folder}."]
+
+
+def test_own_pictures_left_aside_are_named(project: Path, ducks: Dataset, said: list[str]) -> None:
+    (project / "images" / "a.jpg").write_bytes(ducks.samples[0].path.read_bytes())
+    notebook.choose_pictures(project, "sample ducks")
+    assert "choose 'my own'" in said[-1]
+    own = notebook.choose_pictures(project, "my own")
+    assert own.folder == own.test == project / "images"
+    (project / "test_images" / "b.jpg").write_bytes(ducks.samples[1].path.read_bytes())
+    assert notebook.choose_pictures(project, "my own").test == project / "test_images"
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"), [("my own", "holds no pictures yet"), ("cats", "choose one of")]
+)
+def test_no_pictures_is_said(project: Path, choice: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        notebook.choose_pictures(project, choice)
+    assert "\n" not in str(caught.value)
+
+
+def test_ducky_photos_are_downloaded_once(
+    project: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    photos = shared_data / "ducky" / "train"
+    files = {path.name: path.read_bytes() for path in photos.glob("*.jpg")}
+    with FileServer({f"/ducky/{name}": contents for name, contents in files.items()}) as server:
+        monkeypatch.setattr(inputs, "_DUCKY_ADDRESS", f"{server.address}/ducky")
+        chosen = notebook.choose_pictures(project, "TensorFlow's duck photos")
+    assert {path.name: path.read_bytes() for path in chosen.folder.iterdir()} == files
+    # The server is gone, and nothing is asked of it.
+    notebook.choose_pictures(project, "TensorFlow's duck photos")
+
+
+def test_ducky_photos_offline(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_DUCKY_ADDRESS", closed_address())
+    with pytest.raises(UserError, match=r"cannot be had now .*choose 'sample ducks'") as caught:
+        notebook.choose_pictures(project, "TensorFlow's duck photos")
+    assert "\n" not in str(caught.value)
+
+
+def test_class_names() -> None:
+    assert notebook.class_names(" rubber duck, frog ,,") == ["rubber duck", "frog"]
+    assert notebook.class_names("") == []
+
+
+@pytest.fixture
+def zoo_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the quick base's weights are here."""
+    quick = dd.fetch(QUICK, progress=False).folder
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / QUICK).symlink_to(quick)
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "weights"))
+    monkeypatch.setenv("DUCKDETECT_ZOO", closed_address())
+
+
+@pytest.mark.usefixtures("zoo_is_down")
+def test_the_zoo_is_down_and_the_cure_is_said(said: list[str]) -> None:
+    with pytest.raises(UserError, match="nowhere to be had") as caught:
+        notebook.choose_base("retinanet50")
+    assert f"choose {QUICK}" in str(caught.value)
+    assert "tick FALL_BACK" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert said == []
+
+
+@pytest.mark.usefixtures("zoo_is_down")
+def test_falling_back_is_allowed_and_said_aloud(said: list[str]) -> None:
+    assert notebook.choose_base("retinanet50", fall_back=True) == QUICK
+    assert "nowhere to be had" in said[0]
+    assert f"FALLING BACK to {QUICK}" in said[1]
+    assert "no masks" not in said[1]
+    assert notebook.choose_base("mask_rcnn", fall_back=True) == QUICK
+    assert "finds boxes and no masks" in said[-2]
+
+
+@pytest.mark.usefixtures("zoo_is_down")
+def test_no_falling_back_from_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="retinanet51"):
+        notebook.choose_base("retinanet51", fall_back=True)
+    with pytest.raises(UserError, match=r"mine\.tar\.gz"):
+        notebook.choose_base("retinanet50", str(tmp_path / "mine.tar.gz"), fall_back=True)
+
+
+def test_a_run_has_one_folder_and_any_change_another(tmp_path: Path, ducks: Dataset) -> None:
+    config = dd.TrainConfig()
+    folder = notebook.run_folder(tmp_path, "retinanet50", ducks, config)
+    assert folder.name.startswith("rubber_duck-retinanet50-")
+    assert notebook.run_folder(tmp_path, "retinanet50", ducks, dd.TrainConfig()) == folder
+    moved = ducks.samples[0].xyxy + np.float32(1)
+    other_boxes = type(ducks)(
+        ducks.root,
+        ducks.classes,
+        (dd.Sample(ducks.samples[0].path, 0, ducks.samples[0].size_hw, moved, np.array([0])),),
+    )
+    without_masks = replace(ducks, samples=tuple(replace(s, segmentation=None) for s in ducks))
+    others = [
+        notebook.run_folder(tmp_path, QUICK, ducks, config),
+        notebook.run_folder(tmp_path, "retinanet50", ducks, dd.TrainConfig(steps=7)),
+        notebook.run_folder(tmp_path, "retinanet50", ducks.subset([0]), config),
+        notebook.run_folder(tmp_path, "retinanet50", other_boxes, config),
+        notebook.run_folder(tmp_path, "retinanet50", without_masks, config),
+        notebook.run_folder(tmp_path, "retinanet50", ducks, config, ducks.subset([0])),
+        notebook.run_folder(tmp_path, "retinanet50", ducks, config, ducks.subset([1])),
+    ]
+    assert len({folder, *others}) == 8
+
+
+def test_the_latest_run_is_the_last_that_is_done(tmp_path: Path, said: list[str]) -> None:
+    with pytest.raises(UserError, match="holds no trained detector yet"):
+        notebook.latest_run(tmp_path)
+    for i, (name, text) in enumerate(
+        {"b": '{"done": true}', "a": '{"done": true}', "c": '{"done": false}', "d": "{"}.items()
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(text)
+        os.utime(tmp_path / name / "config.json", (1000 + i, 1000 + i))
+    assert notebook.latest_run(tmp_path) == tmp_path / "a"
+    assert "a, the one trained last" in said[0]
+    assert notebook.latest_run(tmp_path, "b") == tmp_path / "b"
+
+
+def test_new_pictures(project: Path, ducks: Dataset, said: list[str]) -> None:
+    assert notebook.new_pictures(project) == inputs.SAMPLE / "clip"
+    assert "new_images is empty" in said[0]
+    (project / "new_images" / "a.jpg").write_bytes(ducks.samples[0].path.read_bytes())
+    assert notebook.new_pictures(project) == project / "new_images"
+    assert notebook.new_pictures(project, "holiday") == project / "holiday"
+    assert notebook.new_pictures(project, "/elsewhere/a.mp4") == Path("/elsewhere/a.mp4")
+    with pytest.raises(UserError, match="works on Colab only"):
+        notebook.new_pictures(project, upload=True)
+
+
+def test_an_upload_of_nothing_leaves_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pretend(uploaded: dict[str, bytes]) -> None:
+        def upload() -> dict[str, bytes]:
+            for name, contents in uploaded.items():
+                Path(name).write_bytes(contents)
+            return uploaded
+
+        colab: Any = types.ModuleType("google.colab")
+        colab.files = types.SimpleNamespace(upload=upload)
+        monkeypatch.setitem(sys.modules, "google.colab", colab)
+
+    here = Path.cwd()
+    pretend({})
+    with pytest.raises(UserError, match="no file was uploaded"):
+        notebook.new_pictures(project, upload=True)
+    assert list((project / "new_images").iterdir()) == []
+    pretend({"clip.mp4": b"video"})
+    assert notebook.new_pictures(project, upload=True).read_bytes() == b"video"
+    assert Path.cwd() == here
+
+
+def test_dated_folders_are_never_the_same(tmp_path: Path) -> None:
+    folders = [notebook.dated_folder(tmp_path / "results") for _ in range(4)]
+    assert len(set(folders)) == 4
+    assert all(folder.is_dir() for folder in folders)
+
+
+def test_labels_are_checked(
+    project: Path, ducks: Dataset, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets: list[tuple[int, int]] = []
+    monkeypatch.setattr(display, "show_sheet", lambda sheet, n, of: sheets.append((n, of)))
+    assert notebook.check_labels(ducks) == []
+    assert said == ["Nothing wrong was found in the boxes of 5 pictures."]
+    tiny = annotation((10, 20, 3, 3), id=2, image_id=2)
+    odd = dd.load_dataset(put_coco(project / "odd", [annotation(), tiny], ["a.jpg", "b.jpg"]))
+    (problem,) = notebook.check_labels(odd)
+    assert said[1:] == [str(problem)]
+    assert "is tiny" in said[1]
+    assert sheets == [(1, 1)]  # of the picture that it is about
+
+
+def test_nothing_is_measured_without_boxes(project: Path, ducks: Dataset, said: list[str]) -> None:
+    (project / "images" / "a.jpg").write_bytes(ducks.samples[0].path.read_bytes())
+    run: Any = types.SimpleNamespace(folder=project / "results" / "run", detector=None)
+    assert notebook.measure(run, project / "images") is None
+    assert said == [f"No boxes are drawn on {project / 'images'}, so nothing is measured."]
+    with pytest.raises(ValueError, match="not written"):
+        notebook.measure(types.SimpleNamespace(folder=None), project / "images")  # type: ignore[arg-type]

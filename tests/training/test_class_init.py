@@ -1,0 +1,54 @@
+"""The head start: the new class fires where the base's own alike classes did."""
+
+from __future__ import annotations
+
+import numpy as np
+from helpers.bases import mobilenet, mobilenet_with_coco_head, retinanet
+
+import duckdetect as dd
+from duckdetect.data.augment import PlainViews
+from duckdetect.models.graphs import frozen_part
+from duckdetect.training.class_init import init_classes, own_scores
+from duckdetect.training.feature_cache import cache_features
+
+
+def test_a_new_class_is_the_mean_of_the_three_most_alike(project_data):
+    ducks = dd.load_dataset(project_data / "ducks", "train")
+    plain = PlainViews(ducks.samples)
+    base = mobilenet(2)
+    before = [v.numpy() for v in base.variables()]
+    cache = cache_features(base, frozen_part(base, "heads"), plain, len(plain), patches=True)
+    own = base.own_class_head
+    found = own_scores(base, cache, own, len(plain))
+    init_classes(base, own, found)
+
+    coco = mobilenet_with_coco_head()
+    features = cache.batch(np.arange(len(plain))).class_features
+    logits = coco.class_logits(features, "heads").numpy()[..., 1:]
+    matched = cache.class_index == 0
+    score = 1 / (1 + np.exp(-logits[matched]))
+    np.testing.assert_allclose(found.score, score, atol=1e-5)
+    alike = np.argsort(-score.mean(axis=0))[:3]
+    assert 15 in alike  # COCO's bird, counted from 0
+    expected = logits[..., alike].mean(axis=-1)
+    ours = base.class_logits(features, "heads").numpy()
+    np.testing.assert_allclose(ours[..., 1], expected, atol=1e-4)
+
+    # Background and the class without a box keep their first weights.
+    untouched = mobilenet(2)
+    for variable, value in zip(untouched.variables(), before, strict=True):
+        variable.assign(value)
+    theirs = untouched.class_logits(features, "heads").numpy()
+    np.testing.assert_array_equal(ours[..., [0, 2]], theirs[..., [0, 2]])
+
+
+def test_set_class_weights_reaches_a_shared_head():
+    base = retinanet(3)
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 256, 6)).astype(np.float32)
+    bias = np.arange(6, dtype=np.float32)
+    base.set_class_weights(1, [kernel] * 5, [bias] * 5)
+    layer = base._class_head(0)._class_predictor_layers[-1]
+    by_class = layer.kernel.numpy().reshape(3, 3, 256, 6, 4)
+    np.testing.assert_array_equal(by_class[..., 2], kernel)
+    np.testing.assert_array_equal(layer.bias.numpy().reshape(6, 4)[:, 2], bias)
+    assert (by_class[..., 1] != kernel).any()

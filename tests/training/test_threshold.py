@@ -1,0 +1,65 @@
+"""The default threshold lies where F1 on held-out looks is best."""
+
+from __future__ import annotations
+
+import numpy as np
+import supervision as sv
+from data.test_augment import marked_view
+
+from duckdetect.training.threshold import choose_threshold
+
+
+class Scripted:
+    """Finds the bright rectangle with score 0.8 and something else with score 0.4."""
+
+    classes = ("mark",)
+
+    def __init__(self, true_score=0.8, false_score=0.4, finds=True):
+        self.scores = [true_score, false_score]
+        self.finds = finds
+
+    def predict(self, pictures, threshold):
+        found = []
+        for picture in pictures:
+            bright = picture[..., 0].astype(int) > picture[..., 0].mean() + 20
+            rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+            right = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+            boxes = np.array([right if self.finds else [0, 0, 2, 2], [0, 0, 3, 3]], np.float32)
+            found.append(
+                sv.Detections(boxes, confidence=np.array(self.scores), class_id=np.zeros(2, int))
+            )
+        return found
+
+
+def plain_colours(seed):
+    return lambda image: {"image": image}
+
+
+def test_it_lies_between_right_and_wrong(monkeypatch):
+    monkeypatch.setattr("duckdetect.data.augment._recolouring", plain_colours)
+    view = marked_view(150, 100, 260, 180)
+    assert choose_threshold(Scripted(), [view], 0) == 0.6
+    assert choose_threshold(Scripted(0.99, 0.97), [view], 0) == 0.9
+
+
+def test_decoys_may_be_taken_for_the_object(monkeypatch):
+    """A detector that takes decoys for objects, surely, needs a threshold above their scores."""
+    monkeypatch.setattr("duckdetect.data.augment._recolouring", plain_colours)
+    view = marked_view(150, 100, 260, 180)
+
+    class Deceived(Scripted):
+        def predict(self, pictures, threshold):
+            found = super().predict(pictures, threshold)
+            for picture, detections in zip(pictures, found, strict=True):
+                if len(np.unique(picture)) > 40:  # a shaded decoy
+                    detections.confidence[1] = 0.7
+            return found
+
+    assert choose_threshold(Deceived(), [view], 0) == 0.6
+    assert choose_threshold(Deceived(), [view], 0, decoys=True) == 0.75
+
+
+def test_nothing_right_gives_the_default(monkeypatch):
+    monkeypatch.setattr("duckdetect.data.augment._recolouring", plain_colours)
+    view = marked_view(150, 100, 260, 180)
+    assert choose_threshold(Scripted(finds=False), [view], 0) == 0.5
