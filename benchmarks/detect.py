@@ -32,7 +32,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import duckdetect as dd
-from duckdetect.imaging.io import list_pictures
+from duckdetect.imaging.io import list_images
 from duckdetect.models.graphs import frozen_part
 from duckdetect.models.tfod.load import load_base
 from duckdetect.utils.files import write_json
@@ -48,7 +48,7 @@ import sys, time
 start = time.perf_counter()
 import duckdetect as dd
 detector = dd.load_detector(sys.argv[1])
-detector.predict(dd.load_picture(sys.argv[2]))
+detector.predict(dd.data.load_image(sys.argv[2]))
 print(time.perf_counter() - start)
 """
 
@@ -68,17 +68,17 @@ def took(call: Callable[[], Any], n: int) -> Took:
     return Took((time.perf_counter() - wall) / n * 1e3, (time.process_time() - cpu) / n * 1e3)
 
 
-def write_clip(path: Path, pictures: list[np.ndarray], n_frames: int, fps: int = 25) -> None:
+def write_clip(path: Path, images: list[np.ndarray], n_frames: int, fps: int = 25) -> None:
     """The pictures to and fro as H.264, with a tone as AAC."""
     with av.open(str(path), "w") as out:
         video: Any = out.add_stream("libx264", rate=fps)
-        video.height, video.width = pictures[0].shape[:2]
+        video.height, video.width = images[0].shape[:2]
         video.pix_fmt = "yuv420p"
         sound: Any = out.add_stream("aac", rate=44100)
-        there_and_back = pictures + pictures[::-1]
+        there_and_back = images + images[::-1]
         for k in range(n_frames):
-            picture = there_and_back[k % len(there_and_back)]
-            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = there_and_back[k % len(there_and_back)]
+            out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         out.mux(video.encode(None))
         for start in range(0, n_frames * 44100 // fps, 1024):
             tone = np.sin(np.arange(start, start + 1024) * (2 * np.pi * 440 / 44100))
@@ -93,18 +93,18 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    paths = list_pictures(ROOT / "data" / "ducks" / "clip")[: args.pictures]
-    pictures = [dd.load_picture(path) for path in paths]
-    n_frames = 4 * len(pictures)
-    base = load_base(dd.fetch(BASE), 1)
+    paths = list_images(ROOT / "data" / "ducks" / "clip")[: args.images]
+    images = [dd.data.load_image(path) for path in paths]
+    n_frames = 4 * len(images)
+    base = load_base(dd.models.fetch(BASE), 1)
     frozen = frozen_part(base, "heads")
     batches = [
-        tf.zeros([min(BATCH, len(pictures) - i), *base.input_hw, 3])
-        for i in range(0, len(pictures), BATCH)
+        tf.zeros([min(BATCH, len(images) - i), *base.input_hw, 3])
+        for i in range(0, len(images), BATCH)
     ]
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
-        write_clip(clip, pictures, n_frames)
+        write_clip(clip, images, n_frames)
         dd.finetune(
             BASE,
             dd.load_dataset(ROOT / "data" / "ducks", "train"),
@@ -114,13 +114,13 @@ def main() -> None:
         )
         detector = dd.load_detector(f"{folder}/run")
         out = f"{folder}/out"
-        n = len(pictures)
+        n = len(images)
 
         def bare() -> Took:
             return took(lambda: [frozen(batch) for batch in batches], n)
 
         def predict() -> Took:
-            return took(lambda: detector.predict(pictures), n)
+            return took(lambda: detector.predict(images), n)
 
         def files() -> Took:
             return took(lambda: dd.detect(detector, paths, out, progress=False), n)
@@ -147,7 +147,7 @@ def main() -> None:
         return sorted(found)
 
     result = {
-        "pictures": len(pictures),
+        "pictures": len(images),
         "frames": n_frames,
         "rounds": args.rounds,
         "load": os.getloadavg()[0],

@@ -38,18 +38,18 @@ ROOT = Path(__file__).parents[1]
 CLASSES = ("duck", "goose", "swan")
 
 
-def made_up(n_pictures: int, n_detections: int) -> tuple[Dataset, list[sv.Detections]]:
+def made_up(n_images: int, n_detections: int) -> tuple[Dataset, list[sv.Detections]]:
     """Up to ten boxes a picture; detections near them and elsewhere."""
     random = np.random.default_rng(0)
     samples, detections = [], []
-    for picture in range(n_pictures):
+    for image in range(n_images):
         n = int(random.integers(1, 11))
         corner = random.uniform(0, 500, (n, 2))
         side = np.exp(random.uniform(np.log(12), np.log(300), (n, 2)))
         boxes = np.concatenate([corner, corner + side], 1)
         class_id = random.integers(0, len(CLASSES), n)
-        path = Path(f"{picture}.jpg")
-        samples.append(Sample(path, picture, (800, 800), boxes.astype(np.float32), class_id))
+        path = Path(f"{image}.jpg")
+        samples.append(Sample(path, image, (800, 800), boxes.astype(np.float32), class_id))
         of = random.integers(0, n, n_detections)
         noise = random.normal(0, 0.3, (n_detections, 4)) * np.tile(side[of], 2)
         xyxy = boxes[of] + noise
@@ -66,7 +66,7 @@ def made_up(n_pictures: int, n_detections: int) -> tuple[Dataset, list[sv.Detect
 
 def pycocotools_alone(dataset: Dataset, detections: list[sv.Detections]) -> float:
     """COCO's AP by pycocotools as its own demo calls it."""
-    truth = dataset.to_coco()
+    ground_truth = dataset.to_coco()
     results = [
         {"image_id": sample.image_id, "category_id": int(k) + 1, "score": float(score),
          "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]}
@@ -75,7 +75,7 @@ def pycocotools_alone(dataset: Dataset, detections: list[sv.Detections]) -> floa
     ]  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
-        coco.dataset = {"info": {}, **truth}
+        coco.dataset = {"info": {}, **ground_truth}
         coco.createIndex()
         evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
         evaluation.evaluate()
@@ -89,8 +89,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100)
     args = parser.parse_args()
-    dataset, detections = made_up(args.pictures, args.detections)
-    result: dict[str, Any] = {"pictures": args.pictures, "detections": args.detections}
+    dataset, detections = made_up(args.images, args.detections)
+    result: dict[str, Any] = {"pictures": args.images, "detections": args.detections}
 
     def timed(name: str, call: Callable[[], Any]) -> Any:
         # Of the processor: a busy machine does not change it.

@@ -47,11 +47,13 @@ def near_the_boxes(base: Any, views: list[Any]) -> None:
     rng = np.random.default_rng(0)
     found = []
     for view in views:
-        scale = np.array([height, width, height, width]) / np.tile(view.picture.shape[:2], 2)
+        scale = np.array([height, width, height, width]) / np.tile(view.image.shape[:2], 2)
         found.append(view.xyxy[0, [1, 0, 3, 2]] * scale)
-    truth = np.array(found)[rng.integers(0, len(found), base.n_proposals)]  # (K, 4)
-    side = np.tile(truth[:, 2:] - truth[:, :2], 2)
-    boxes = np.clip(truth + side * rng.normal(0, 0.05, truth.shape), 0, [height, width] * 2)
+    ground_truth = np.array(found)[rng.integers(0, len(found), base.n_proposals)]  # (K, 4)
+    side = np.tile(ground_truth[:, 2:] - ground_truth[:, :2], 2)
+    boxes = np.clip(
+        ground_truth + side * rng.normal(0, 0.05, ground_truth.shape), 0, [height, width] * 2
+    )
     boxes = tf.constant(boxes, tf.float32)
     real = base.model._first_stage_nms_fn
 
@@ -76,7 +78,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     views = list(PlainViews(samples, masks=True))
     near_the_boxes(base, views)
     config = TrainConfig(
-        batch_size=args.batch_size, looks=0, proposals=args.proposals, input_size=args.input_size
+        batch_size=args.batch_size, views=0, proposals=args.proposals, input_size=args.input_size
     )
     index = [batch_index(len(views), args.batch_size, 0, n) for n in range(args.steps + 1)]
     if args.loop == "stock":
@@ -86,7 +88,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     else:
         trainer = TwoStageTrainer(base, any(v.has_mask.any() for v in views), config)
         start = time.perf_counter()
-        trainer.look_at(views, len(views), progress=False)
+        trainer.cache(views, len(views), progress=False)
         cache_s = time.perf_counter() - start
         step = trainer.make_step(make_optimizer(config, trainer.variables))
         row = timed(lambda n: [float(x) for x in step(index[n]).values()], args.steps)

@@ -33,11 +33,11 @@ def stock_step(
 
     @tf.function(input_signature=signature)
     def step(
-        pictures: list[tf.Tensor], boxes: list[tf.Tensor], classes: list[tf.Tensor]
+        images: list[tf.Tensor], boxes: list[tf.Tensor], classes: list[tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
         model.provide_groundtruth(groundtruth_boxes_list=boxes, groundtruth_classes_list=classes)
         with tf.GradientTape() as tape:
-            prepared = [model.preprocess(p[tf.newaxis]) for p in pictures]
+            prepared = [model.preprocess(p[tf.newaxis]) for p in images]
             inputs = tf.concat([p for p, _ in prepared], axis=0)
             shapes = tf.concat([s for _, s in prepared], axis=0)
             losses = model.loss(model.predict(inputs, shapes), shapes)
@@ -49,7 +49,7 @@ def stock_step(
 
     def run(views: Sequence[View]) -> tuple[float, float]:
         losses = step(
-            [tf.constant(v.picture, tf.float32) for v in views],
+            [tf.constant(v.image, tf.float32) for v in views],
             [tf.constant(_y1x1y2x2(v), tf.float32, [len(v.xyxy), 4]) for v in views],
             [tf.one_hot(v.class_id, base.num_classes) for v in views],
         )
@@ -59,5 +59,5 @@ def stock_step(
 
 
 def _y1x1y2x2(view: View) -> np.ndarray:
-    height, width = view.picture.shape[:2]
+    height, width = view.image.shape[:2]
     return view.xyxy[:, [1, 0, 3, 2]] / np.array([height, width, height, width], np.float32)

@@ -22,12 +22,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import duckdetect as dd
-from duckdetect.data.augment import PlainViews, looks
+from duckdetect.data.augment import PlainViews, augmented_views
 from duckdetect.models.graphs import frozen_part
 from duckdetect.models.tfod.load import load_base
 from duckdetect.training.feature_cache import cache_features
 from duckdetect.training.finetune import train_heads
-from duckdetect.training.validation import Validation
+from duckdetect.training.validation import OneStageValidator
 from duckdetect.utils.files import write_json
 
 ROOT = Path(__file__).parents[1]
@@ -44,20 +44,18 @@ def main() -> None:
     train = dd.load_dataset(ROOT / "data" / "ducks", "train")
     test = dd.load_dataset(ROOT / "data" / "ducks", "test")
     # More pictures than there are: the same ones again.
-    val = replace(
-        test, samples=tuple(itertools.islice(itertools.cycle(test.samples), args.pictures))
-    )
-    base = load_base(dd.fetch(BASE), 1)
+    val = replace(test, samples=tuple(itertools.islice(itertools.cycle(test.samples), args.images)))
+    base = load_base(dd.models.fetch(BASE), 1)
     frozen = frozen_part(base, config.train)
     plain = PlainViews(train.samples)
-    views = itertools.chain(plain, looks(plain, config.looks, 0))
-    cache = cache_features(base, frozen, views, len(plain) + config.looks, True, False)
+    views = itertools.chain(plain, augmented_views(plain, config.views, 0))
+    cache = cache_features(base, frozen, views, len(plain) + config.views, True, False)
     start = time.process_time()
-    watch = Validation(base, frozen, val, config)
+    validator = OneStageValidator(base, frozen, val, config)
     features_s = time.process_time() - start
-    watch.look()  # traced here
+    validator.validate()  # traced here
 
-    def loop_s(steps: int, watched: bool) -> tuple[float, int]:
+    def loop_s(steps: int, validation_subset: bool) -> tuple[float, int]:
         with tempfile.TemporaryDirectory() as folder:
             start = time.process_time()
             trained = train_heads(
@@ -66,28 +64,28 @@ def main() -> None:
                 replace(config, steps=steps),
                 Path(folder),
                 progress=False,
-                watch=watch if watched else None,
+                validator=validator if validation_subset else None,
             )
             return time.process_time() - start, len(trained.validation)
 
-    look_s, plain_s, watched_s, first_s, n_looks = [], [], [], [], 0
+    look_s, plain_s, watched_s, first_s, n_augmented = [], [], [], [], 0
     for _ in range(args.repeats):
         start = time.process_time()
-        watch.look()
+        validator.validate()
         look_s.append(time.process_time() - start)
         first_s.append(loop_s(1, False)[0])  # most of it traces the step
         plain_s.append(loop_s(args.steps, False)[0])
-        seconds, n_looks = loop_s(args.steps, True)
+        seconds, n_augmented = loop_s(args.steps, True)
         watched_s.append(seconds)
     step_s = (min(plain_s) - min(first_s)) / (args.steps - 1)
     result = {
-        "pictures": args.pictures,
+        "pictures": args.images,
         "steps": args.steps,
-        "looks": n_looks,
+        "looks": n_augmented,
         "features_s": features_s,
         "step_ms": 1000 * step_s,
         "look_ms": 1000 * min(look_s),
-        "look_cost_views": min(look_s) / args.pictures / (step_s / config.batch_size),
+        "look_cost_views": min(look_s) / args.images / (step_s / config.batch_size),
         "watched_ratio": min(watched_s) / min(plain_s),
     }
     for name, value in result.items():

@@ -1,8 +1,12 @@
 """duckdetect: teach an object detector a new object from five pictures.
 
     import duckdetect as dd
-    run = dd.finetune("ssd_mobilenet_v2", dd.load_dataset("images"), out="results/duck")
-    run.detector.predict(picture)  # supervision.Detections
+    run = dd.train("images", out="results/duck")
+    run.detector.predict("a.jpg")                            # supervision.Detections
+    dd.detect(run.detector, "new_images", out="results/duck/new")
+    dd.evaluate("results/duck", "test")
+
+`dd.data`, `dd.models` and `dd.notebook` hold what is needed less often.
 
 Import it before TensorFlow's Keras is touched: the TF2 Object Detection API needs legacy Keras
 (tf_keras), and TensorFlow decides which Keras it uses the first time `tf.keras` is read.
@@ -13,11 +17,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from duckdetect._version import __version__
 from duckdetect.errors import UserError
-
-__version__ = "0.1.0"
+from duckdetect.utils.lazy import lazy_names
 
 
 def _use_legacy_keras() -> None:
@@ -37,92 +41,100 @@ _use_legacy_keras()
 # TensorFlow's C++ start-up notes (oneDNN, CUDA not found) drown the one line a user should read.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# The public names and where they live; loaded on first use, because TensorFlow takes seconds.
+# The public names and where they live.
 _HOMES = {
-    "annotate": "annotation.annotate",
-    "annotated": "annotation.annotate",
-    "require_annotations": "annotation.annotate",
-    "is_colab": "utils.environment",
-    "workspace": "notebook.environment",
-    "Dataset": "data.dataset",
-    "Sample": "data.dataset",
-    "load_dataset": "data.loading",
-    "load_training": "data.loading",
-    "check_dataset": "data.check",
-    "convert_dataset": "data.convert",
-    "label_sheet": "data.contact_sheet",
-    "split_dataset": "data.split",
-    "download_roboflow": "data.sources",
-    "describe_dataset": "data.loading",
-    "load_picture": "imaging.io",
-    "fetch": "models.weights",
-    "list_bases": "models.weights",
-    "TrainConfig": "training.config",
-    "Run": "training.finetune",
-    "finetune": "training.finetune",
-    "Detector": "inference.detector",
-    "load_detector": "inference.detector",
-    "detect": "inference.detect",
-    "evaluate": "evaluation.evaluate",
-    "evaluate_run": "evaluation.evaluate",
-    "write_report": "report.write",
+    "annotate": "duckdetect.annotation.annotate",
+    "train": "duckdetect.training.finetune",
+    "finetune": "duckdetect.training.finetune",
+    "evaluate": "duckdetect.evaluation.evaluate",
+    "detect": "duckdetect.inference.detect",
+    "write_report": "duckdetect.report.write",
+    "load_dataset": "duckdetect.data.loading",
+    "load_detector": "duckdetect.inference.detector",
+    "Dataset": "duckdetect.data.dataset",
+    "Sample": "duckdetect.data.dataset",
+    "Detector": "duckdetect.inference.detector",
+    "TrainConfig": "duckdetect.training.config",
+    "TrainRun": "duckdetect.training.finetune",
+    "Metrics": "duckdetect.evaluation.metrics",
+    "Evaluation": "duckdetect.evaluation.evaluate",
+}
+# Names of 0.1.0 that work for one more release: where they live, and what to use instead.
+_DEPRECATED = {
+    "Run": ("duckdetect.training.finetune:TrainRun", "duckdetect.TrainRun"),
+    "annotated": ("duckdetect.annotation.annotate:annotated", "duckdetect.notebook.annotated"),
+    "require_annotations": (
+        "duckdetect.annotation.annotate:require_annotations",
+        "duckdetect.notebook.require_annotations",
+    ),
+    "is_colab": ("duckdetect.utils.environment:is_colab", "duckdetect.notebook.is_colab"),
+    "workspace": ("duckdetect.notebook.environment:workspace", "duckdetect.notebook.workspace"),
+    "load_training": ("duckdetect.data.loading:load_training", "duckdetect.data.load_training"),
+    "check_dataset": ("duckdetect.data.check:check_dataset", "duckdetect.data.check_dataset"),
+    "convert_dataset": (
+        "duckdetect.data.convert:convert_dataset",
+        "duckdetect.data.convert_dataset",
+    ),
+    "label_sheet": ("duckdetect.data.contact_sheet:label_sheet", "duckdetect.data.label_sheet"),
+    "split_dataset": ("duckdetect.data.split:split_dataset", "duckdetect.data.split_dataset"),
+    "download_roboflow": (
+        "duckdetect.data.sources:download_roboflow",
+        "duckdetect.data.download_roboflow",
+    ),
+    "describe_dataset": (
+        "duckdetect.data.loading:describe_dataset",
+        "duckdetect.data.describe_dataset",
+    ),
+    "load_picture": ("duckdetect.imaging.io:load_image", "duckdetect.data.load_image"),
+    "fetch": ("duckdetect.models.weights:fetch", "duckdetect.models.fetch"),
+    "list_bases": ("duckdetect.models.weights:list_bases", "duckdetect.models.list_bases"),
+    "evaluate_run": ("duckdetect.evaluation.evaluate:evaluate_run", "duckdetect.evaluate"),
 }
 
 if TYPE_CHECKING:
-    from duckdetect.annotation.annotate import annotate, annotated, require_annotations
-    from duckdetect.data.check import check_dataset
-    from duckdetect.data.contact_sheet import label_sheet
-    from duckdetect.data.convert import convert_dataset
+    from duckdetect import data, models, notebook
+    from duckdetect.annotation.annotate import annotate
     from duckdetect.data.dataset import Dataset, Sample
-    from duckdetect.data.loading import describe_dataset, load_dataset, load_training
-    from duckdetect.data.sources import download_roboflow
-    from duckdetect.data.split import split_dataset
-    from duckdetect.evaluation.evaluate import evaluate, evaluate_run
-    from duckdetect.imaging.io import load_picture
+    from duckdetect.data.loading import load_dataset
+    from duckdetect.evaluation.evaluate import Evaluation, evaluate
+    from duckdetect.evaluation.metrics import Metrics
     from duckdetect.inference.detect import detect
     from duckdetect.inference.detector import Detector, load_detector
-    from duckdetect.models.weights import fetch, list_bases
-    from duckdetect.notebook.environment import workspace
     from duckdetect.report.write import write_report
     from duckdetect.training.config import TrainConfig
-    from duckdetect.training.finetune import Run, finetune
-    from duckdetect.utils.environment import is_colab
+    from duckdetect.training.finetune import TrainRun, finetune, train
 
 __all__ = [
     "Dataset",
     "Detector",
-    "Run",
+    "Evaluation",
+    "Metrics",
     "Sample",
     "TrainConfig",
+    "TrainRun",
     "UserError",
+    "__version__",
     "annotate",
-    "annotated",
-    "check_dataset",
-    "convert_dataset",
-    "describe_dataset",
+    "data",
     "detect",
-    "download_roboflow",
     "evaluate",
-    "evaluate_run",
-    "fetch",
     "finetune",
-    "is_colab",
-    "label_sheet",
-    "list_bases",
     "load_dataset",
     "load_detector",
-    "load_picture",
-    "load_training",
-    "require_annotations",
-    "split_dataset",
-    "workspace",
+    "models",
+    "notebook",
+    "train",
     "write_report",
 ]
 
+_get, _ = lazy_names(__name__, _HOMES, _DEPRECATED)
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'duckdetect' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"duckdetect.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+
+def __getattr__(name: str) -> object:
+    if name in ("data", "models", "notebook"):
+        return importlib.import_module(f"duckdetect.{name}")
+    return _get(name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
-from duckdetect.evaluation.evaluate import evaluate_run
+from duckdetect.evaluation.evaluate import evaluate
 from duckdetect.inference.detect import Detected, detect
 from duckdetect.report.write import write_report
 from duckdetect.training.config import TrainConfig
@@ -27,7 +27,7 @@ class Demo:
 
     out: Path
     metrics: Metrics
-    pictures: Detected
+    images: Detected
     clip: Detected
     seconds: float
 
@@ -37,9 +37,9 @@ class Demo:
             [
                 self.metrics.table(),
                 "",
-                f"Five pictures learnt, tested on {self.pictures.n_pictures} others and a clip of "
-                f"{self.clip.n_pictures} frames, in {self.seconds:.0f} s. Look at",
-                f"  {self.pictures.animation}  the test pictures with what was found",
+                f"Five pictures learnt, tested on {self.images.n_images} others and a clip of "
+                f"{self.clip.n_images} frames, in {self.seconds:.0f} s. Look at",
+                f"  {self.images.animation}  the test pictures with what was found",
                 f"  {self.out / 'frames'}  the same, one by one",
                 f"  {self.clip.animation}  a clip",
                 f"  {self.out / 'report.html'}  how good it is and where it fails; report.pdf the same",
@@ -62,10 +62,10 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
         )
     run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(), out)
     test = load_dataset(sample, "test")
-    measured = evaluate_run(out, test, detector=run.detector)
+    measured = evaluate(run, test)
     write_report(out, test)
     paths = [each.path for each in test]
     known = None if run.detector.has_masks else measured.detections
-    pictures = detect(run.detector, paths, out, known=known)
+    images = detect(run.detector, paths, out, known=known)
     clip = detect(run.detector, sample / "clip", out / "clip")
-    return Demo(out, measured.metrics, pictures, clip, time.monotonic() - start)
+    return Demo(out, measured.metrics, images, clip, time.monotonic() - start)

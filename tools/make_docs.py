@@ -18,7 +18,7 @@ from duckdetect.data.loading import load_dataset
 from duckdetect.evaluation.evaluate import read_evaluation
 from duckdetect.evaluation.plots import plot_f1, plot_precision_recall
 from duckdetect.imaging.draw import draw_grid
-from duckdetect.imaging.io import fit, list_pictures, load_picture, save_jpeg
+from duckdetect.imaging.io import fit, list_images, load_image, save_jpeg
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "results" / "demo"
@@ -28,9 +28,9 @@ PAGES = [1, 4, 5]  # in short and what was trained; threshold and confusion; whe
 
 def main() -> None:
     """Twelve test pictures (ordinary, dark, several, hidden ducks, none); curves; report pages."""
-    frames = {path.stem: path for path in list_pictures(DEMO / "frames")}
-    pictures = [load_picture(frames[f"test_{number:02d}"]) for number in SHOWN]
-    save_jpeg(ROOT / "docs" / "demo.jpg", draw_grid(pictures, columns=4, cell_px=320), quality=85)
+    frames = {path.stem: path for path in list_images(DEMO / "frames")}
+    images = [load_image(frames[f"test_{number:02d}"]) for number in SHOWN]
+    save_jpeg(ROOT / "docs" / "demo.jpg", draw_grid(images, columns=4, cell_px=320), quality=85)
     curves = Image.fromarray(evaluation_curves()).quantize(64, dither=Image.Dither.NONE)
     curves.save(ROOT / "docs" / "curves.png", optimize=True)
     save_jpeg(ROOT / "docs" / "report.jpg", report_pages(DEMO / "report.pdf"), quality=80)
@@ -47,7 +47,7 @@ def evaluation_curves() -> np.ndarray:
         paths = [Path(folder) / f"{name}.png" for name in ("precision_recall", "f1")]
         plot_precision_recall(curves, paths[0])
         plot_f1(curves, metrics.best_threshold, paths[1])
-        drawn = [fit(load_picture(path), 640) for path in paths]
+        drawn = [fit(load_image(path), 640) for path in paths]
     return np.concatenate(drawn, axis=1)
 
 
@@ -56,7 +56,7 @@ def report_pages(pdf: Path) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         command = ["pdftoppm", "-r", "62", "-png", str(pdf), f"{folder}/page"]
         subprocess.run(command, check=True)
-        every = [load_picture(path) for path in list_pictures(folder)]
+        every = [load_image(path) for path in list_images(folder)]
     height, width = every[0].shape[:2]
     sheet = np.full((height + 20, (width + 10) * len(PAGES) + 10, 3), 200, np.uint8)
     for index, page in enumerate(PAGES):

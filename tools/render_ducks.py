@@ -35,18 +35,18 @@ import mitsuba as mi
 mi.set_variant("scalar_rgb")  # before the modules below use mitsuba's types
 
 import numpy as np  # noqa: E402
-from duck_layout import Picture, arrange, mask_coverage  # noqa: E402
-from duck_light import LIGHTS  # noqa: E402
-from duck_photo import denoise, develop  # noqa: E402
-from duck_pictures import (  # noqa: E402
+from duck_images import (  # noqa: E402
     CLIP_FRAMES,
     CLIP_PLACE,
     CLIP_THINGS,
     CLIP_WH,
     clip_camera,
-    test_pictures,
-    train_pictures,
+    test_images,
+    train_images,
 )
+from duck_layout import ImageArray, arrange, mask_coverage  # noqa: E402
+from duck_light import LIGHTS  # noqa: E402
+from duck_photo import denoise, develop  # noqa: E402
 from duck_scene import Camera, Placed, Workshop, build_scene  # noqa: E402
 from PIL import Image  # noqa: E402
 from pycocotools import mask as coco_mask  # noqa: E402
@@ -81,15 +81,13 @@ def plan_set(shop: Workshop, which: str, seed: int, only: str | None) -> list[Sh
                     Shot(f"{name}.jpg", CLIP_PLACE, CLIP_THINGS, clip_camera(frame), CLIP_WH)
                 )
     else:
-        pictures: list[Picture] = train_pictures() if which == "train" else test_pictures()
-        for picture in pictures:
-            if only in (None, picture.name):
-                placed, camera = arrange(shop, picture, seed)
-                place = (picture.surface, picture.backdrop, picture.light)
+        images: list[ImageArray] = train_images() if which == "train" else test_images()
+        for image in images:
+            if only in (None, image.name):
+                placed, camera = arrange(shop, image, seed)
+                place = (image.surface, image.backdrop, image.light)
                 shots.append(
-                    Shot(
-                        f"{picture.name}.jpg", place, placed, camera, picture.size_wh, picture.stops
-                    )
+                    Shot(f"{image.name}.jpg", place, placed, camera, image.size_wh, image.stops)
                 )
     return shots
 

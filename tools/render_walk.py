@@ -90,7 +90,7 @@ class Figure:
 
 
 def frame(
-    figures: list[Figure], direction: np.ndarray, empty: tuple[np.ndarray, ...]
+    metrics: list[Figure], direction: np.ndarray, empty: tuple[np.ndarray, ...]
 ) -> np.ndarray:
     """One picture, (H, W, 3) uint8."""
     sky, sun, ground = empty
@@ -98,7 +98,7 @@ def frame(
     seen = np.ones(pixels.shape[:2], np.float32)
     depth = np.full(sun.shape[:2], np.inf, np.float32)
     body = np.zeros(sun.shape)
-    for figure in figures:
+    for figure in metrics:
         corners = figure.place + np.array(
             [[x, y, z] for x in (-0.6, 0.6) for y in (0, HEIGHT_M * 1.08) for z in (-0.6, 0.6)]
         )
@@ -184,8 +184,8 @@ def main(argv: list[str] | None = None) -> None:
     empty = square(direction, args.seed)
     frames = []
     for number in range(FRAMES) if args.only is None else [args.only]:
-        figures = [Figure(walker, number / FPS) for walker in WALKERS]
-        frames.append(frame(figures, direction, empty))
+        metrics = [Figure(walker, number / FPS) for walker in WALKERS]
+        frames.append(frame(metrics, direction, empty))
         print(f"frame {number}", flush=True)
     if args.only is None:
         write(args.out, frames)

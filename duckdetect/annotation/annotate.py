@@ -20,7 +20,7 @@ from duckdetect.annotation.store import FILE_NAME, AnnotationStore
 from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import list_pictures
+from duckdetect.imaging.io import list_images
 from duckdetect.utils.environment import is_colab
 
 WidgetName = Literal["auto", "colab", "jupyter"]
@@ -94,28 +94,28 @@ def require_annotations(folder: str | Path, sample: str | Path | None = None) ->
     Raises:
         UserError: If no box was drawn yet; its text says what to do.
     """
-    pictures = list_pictures(folder)
+    images = list_images(folder)
     store = AnnotationStore(folder)
     looked_at = store.looked_at()
-    if any(store.boxes(path.name) for path in pictures):
-        left_out = [path.name for path in pictures if path.name not in looked_at]
+    if any(store.boxes(path.name) for path in images):
+        left_out = [path.name for path in images if path.name not in looked_at]
         if left_out:
             _say(f"Left out, since nobody has looked at them yet: {some_names(left_out)}.")
         return load_dataset(folder)
-    if sample is not None and not looked_at and _are_of(pictures, Path(sample)):
+    if sample is not None and not looked_at and _are_of(images, Path(sample)):
         _say("No boxes are drawn yet: the sample's own boxes are used.")
         return load_dataset(sample)
     raise UserError(
-        f"no box is drawn yet on the {len(pictures)} pictures of {folder}: draw them with "
+        f"no box is drawn yet on the {len(images)} pictures of {folder}: draw them with "
         "annotate(), then run this cell again"
     )
 
 
-def _are_of(pictures: Sequence[Path], sample: Path) -> bool:
+def _are_of(images: Sequence[Path], sample: Path) -> bool:
     """Whether all pictures are copies of the sample's."""
     return (sample / FILE_NAME).is_file() and all(
         (sample / path.name).is_file() and (sample / path.name).read_bytes() == path.read_bytes()
-        for path in pictures
+        for path in images
     )
 
 

@@ -28,7 +28,7 @@ _GREY = (96, 96, 96)
 
 
 @dataclass(frozen=True)
-class Shown:
+class CanvasTransform:
     """Where a picture stands on the canvas that a widget shows; all in pixels.
 
     Attributes:
@@ -56,7 +56,7 @@ class Shown:
             y2 * area_h / height + self.top,
         )
 
-    def to_picture(self, xyxy: Sequence[float]) -> Xyxy | None:
+    def to_image(self, xyxy: Sequence[float]) -> Xyxy | None:
         """A box drawn on the canvas, in the picture's pixels and clipped to it.
 
         The corners may be given in any order. None stands for what is no box: a click, a number
@@ -81,7 +81,7 @@ class Shown:
         return clipped
 
 
-def fit(size_hw: tuple[int, int], max_hw: tuple[int, int], frame: int) -> Shown:
+def fit(size_hw: tuple[int, int], max_hw: tuple[int, int], frame: int) -> CanvasTransform:
     """Place a picture on a canvas that it fills in one direction, with a frame around it.
 
     Args:
@@ -93,14 +93,14 @@ def fit(size_hw: tuple[int, int], max_hw: tuple[int, int], frame: int) -> Shown:
     scale = min(room_h / size_hw[0], room_w / size_hw[1])
     area_hw = max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
     canvas_hw = area_hw[0] + 2 * frame, area_hw[1] + 2 * frame
-    return Shown(size_hw, canvas_hw, area_hw, left=frame, top=frame)
+    return CanvasTransform(size_hw, canvas_hw, area_hw, left=frame, top=frame)
 
 
-def paint(picture: np.ndarray, shown: Shown, title: str = "") -> np.ndarray:
+def paint(image: np.ndarray, shown: CanvasTransform, title: str = "") -> np.ndarray:
     """Draw a picture on its canvas.
 
     Args:
-        picture: (H, W, 3) uint8, of `shown.size_hw`.
+        image: (H, W, 3) uint8, of `shown.size_hw`.
         shown: Where it stands.
         title: One line above the picture; the picture stands `TITLE_HEIGHT` lower for it.
 
@@ -109,7 +109,7 @@ def paint(picture: np.ndarray, shown: Shown, title: str = "") -> np.ndarray:
     """
     canvas = Image.new("RGB", shown.canvas_hw[::-1], _GREY)
     # Halving first (reducing_gap) makes a 50 MP picture quick to shrink, without visible loss.
-    small = Image.fromarray(picture).resize(
+    small = Image.fromarray(image).resize(
         shown.area_hw[::-1], Image.Resampling.BICUBIC, reducing_gap=2.0
     )
     canvas.paste(small, (shown.left, shown.top))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from duckdetect.annotation.canvas import TITLE_HEIGHT, Shown, Xyxy, fit, paint
+from duckdetect.annotation.canvas import TITLE_HEIGHT, CanvasTransform, Xyxy, fit, paint
 from duckdetect.annotation.store import Box
 from duckdetect.errors import UserError
 
@@ -52,7 +52,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class _Mend:
+class _Patch:
     """One change of the script: the fault, a text found once in it, and what replaces that."""
 
     fault: str
@@ -60,28 +60,28 @@ class _Mend:
     new: str
 
 
-_MENDS = (
-    _Mend(
+_PATCHES = (
+    _Patch(
         "boxes drawn earlier cannot be shown",
         "allBoundingBoxes[i] = [];",
         "allBoundingBoxes[i] = duckdetect.boxes[i];",
     ),
-    _Mend(
+    _Patch(
         "the first picture is shown without its boxes",
         "//configure colab output display",
         "resetcanvas();",
     ),
-    _Mend(
+    _Patch(
         "deleted boxes come back, and those drawn after 'delete all' are lost",
         "boundingBoxes = [];\n",
         "boundingBoxes.length = 0;\n",
     ),
-    _Mend(
+    _Patch(
         "a click without dragging repeats the box drawn before it",
         "isDrawing = true;",
         "isDrawing = true; m = start; draw();",
     ),
-    _Mend(
+    _Patch(
         "a click makes a box without a size, which 'undo' would have to take away",
         "boundingBoxes.push(box);",
         """
@@ -91,7 +91,7 @@ _MENDS = (
         }
         """,
     ),
-    _Mend(
+    _Patch(
         "boxes are lost unless 'submit' is pressed",
         "function resetcanvas(){",
         """
@@ -112,12 +112,12 @@ _MENDS = (
           duckdetect.seen.add(curr_image);
         """,
     ),
-    _Mend(
+    _Patch(
         "nothing tells whether the boxes have been saved",
         "google.colab.kernel.invokeFunction(callbackId, [allBoundingBoxes], {});",
         "save(true);",
     ),
-    _Mend(
+    _Patch(
         "a picture without the object cannot be told from one not yet looked at",
         "div.appendChild(submit)",
         """
@@ -162,7 +162,7 @@ def draw_boxes(
     storage: list[np.ndarray | None] = []
 
     def mended_script(script: str) -> Any:
-        return javascript(mend(script, boxes))
+        return javascript(patch_script(script, boxes))
 
     def mended_callback(name: str, callback: Callable[[list[Any]], None]) -> None:
         def clean_store_save(annotations: list[Any], state: dict[str, Any]) -> Any:
@@ -180,13 +180,13 @@ def draw_boxes(
         colab_utils.annotate(list(canvases), storage, callbackId=f"duckdetect{uuid.uuid4().hex}")
 
 
-def mend(script: str, boxes: Sequence[np.ndarray]) -> str:
+def patch_script(script: str, boxes: Sequence[np.ndarray]) -> str:
     """The widget's script with its faults mended and `boxes` (as for `draw_boxes`) in it.
 
     Raises:
         UserError: If a line to be mended is not there, so that this is another script.
     """
-    for change in _MENDS:
+    for change in _PATCHES:
         if script.count(change.old) != 1:
             raise UserError(
                 "this Object Detection API's box widget is not the known one "
@@ -196,9 +196,9 @@ def mend(script: str, boxes: Sequence[np.ndarray]) -> str:
     rectangles = [
         [
             {"x": float(x1), "y": float(y1), "w": float(x2 - x1), "h": float(y2 - y1)}
-            for y1, x1, y2, x2 in picture
+            for y1, x1, y2, x2 in image
         ]
-        for picture in boxes
+        for image in boxes
     ]
     # One object for each widget: its function is given the callback's id, of which there is one.
     state = f"{{boxes: {json.dumps(rectangles)}, seen: new Set(), none: new Set()}}"
@@ -258,9 +258,9 @@ _UNMOVED = 1e-6
 class _Entry:
     """One picture for one class, with the boxes that it is first shown with."""
 
-    picture: int
+    image: int
     class_name: str
-    shown: Shown
+    shown: CanvasTransform
     boxes: list[Box]
 
     def normalised(self) -> np.ndarray:
@@ -277,7 +277,7 @@ class _Entry:
         for y1, x1, y2, x2 in yxyx:
             same = np.flatnonzero(np.abs(first - (y1, x1, y2, x2)).max(axis=1) < _UNMOVED)
             on_canvas = x1 * width, y1 * height, x2 * width, y2 * height
-            xyxy: Xyxy | None = self.shown.to_picture(on_canvas)
+            xyxy: Xyxy | None = self.shown.to_image(on_canvas)
             if len(same):
                 boxes.append(self.boxes[same[0]])
             elif xyxy is not None:
@@ -301,26 +301,26 @@ class ColabWidget:
         """
         session, canvases = self._session, []
         self._entries, self._saved = [], {}
-        count = len(session.pictures)
+        count = len(session.images)
         for class_name in session.classes:
-            for index, path in enumerate(session.pictures):
-                picture = session.picture(index)
-                shown = place((picture.shape[0], picture.shape[1]))
+            for index, path in enumerate(session.images):
+                image = session.image(index)
+                shown = place((image.shape[0], image.shape[1]))
                 boxes = [box for box in session.boxes(index) if box.class_name == class_name]
                 # The title is painted once: it can only say what stays true while one draws.
                 state = " - marked: no object" if session.status(index) == "no object" else ""
                 title = f"{class_name}: {index + 1} of {count} - {path.name}{state}"
-                canvases.append(paint(picture, shown, title))
+                canvases.append(paint(image, shown, title))
                 self._entries.append(_Entry(index, class_name, shown, boxes))
         draw_boxes(canvases, [entry.normalised() for entry in self._entries], self._save)
 
     def _save(self, drawn: Drawn) -> str:
-        for index in sorted({self._entries[i].picture for i in drawn.seen}):
-            self._save_picture(index, drawn)
+        for index in sorted({self._entries[i].image for i in drawn.seen}):
+            self._save_image(index, drawn)
         return f"Saved. {self._session.progress()}"
 
-    def _save_picture(self, index: int, drawn: Drawn) -> None:
-        ours = [i for i, entry in enumerate(self._entries) if entry.picture == index]
+    def _save_image(self, index: int, drawn: Drawn) -> None:
+        ours = [i for i, entry in enumerate(self._entries) if entry.image == index]
         boxes, first = [], []
         for i in ours:
             entry = self._entries[i]
@@ -341,7 +341,7 @@ class ColabWidget:
             self._saved[index] = []
 
 
-def place(size_hw: tuple[int, int]) -> Shown:
+def place(size_hw: tuple[int, int]) -> CanvasTransform:
     """Where a picture stands on the widget's canvas: below the title, always 600 pixels high."""
     shown = fit(size_hw, (CANVAS_HEIGHT - TITLE_HEIGHT, _MAX_WIDTH), _FRAME)
     return dataclasses.replace(

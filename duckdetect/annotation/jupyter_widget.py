@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from duckdetect.annotation.canvas import Shown, Xyxy, fit, paint, to_jpeg
+from duckdetect.annotation.canvas import CanvasTransform, Xyxy, fit, paint, to_jpeg
 from duckdetect.annotation.store import Box
 from duckdetect.errors import UserError
 
@@ -62,11 +62,11 @@ def import_widgets() -> tuple[Any, Any]:
             f"boxes cannot be drawn here ({error}): run "
             "`pip install jupyter-bbox-widget ipywidgets` and restart the notebook"
         ) from error
-    return ipywidgets, _mended(BBoxWidget)
+    return ipywidgets, _patched(BBoxWidget)
 
 
 @functools.cache
-def _mended(bbox_widget: Any) -> Any:
+def _patched(bbox_widget: Any) -> Any:
     """A subclass; the script is wrapped only if it ends as the known one does."""
     from traitlets import List
 
@@ -108,7 +108,7 @@ class JupyterWidget:
     def __init__(self, session: Session) -> None:
         widgets, bbox_widget = import_widgets()
         self._session = session
-        self._shown: Shown | None = None
+        self._shown: CanvasTransform | None = None
         self._first: list[Box] = []
         self._last: list[Box] = []
         self._loading = False
@@ -142,11 +142,11 @@ class JupyterWidget:
         """Show one picture with its boxes; a damaged one is shown grey and can be skipped."""
         trouble = ""
         try:
-            picture = self._session.picture(index)
+            image = self._session.image(index)
             boxes = self._session.boxes(index)
         except UserError as error:
-            picture, boxes, trouble = np.full((300, 400, 3), 128, np.uint8), [], str(error)
-        shown = place((picture.shape[0], picture.shape[1]))
+            image, boxes, trouble = np.full((300, 400, 3), 128, np.uint8), [], str(error)
+        shown = place((image.shape[0], image.shape[1]))
         self.index, self._shown = index, shown
         self._first, self._last = boxes, boxes
         self._loading = True
@@ -157,7 +157,7 @@ class JupyterWidget:
                     _to_widget(shown.to_canvas(box.xyxy), box.class_name, key)
                     for key, box in enumerate(boxes)
                 ]
-                self.canvas.image_bytes = to_jpeg(paint(picture, shown))
+                self.canvas.image_bytes = to_jpeg(paint(image, shown))
         finally:
             self._loading = False
         self._say(trouble or _HELP)
@@ -178,7 +178,7 @@ class JupyterWidget:
 
     def previous(self) -> None:
         """Go back by one picture."""
-        self.turn_to((self.index - 1) % len(self._session.pictures))
+        self.turn_to((self.index - 1) % len(self._session.images))
 
     def no_object(self) -> None:
         """Take all boxes away, note that the picture holds none, and go on."""
@@ -186,7 +186,7 @@ class JupyterWidget:
         self._go_on()
 
     def _go_on(self) -> None:
-        count = len(self._session.pictures)
+        count = len(self._session.images)
         following = self.index + 1
         if following < count:
             self.turn_to(following)
@@ -196,7 +196,7 @@ class JupyterWidget:
             self._say("All pictures are done. They can still be changed: Previous turns back.")
 
     def _first_missing(self, default: int) -> int:
-        indices = range(len(self._session.pictures))
+        indices = range(len(self._session.images))
         return next((i for i in indices if self._session.missing_at(i)), default)
 
     def _changed(self, _: Any) -> None:
@@ -225,7 +225,7 @@ class JupyterWidget:
             if first is not None and on_canvas == _round_trip(self._shown, first):
                 xyxy: Xyxy | None = first.xyxy
             else:
-                xyxy = self._shown.to_picture(on_canvas)
+                xyxy = self._shown.to_image(on_canvas)
             if xyxy is None:
                 continue
             box = Box(xyxy, class_name, first.annotation_id if first is not None else None)
@@ -252,15 +252,15 @@ class JupyterWidget:
         self._note.value = f'<b style="color: #c00000">NOT SAVED: {html.escape(text)}</b>'
 
     def _say(self, text: str) -> None:
-        session, path = self._session, self._session.pictures[self.index]
+        session, path = self._session, self._session.images[self.index]
         self._head.value = (
-            f"<b>{self.index + 1} of {len(session.pictures)}</b>: {html.escape(path.name)} "
+            f"<b>{self.index + 1} of {len(session.images)}</b>: {html.escape(path.name)} "
             f"({html.escape(session.status(self.index))}). {html.escape(session.progress())}"
         )
         self._note.value = html.escape(text)
 
 
-def place(size_hw: tuple[int, int]) -> Shown:
+def place(size_hw: tuple[int, int]) -> CanvasTransform:
     """Where a picture stands on the widget's canvas."""
     return fit(size_hw, _MAX_HW, _FRAME)
 
@@ -277,6 +277,6 @@ def _from_widget(drawn: dict[str, Any]) -> Xyxy:
     return x, y, x + float(drawn["width"]), y + float(drawn["height"])
 
 
-def _round_trip(shown: Shown, box: Box) -> Xyxy:
+def _round_trip(shown: CanvasTransform, box: Box) -> Xyxy:
     """The box as the widget gives it back untouched, to the last bit."""
     return _from_widget(_to_widget(shown.to_canvas(box.xyxy), box.class_name, 0))

@@ -13,7 +13,7 @@ import numpy as np
 
 from duckdetect.annotation.store import AnnotationStore, Box
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import list_pictures, load_picture, picture_size_hw
+from duckdetect.imaging.io import image_size_hw, list_images, load_image
 
 
 class Suggests(Protocol):
@@ -24,7 +24,7 @@ class Suggests(Protocol):
         """Names by class id."""
         ...
 
-    def predict(self, pictures: list[np.ndarray], /) -> Any:
+    def predict(self, images: list[np.ndarray], /) -> Any:
         """One `supervision.Detections` for each picture."""
         ...
 
@@ -35,7 +35,7 @@ class Session:
     Attributes:
         folder: Where the pictures and `_annotations.coco.json` lie.
         classes: What boxes are drawn for.
-        pictures: The pictures' paths, in the order in which they are shown.
+        images: The pictures' paths, in the order in which they are shown.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Session:
     ) -> None:
         self.folder = Path(folder)
         self.classes = _checked_classes(classes)
-        self.pictures = list_pictures(self.folder)
+        self.images = list_images(self.folder)
         self._store = AnnotationStore(self.folder)
         self._store.looked_at()  # A broken file is found before anything is drawn.
         self._suggest = suggest
@@ -58,7 +58,7 @@ class Session:
     def missing(self) -> list[str]:
         """File names of the pictures that have no box and are not marked "no object"."""
         looked_at = self._store.looked_at()
-        return [path.name for path in self.pictures if path.name not in looked_at]
+        return [path.name for path in self.images if path.name not in looked_at]
 
     @property
     def done(self) -> bool:
@@ -67,11 +67,11 @@ class Session:
 
     def missing_at(self, index: int) -> bool:
         """Whether nobody has looked at this picture yet."""
-        return self.pictures[index].name not in self._store.looked_at()
+        return self.images[index].name not in self._store.looked_at()
 
-    def picture(self, index: int) -> np.ndarray:
+    def image(self, index: int) -> np.ndarray:
         """One picture, (H, W, 3) uint8 RGB, turned as its EXIF data say."""
-        return load_picture(self.pictures[index])
+        return load_image(self.images[index])
 
     def boxes(self, index: int) -> list[Box]:
         """A picture's boxes: drawn ones, or the detector's if nobody has looked at it yet."""
@@ -79,44 +79,44 @@ class Session:
             if index not in self._suggestions:
                 self._suggestions[index] = self._predict(self._suggest, index)
             return self._suggestions[index]
-        return self._store.boxes(self.pictures[index].name, self.classes)
+        return self._store.boxes(self.images[index].name, self.classes)
 
     def save(self, index: int, boxes: Sequence[Box]) -> None:
         """Save a picture's boxes in place of those of the same classes that it had.
 
         Without a box the picture counts as not looked at, unless it is marked "no object".
         """
-        path = self.pictures[index]
+        path = self.images[index]
         if boxes:
-            self._store.put(path.name, picture_size_hw(path), boxes, self.classes)
+            self._store.put(path.name, image_size_hw(path), boxes, self.classes)
         elif self._store.boxes(path.name, self.classes):
             self._store.forget(path.name, self.classes)
 
     def mark_no_object(self, index: int) -> None:
         """Note that somebody has looked at a picture and it holds none of the classes."""
-        path = self.pictures[index]
-        self._store.put(path.name, picture_size_hw(path), [], self.classes)
+        path = self.images[index]
+        self._store.put(path.name, image_size_hw(path), [], self.classes)
 
     def status(self, index: int) -> str:
         """One or two words on a picture, such as "2 boxes"."""
         if self.missing_at(index):
             return "suggested" if self._suggestions.get(index) else "no box yet"
-        count = len(self._store.boxes(self.pictures[index].name, self.classes))
+        count = len(self._store.boxes(self.images[index].name, self.classes))
         return "no object" if count == 0 else "1 box" if count == 1 else f"{count} boxes"
 
     def progress(self) -> str:
         """How far it has got, such as "3 of 5 pictures are done."."""
-        done = len(self.pictures) - len(self.missing)
-        return f"{done} of {len(self.pictures)} pictures are done."
+        done = len(self.images) - len(self.missing)
+        return f"{done} of {len(self.images)} pictures are done."
 
     def __repr__(self) -> str:
         missing = self.missing
         return self.progress() + (f" Missing: {some_names(missing)}." if missing else "")
 
     def _predict(self, detector: Suggests, index: int) -> list[Box]:
-        picture = self.picture(index)
-        height, width = picture.shape[:2]
-        (found,) = detector.predict([picture])
+        image = self.image(index)
+        height, width = image.shape[:2]
+        (found,) = detector.predict([image])
         boxes = []
         for xyxy, class_id, score in zip(found.xyxy, found.class_id, found.confidence, strict=True):
             class_name = detector.classes[int(class_id)]

@@ -31,7 +31,7 @@ class Box:
     """One drawn box.
 
     Attributes:
-        xyxy: Left, top, right, bottom in pixels of the picture as `load_picture` turns it.
+        xyxy: Left, top, right, bottom in pixels of the picture as `load_image` turns it.
         class_name: What is in it.
         annotation_id: The id in the file of a box read from there; None for a new one.
         score: From 0 to 1 for a box that a detector suggests; None for one that a person drew.

@@ -52,7 +52,7 @@ def demo(
 @app.command()
 def bases() -> None:
     """List the base models: where each comes from, and whether it is here."""
-    for status in dd.list_bases():
+    for status in dd.models.list_bases():
         print(status)
 
 
@@ -65,7 +65,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Bring a base model's weights into the cache."""
-    files = dd.fetch(name, source=source)
+    files = dd.models.fetch(name, source=source)
     print(f"{name} is in {files.folder} (from {files.origin})")
 
 
@@ -106,7 +106,7 @@ def detect(
         print(note)
     print(
         f"{done.n_detections} detections of score {done.threshold:.2f} or more "
-        f"in {done.n_found} of {done.n_pictures} pictures: see {done.animation}"
+        f"in {done.n_found} of {done.n_images} pictures: see {done.animation}"
     )
 
 
@@ -127,7 +127,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a run's detector on labelled pictures with COCO's figures."""
-    measured = dd.evaluate_run(run, data, split, progress=True)
+    measured = dd.evaluate(run, data, split, progress=True)
     if out is not None:
         from duckdetect.utils.files import write_json
 

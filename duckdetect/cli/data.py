@@ -35,11 +35,11 @@ def check(
     pictures: Annotated[int, typer.Option(help="How many at most are on the sheet.")] = 24,
 ) -> None:
     """List all that is wrong with labelled pictures, at once, and what they hold."""
-    problems = dd.check_dataset(data)
+    problems = dd.data.check_dataset(data)
     for problem in problems:
         print(problem)
     if sheet is not None:
-        dd.label_sheet(data, sheet, pictures, problems=problems)
+        dd.data.label_sheet(data, sheet, pictures, problems=problems)
         print(f"look at {sheet}")
     from duckdetect.data.check import describe_parts
 
@@ -57,7 +57,7 @@ def convert(
     overwrite: Overwrite = False,
 ) -> None:
     """Write labelled pictures in another format; says what that cannot hold."""
-    print(dd.convert_dataset(data, to, out, overwrite).text())
+    print(dd.data.convert_dataset(data, to, out, overwrite).text())
 
 
 def split(
@@ -80,7 +80,7 @@ def split(
     overwrite: Overwrite = False,
 ) -> None:
     """Divide labelled pictures by class, those that show the same kept together."""
-    done = dd.split_dataset(
+    done = dd.data.split_dataset(
         data, out, train, valid, test, seed, file, clips, overwrite, progress=True
     )
     print(done.text())
@@ -97,5 +97,5 @@ def roboflow(
     overwrite: Overwrite = False,
 ) -> None:
     """Download a version of a Roboflow project, by its own client."""
-    folder = dd.download_roboflow(project, out, api_key, export, overwrite)
+    folder = dd.data.download_roboflow(project, out, api_key, export, overwrite)
     print(f"{project} is in {folder}; next: duckdetect check {folder}")

@@ -46,19 +46,20 @@ def train(
         typer.Option(help="Of gradient descent, at its start."),
     ] = None,
     warmup: Annotated[_Number, typer.Option(help="Steps in which the rate rises to it.")] = None,
-    looks: Annotated[
+    views: Annotated[
         _Number,
         typer.Option(
-            help="Random windows of the pictures to train on, besides them; 100, of large bases 40."
+            "--views",
+            "--looks",
+            help="Augmented views of the pictures to train on, besides them; 100, with large bases 40.",
         ),
     ] = None,
-    val_every: Annotated[
-        _Number, typer.Option(help="Steps between two looks at the validation pictures.")
-    ] = None,
+    val_every: Annotated[_Number, typer.Option(help="Steps between two validation rounds.")] = None,
     patience: Annotated[
-        _Number, typer.Option(help="Stop after so many looks without a better one; 0: never.")
+        _Number,
+        typer.Option(help="Stop after so many validation rounds without a better one; 0: never."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of looks, weights and batches.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of views, weights and batches.")] = 0,
     train_part: Annotated[
         str,
         typer.Option(
@@ -90,7 +91,7 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "warmup": warmup,
-        "looks": looks,
+        "views": views,
         "val_every": val_every,
         "patience": patience,
         "input_size": input_size,
@@ -100,23 +101,23 @@ def train(
     config = RECIPES[recipe](
         seed=seed, train=train_part, **{k: v for k, v in given.items() if v is not None}
     )
-    learn, watch = dd.load_training(data, val, use_valid=not no_val)
-    run = dd.finetune(base, learn, config, out, val=watch, weights=weights, overwrite=overwrite)
-    print(_told(run, config, watch))
+    learn, validator = dd.data.load_training(data, val, use_valid=not no_val)
+    run = dd.finetune(base, learn, config, out, val=validator, weights=weights, overwrite=overwrite)
+    print(_told(run, config, validator))
     print(f"next: duckdetect detect {out} PICTURES --out {out / 'new'}")
 
 
-def _told(run: dd.Run, config: dd.TrainConfig, watch: dd.Dataset | None) -> str:
+def _told(run: dd.TrainRun, config: dd.TrainConfig, validator: dd.Dataset | None) -> str:
     if run.resumed == config.steps:
         return f"{run.folder} was trained already, with these settings on these pictures"
     again = f" (resumed at step {run.resumed})" if run.resumed else ""
     first, last = run.history[0]["loss"], run.history[-1]["loss"]
     told = f"trained {len(run.history)} steps{again}: loss {first:.3f} -> {last:.3f}"
-    if watch is None or not run.validation:
+    if validator is None or not run.validation:
         return told
     best = next(row for row in run.validation if row["step"] == run.best)
     early = " and stopped early" if len(run.history) < config.steps else ""
     return (
-        f"{told}{early}\nbest on {watch.root} at step {run.best}: "
+        f"{told}{early}\nbest on {validator.root} at step {run.best}: "
         f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}; kept, with {run.folder}/curves.png"
     )

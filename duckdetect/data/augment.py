@@ -47,22 +47,22 @@ class View:
     """A picture to train on, with its boxes and, where asked for, its masks.
 
     Attributes:
-        picture: (H, W, 3) uint8 RGB.
-        xyxy: (N, 4) float32, pixels of `picture`.
+        image: (H, W, 3) uint8 RGB.
+        xyxy: (N, 4) float32, pixels of `image`.
         class_id: (N,) int64.
         name: What to call it in a message, the picture's file name.
         masks: (N, H, W) bool, one for each box, all False where a box was labelled without one
             (`has_mask`); None if no mask is known, or none was asked for.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     xyxy: np.ndarray
     class_id: np.ndarray
     name: str
     masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        wanted = (len(self.xyxy), *self.picture.shape[:2])
+        wanted = (len(self.xyxy), *self.image.shape[:2])
         if self.masks is not None and (self.masks.shape != wanted or self.masks.dtype != bool):
             raise ValueError(
                 f"{self.name}: masks must be bool {wanted}, are {self.masks.dtype} {self.masks.shape}"
@@ -113,19 +113,21 @@ class PlainViews(Sequence[View]):
         view = View(
             sample.load(), sample.xyxy[alone], sample.class_id[alone], sample.path.name, masks
         )
-        n_bytes = view.picture.nbytes + (0 if masks is None else masks.nbytes)
+        n_bytes = view.image.nbytes + (0 if masks is None else masks.nbytes)
         if self._kept_bytes + n_bytes <= KEPT_BYTES:
             self._kept[index] = view
             self._kept_bytes += n_bytes
         return view
 
 
-def looks(plain: Sequence[View], n_looks: int, seed: int, widest: float = WIDEST) -> Iterator[View]:
-    """`n_looks` looks at views that have boxes, taken in turn.
+def augmented_views(
+    plain: Sequence[View], n_augmented: int, seed: int, widest: float = WIDEST
+) -> Iterator[View]:
+    """`n_augmented` looks at views that have boxes, taken in turn.
 
     Args:
         plain: The views, at least one of them with a box.
-        n_looks: How many.
+        n_augmented: How many.
         seed: Decides windows and colours.
         widest: The widest window's side, of the picture's.
     """
@@ -133,9 +135,9 @@ def looks(plain: Sequence[View], n_looks: int, seed: int, widest: float = WIDEST
     recolour = _recolouring(seed)
     in_turn = (plain[i] for i in itertools.cycle(range(len(plain))))
     with_box = (view for view in in_turn if len(view.xyxy))
-    for view in itertools.islice(with_box, n_looks):
-        look = _look(_mirrored(view) if rng.random() < 0.5 else view, rng, widest)
-        yield replace(look, picture=recolour(image=look.picture)["image"])
+    for view in itertools.islice(with_box, n_augmented):
+        look = _random_view(_mirrored(view) if rng.random() < 0.5 else view, rng, widest)
+        yield replace(look, image=recolour(image=look.image)["image"])
 
 
 def corners(plain: Sequence[View], part: float) -> Iterator[View]:
@@ -146,10 +148,10 @@ def corners(plain: Sequence[View], part: float) -> Iterator[View]:
     for view in plain:
         if len(view.xyxy):
             continue
-        height, width = view.picture.shape[:2]
+        height, width = view.image.shape[:2]
         h, w = round(height * part), round(width * part)
         for y, x in itertools.product((0, height - h), (0, width - w)):
-            yield replace(view, picture=np.ascontiguousarray(view.picture[y : y + h, x : x + w]))
+            yield replace(view, image=np.ascontiguousarray(view.image[y : y + h, x : x + w]))
 
 
 def _recolouring(seed: int) -> Any:
@@ -175,15 +177,15 @@ def _recolouring(seed: int) -> Any:
 
 
 def _mirrored(view: View) -> View:
-    width = view.picture.shape[1]
+    width = view.image.shape[1]
     xyxy = view.xyxy[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0]
     masks = None if view.masks is None else view.masks[:, :, ::-1]
-    return replace(view, picture=view.picture[:, ::-1], xyxy=xyxy.astype(np.float32), masks=masks)
+    return replace(view, image=view.image[:, ::-1], xyxy=xyxy.astype(np.float32), masks=masks)
 
 
-def _look(view: View, rng: np.random.Generator, widest: float) -> View:
+def _random_view(view: View, rng: np.random.Generator, widest: float) -> View:
     """Cut a random window around one of the view's boxes and scale it."""
-    size_wh = np.array(view.picture.shape[1::-1], float)
+    size_wh = np.array(view.image.shape[1::-1], float)
     box = view.xyxy[rng.integers(len(view.xyxy))].astype(float)
     box_wh = box[2:] - box[:2]
     part = np.exp(rng.uniform(np.log(_LEAST_PART), np.log(_MOST_PART)))
@@ -196,9 +198,9 @@ def _look(view: View, rng: np.random.Generator, widest: float) -> View:
     out_wh = np.clip(window_wh, *_WINDOW_PX).astype(int)
     scale = out_wh / window_wh
     end = start + window_wh
-    some = view.picture[::_EVERY, ::_EVERY]  # a photo's mean colour, in a hundredth of the time
+    some = view.image[::_EVERY, ::_EVERY]  # a photo's mean colour, in a hundredth of the time
     fill = some.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
-    out = _cut(view.picture, start, end, out_wh, fill)
+    out = _cut(view.image, start, end, out_wh, fill)
     xyxy = (view.xyxy - np.tile(start, 2)) * np.tile(scale, 2)
     clipped = np.clip(xyxy, 0, np.tile(out_wh, 2))
     kept = _area(clipped) > _KEPT_PART * _area(xyxy)
@@ -214,7 +216,7 @@ def _look(view: View, rng: np.random.Generator, widest: float) -> View:
         masks = masks[kept]
     return replace(
         view,
-        picture=out,
+        image=out,
         xyxy=clipped[kept].astype(np.float32),
         class_id=view.class_id[kept],
         masks=masks,
@@ -228,14 +230,14 @@ def _seen_part(mask: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
 
 
 def _cut(
-    picture: np.ndarray, start: np.ndarray, end: np.ndarray, out_wh: np.ndarray, fill: Any
+    image: np.ndarray, start: np.ndarray, end: np.ndarray, out_wh: np.ndarray, fill: Any
 ) -> np.ndarray:
     """The window from `start` to `end` (x, y), scaled to `out_wh`; beyond the picture lies `fill`.
 
     Pillow averages the pixels where the window shrinks, which an affine warp would skip. Only pixels that
     lie wholly within the picture are taken from it.
     """
-    size_wh = np.array(picture.shape[1::-1])
+    size_wh = np.array(image.shape[1::-1])
     scale = out_wh / (end - start)
     first = np.ceil((np.maximum(start, 0) - start) * scale - 1e-6).astype(int)
     last = np.floor((np.minimum(end, size_wh) - start) * scale + 1e-6).astype(int)
@@ -244,8 +246,8 @@ def _cut(
     # Pillow would copy the whole picture to read a part of it.
     (x1, y1), (x2, y2) = np.floor(low).astype(int), np.ceil(high).astype(int)
     box = (*(low - [x1, y1]), *(high - [x1, y1]))
-    part = Image.fromarray(picture[y1:y2, x1:x2])
-    out = np.empty((*out_wh[::-1], *picture.shape[2:]), np.uint8)
+    part = Image.fromarray(image[y1:y2, x1:x2])
+    out = np.empty((*out_wh[::-1], *image.shape[2:]), np.uint8)
     out[:] = fill
     scaled = part.resize(tuple(last - first), Image.Resampling.BILINEAR, box=box)
     out[first[1] : last[1], first[0] : last[0]] = np.asarray(scaled)

@@ -17,9 +17,9 @@ import numpy as np
 
 from duckdetect.data.dataset import Dataset, Problem, Sample
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
-from duckdetect.data.similar import clip_name, near_duplicates, picture_hash
+from duckdetect.data.similar import clip_name, image_hash, near_duplicates
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import list_pictures
+from duckdetect.imaging.io import list_images
 
 _MOST = 10  # lines for each pair of splits; the rest is counted
 
@@ -33,7 +33,7 @@ def find_leaks(
 
     Args:
         parts: The data set of each split; None for a folder's own labels.
-        hashes: `picture_hash` of each picture that could be read.
+        hashes: `image_hash` of each picture that could be read.
     """
     if len(parts) < 2:
         return []
@@ -168,7 +168,7 @@ def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Proble
     if dataset.root.is_file():
         folders = set()  # a split file: what it does not name, it tells itself
     for folder in sorted(folders):
-        left = [path.name for path in list_pictures(folder) if path not in named]
+        left = [path.name for path in list_images(folder) if path not in named]
         if left:
             shown = ", ".join(left[:3]) + (" ..." if len(left) > 3 else "")
             warn(
@@ -181,7 +181,7 @@ def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Proble
 def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray]) -> list[Problem]:
     found: list[Problem] = []
     try:
-        hashes[sample.path] = picture_hash(sample.load())
+        hashes[sample.path] = image_hash(sample.load())
     except UserError as error:  # a picture may break off behind a good head
         found.append(Problem.of(error, sample.path))
     size_wh = np.array(sample.size_hw[::-1], float)

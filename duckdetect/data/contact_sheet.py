@@ -17,7 +17,7 @@ from duckdetect.data.loading import list_parts, read_dataset, require_boxes
 from duckdetect.errors import UserError
 from duckdetect.imaging.draw import draw_detections, draw_grid, draw_line
 from duckdetect.imaging.geometry import draw_outlines
-from duckdetect.imaging.io import Picture, fit, letterbox, save_jpeg
+from duckdetect.imaging.io import ImageArray, fit, letterbox, save_jpeg
 
 _CELL_PX = 300
 
@@ -29,16 +29,16 @@ _BLACK, _RED, _GROUND = (25, 25, 25), (190, 20, 20), 235
 def label_sheet(
     source: Dataset | str | Path,
     out: str | Path | None = None,
-    pictures: int = 24,
+    images: int = 24,
     columns: int = 4,
     problems: Sequence[Problem] = (),
-) -> Picture:
+) -> ImageArray:
     """Draw pictures with their boxes, names and masks (of outlines), those with problems first.
 
     Args:
         source: A data set, or where one lies, as `load_dataset` takes it; then all its splits.
         out: A JPEG file to write.
-        pictures: How many at most. Of more, those with problems, and evenly chosen others.
+        images: How many at most. Of more, those with problems, and evenly chosen others.
         columns: How many in a row.
         problems: What `check_dataset` found; it is written below the pictures that it is about.
 
@@ -55,7 +55,7 @@ def label_sheet(
         # What cannot be read is left out: the sheet is there to see what is wrong.
         parts = {name: read_dataset(source, name, _pass) for name in list_parts(source)}
     trouble = {problem.where: problem.what for problem in reversed(problems)}
-    chosen = _choose(parts, trouble, pictures)
+    chosen = _choose(parts, trouble, images)
     cells = [
         cell
         for split, dataset, sample in chosen
@@ -69,12 +69,12 @@ def label_sheet(
     return sheet
 
 
-def look_sheet(dataset: Dataset, looks: int = 15, columns: int = 5, seed: int = 0) -> Picture:
+def view_sheet(dataset: Dataset, views: int = 15, columns: int = 5, seed: int = 0) -> ImageArray:
     """Draw random looks at the pictures with their boxes and masks, as training sees them.
 
     Args:
         dataset: Labelled pictures, one at least with a box.
-        looks: How many.
+        views: How many.
         columns: How many in a row.
         seed: A Mask R-CNN's training's, to see its own first looks.
 
@@ -89,18 +89,18 @@ def look_sheet(dataset: Dataset, looks: int = 15, columns: int = 5, seed: int = 
     require_boxes(dataset)
     drawn = []
     plain = augment.PlainViews(dataset.samples, masks=True)
-    for look in augment.looks(plain, looks, seed, augment.WIDEST_TWO_STAGE):
+    for look in augment.augmented_views(plain, views, seed, augment.WIDEST_TWO_STAGE):
         # Drawn after it is shrunk, so that lines and letters can be seen.
-        small = fit(look.picture, _CELL_PX)
+        small = fit(look.image, _CELL_PX)
         height, width = small.shape[:2]
-        scale = np.tile([width / look.picture.shape[1], height / look.picture.shape[0]], 2)
+        scale = np.tile([width / look.image.shape[1], height / look.image.shape[0]], 2)
         masks = None
         if look.masks is not None and len(look.masks):
             masks = np.stack([np.asarray(fit(mask, _CELL_PX), bool) for mask in look.masks])
-        truth = sv.Detections(
+        ground_truth = sv.Detections(
             xyxy=(look.xyxy * scale).astype(np.float32), class_id=look.class_id, mask=masks
         )
-        drawn.append(draw_detections(small, truth, dataset.classes))
+        drawn.append(draw_detections(small, ground_truth, dataset.classes))
     return draw_grid(drawn, columns=columns, cell_px=_CELL_PX)
 
 
@@ -121,19 +121,19 @@ def _choose(
 
 def _cell(
     split: str | None, dataset: Dataset, sample: Sample, trouble: str | None
-) -> Picture | None:
+) -> ImageArray | None:
     """A square of `_CELL_PX`: the picture, its name, what is wrong."""
     import supervision as sv
 
     try:
-        picture = sample.load()
+        image = sample.load()
     except UserError:
         return None
     room = _CELL_PX - 2 * (_LINE_PX + 4)
     # Drawn after it is shrunk, so that lines and letters can be seen.
-    small = fit(picture, room)
-    scale = small.shape[0] / picture.shape[0], small.shape[1] / picture.shape[1]
-    truth = sv.Detections(
+    small = fit(image, room)
+    scale = small.shape[0] / image.shape[0], small.shape[1] / image.shape[1]
+    ground_truth = sv.Detections(
         xyxy=sample.xyxy * np.array([scale[1], scale[0]] * 2, np.float32),
         class_id=sample.class_id,
         mask=draw_outlines(sample.segmentation or (), sample.size_hw, small.shape[:2]),
@@ -143,7 +143,9 @@ def _cell(
         names[k] + (" (crowd)" if crowd else "")
         for k, crowd in zip(sample.class_id, sample.crowd, strict=True)
     ]
-    drawn = letterbox(draw_detections(small, truth, names, labels), (room, _CELL_PX), fill=_GROUND)
+    drawn = letterbox(
+        draw_detections(small, ground_truth, names, labels), (room, _CELL_PX), fill=_GROUND
+    )
     cell = np.full((_CELL_PX, _CELL_PX, 3), _GROUND, np.uint8)
     cell[:room] = drawn
     n = len(sample.class_id)

@@ -16,7 +16,7 @@ from duckdetect.data.dataset import Dataset, Problem, classes_alike, strict
 from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import holds_labels, list_parts, read_dataset
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import PICTURE_SUFFIXES
+from duckdetect.imaging.io import IMAGE_SUFFIXES
 from duckdetect.utils.files import atomic_path
 
 
@@ -111,10 +111,10 @@ def _copy(dataset: Dataset, folder: Path, names: Sequence[str]) -> Counter[str]:
 def _check_names(dataset: Dataset) -> None:
     for sample in dataset.samples:
         name = sample.path.name
-        if sample.path.suffix.lower() not in PICTURE_SUFFIXES or name.startswith("."):
+        if sample.path.suffix.lower() not in IMAGE_SUFFIXES or name.startswith("."):
             raise UserError(
                 f"{sample.path} would not be taken for a picture: name it as one "
-                f"({', '.join(PICTURE_SUFFIXES)})"
+                f"({', '.join(IMAGE_SUFFIXES)})"
             )
     for name in dataset.classes:
         if not name.isprintable() or name != name.strip():
@@ -146,22 +146,22 @@ class Converted:
     Attributes:
         folder: The data set.
         format: "coco", "voc" or "yolo".
-        pictures: How many, by split; None stands for the folder itself.
+        images: How many, by split; None stands for the folder itself.
         boxes: How many were read.
         lost: A line for each thing that the format cannot hold, and each that was left out as broken.
     """
 
     folder: Path
     format: str
-    pictures: dict[str | None, int]
+    images: dict[str | None, int]
     boxes: int
     lost: tuple[str, ...]
 
     def text(self) -> str:
         """For people, some lines."""
-        by_split = ", ".join(f"{split} {n}" for split, n in self.pictures.items() if split)
+        by_split = ", ".join(f"{split} {n}" for split, n in self.images.items() if split)
         lines = [
-            f"{sum(self.pictures.values())} pictures{f' ({by_split})' if by_split else ''} with "
+            f"{sum(self.images.values())} pictures{f' ({by_split})' if by_split else ''} with "
             f"{self.boxes} boxes written as {self.format} to {self.folder}"
         ]
         return "\n".join([*lines, *(f"note: {line}" for line in self.lost)])

@@ -18,7 +18,7 @@ import numpy as np
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import check_segmentation, segmentation_area
-from duckdetect.imaging.io import load_picture, picture_size_hw
+from duckdetect.imaging.io import image_size_hw, load_image
 
 SPLIT_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 
@@ -93,13 +93,13 @@ class Sample:
 
     def load(self) -> np.ndarray:
         """The picture, (H, W, 3) uint8 RGB; UserError if it cannot be read or changed its size."""
-        picture = load_picture(self.path)
-        if picture.shape[:2] != self.size_hw:
+        image = load_image(self.path)
+        if image.shape[:2] != self.size_hw:
             raise UserError(
-                f"{self.path} is {_size(picture.shape[:2])} now, was {_size(self.size_hw)} when "
+                f"{self.path} is {_size(image.shape[:2])} now, was {_size(self.size_hw)} when "
                 "labelled: put the labelled picture back"
             )
-        return picture
+        return image
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +196,7 @@ def make_sample(
         The sample, or None if the picture itself cannot be used.
     """
     try:
-        size_hw = picture_size_hw(path)
+        size_hw = image_size_hw(path)
     except UserError as error:
         report(Problem.of(error, path))
         return None

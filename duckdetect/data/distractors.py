@@ -37,23 +37,23 @@ _STRIPED = 0.4  # of the decoys have two colours
 _SHADE, _LIGHT = 0.35, 0.25  # how much darker towards the edge, how much lighter towards one side
 
 
-def with_decoys(looks: Iterable[View], plain: Sequence[View], seed: int) -> Iterator[View]:
+def with_distractors(views: Iterable[View], plain: Sequence[View], seed: int) -> Iterator[View]:
     """The looks, most of them with decoys where no box lies.
 
     Args:
-        looks: Looks at `plain`.
+        views: Looks at `plain`.
         plain: The pictures, which the object's colours are taken from.
         seed: Decides which looks, and shapes, places and colours.
     """
     rng = np.random.default_rng([seed, len(plain), _MOST])
     palettes = [p for view in plain for p in _palettes(view)]
-    for look in looks:
+    for look in views:
         if len(look.xyxy) and rng.random() < _PART:
-            picture = look.picture.copy()
+            image = look.image.copy()
             side = float(np.sqrt(np.prod(look.xyxy[0, 2:] - look.xyxy[0, :2])))
             for _ in range(rng.integers(1, _MOST + 1)):
-                _put_decoy(picture, look.xyxy, side, palettes, rng)
-            look = replace(look, picture=picture)
+                _put_distractor(image, look.xyxy, side, palettes, rng)
+            look = replace(look, image=image)
         yield look
 
 
@@ -63,13 +63,13 @@ def _palettes(view: View) -> list[np.ndarray]:
     for x1, y1, x2, y2 in view.xyxy:
         dx, dy = (x2 - x1) * (1 - _CORE) / 2, (y2 - y1) * (1 - _CORE) / 2
         rows = slice(int(y1 + dy), int(np.ceil(y2 - dy)) + 1)
-        core = view.picture[rows, int(x1 + dx) : int(np.ceil(x2 - dx)) + 1]
+        core = view.image[rows, int(x1 + dx) : int(np.ceil(x2 - dx)) + 1]
         found.append(core.reshape(-1, 3))
     return found
 
 
-def _put_decoy(
-    picture: np.ndarray,
+def _put_distractor(
+    image: np.ndarray,
     xyxy: np.ndarray,
     side: float,
     palettes: Sequence[np.ndarray],
@@ -78,10 +78,10 @@ def _put_decoy(
     """Draw one into the picture; none if the boxes leave no place."""
     size = side * np.exp(rng.uniform(*np.log(_SIZE)))
     aspect = np.exp(rng.uniform(-_ASPECT, _ASPECT))
-    limit = np.array(picture.shape[1::-1]) * _MOST_SIDE
+    limit = np.array(image.shape[1::-1]) * _MOST_SIDE
     w, h = np.clip([size * aspect, size / aspect], _LEAST_PX, limit).astype(int)
     for _ in range(_TRIES):
-        x, y = rng.integers(0, picture.shape[1] - w), rng.integers(0, picture.shape[0] - h)
+        x, y = rng.integers(0, image.shape[1] - w), rng.integers(0, image.shape[0] - h)
         apart = (xyxy[:, :2] >= [x + w, y + h]) | (xyxy[:, 2:] <= [x, y])
         if apart.any(axis=1).all():
             break
@@ -92,7 +92,7 @@ def _put_decoy(
     else:
         palette = rng.integers(0, 256, (2, 3))
     inside, colour = _draw(int(w), int(h), palette, rng)
-    place = picture[y : y + h, x : x + w]
+    place = image[y : y + h, x : x + w]
     place[:] = place * (1 - inside) + colour * inside
 
 

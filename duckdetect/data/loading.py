@@ -84,9 +84,9 @@ def write_split_file(path: Path, data: Path, splits: Mapping[str, Sequence[str]]
     write_json(path, {"format": _FORMAT, "data": relative, "splits": names})
 
 
-def picture_name(picture: Path, data: Path) -> str:
+def image_name(image: Path, data: Path) -> str:
     """A picture's name in a split file of the folder `data`."""
-    return Path(os.path.relpath(picture, data)).as_posix()
+    return Path(os.path.relpath(image, data)).as_posix()
 
 
 # These say what a folder is, and are no wrapping around it.
@@ -218,7 +218,7 @@ def _read_split(source: Path, split: str | None, report: Report) -> Dataset:
     file = read_split_file(source)
     data = unpacked(file.data)
     whole = join([read_dataset(data, name, report) for name in list_parts(data)])
-    samples = {picture_name(sample.path, data): sample for sample in whole}
+    samples = {image_name(sample.path, data): sample for sample in whole}
     wanted = file.splits[split or "train"]
     for name in wanted:
         if name not in samples:

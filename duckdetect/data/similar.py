@@ -39,18 +39,18 @@ _CLIP_WORDS = {
     *("shot", "cam", "camera", "mov", "avi", "mkv", "webm", "mpg", "mpeg"),
 }
 
-_PICTURE_END = re.compile(r"[._-](jpe?g|png|bmp|webp|tiff?|gif)$", re.IGNORECASE)
+_IMAGE_END = re.compile(r"[._-](jpe?g|png|bmp|webp|tiff?|gif)$", re.IGNORECASE)
 
 _ROBOFLOW_END = re.compile(r"[._]rf[._][0-9a-z]{8,}$", re.IGNORECASE)
 
 
-def picture_hash(picture: np.ndarray) -> np.ndarray:
+def image_hash(image: np.ndarray) -> np.ndarray:
     """What is brighter than what, coarsely: (288,) int8 of -1, 0 and 1.
 
     Args:
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
     """
-    grey = _without_border(Image.fromarray(picture).convert("L"))
+    grey = _without_border(Image.fromarray(image).convert("L"))
     wide = _shrunk(grey, (_CELLS + 1, _CELLS))  # (12, 13)
     high = _shrunk(grey, (_CELLS, _CELLS + 1))  # (13, 12)
     steps = np.stack([np.diff(wide, axis=1), np.diff(high, axis=0)])  # (2, 12, 12)
@@ -71,17 +71,17 @@ def near_duplicates(hashes: np.ndarray) -> list[tuple[int, int]]:
     return sorted((i, j) for i, j in pairs if i < j)
 
 
-def clip_name(picture: PurePath) -> str | None:
+def clip_name(image: PurePath) -> str | None:
     """What a picture is one of many of, by its file name; None if the name does not say.
 
     A number counts as a frame's where a word before it says so: clip_0001.jpg, video-frame-12.png,
     street_mp4-3.jpg. Of Roboflow's `NAME_jpg.rf.HASH.jpg` all with one NAME come from one picture.
     """
-    stem = picture.stem
+    stem = image.stem
     augmented = _ROBOFLOW_END.search(stem)
     if augmented:
         stem = stem[: augmented.start()]
-    stem = _PICTURE_END.sub("", stem)
+    stem = _IMAGE_END.sub("", stem)
     numbered = re.fullmatch(r"(.*?)[\W_]*\d+\)?", stem)
     if numbered:
         before = numbered[1].lower()

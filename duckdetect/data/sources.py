@@ -32,14 +32,14 @@ from duckdetect.data.formats.coco import ROBOFLOW, write_coco
 from duckdetect.data.loading import holds_labels
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import encode_mask, tight_xyxy
-from duckdetect.imaging.io import list_pictures
+from duckdetect.imaging.io import list_images
 from duckdetect.utils.archives import unzip
 from duckdetect.utils.download import DownloadError, download
 from duckdetect.utils.files import atomic_path, file_sha256, make_folder
 
 ADDRESS = "https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip"
 
-_PICTURES, _MASKS, _MASK_END = "PNGImages", "PNGMasks", "_mask.png"
+_IMAGES, _MASKS, _MASK_END = "PNGImages", "PNGMasks", "_mask.png"
 
 
 def penn_fudan(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> Path:
@@ -54,7 +54,7 @@ def penn_fudan(folder: str | Path, say: Callable[[str], None] = lambda line: Non
         UserError: If they cannot be downloaded, or the archive is damaged or is another one.
     """
     folder = Path(folder)
-    found = list(folder.glob(f"**/{_PICTURES}/{ROBOFLOW}"))
+    found = list(folder.glob(f"**/{_IMAGES}/{ROBOFLOW}"))
     if found:
         return found[0].parent
     archive = folder.with_name(f"{folder.name}.zip")
@@ -73,25 +73,25 @@ def penn_fudan(folder: str | Path, say: Callable[[str], None] = lambda line: Non
     try:
         with atomic_path(folder) as part:
             unzip(archive, part)
-            label_pictures(part)
+            label_images(part)
     except UserError:
         archive.unlink()  # else a damaged one would be found again
         raise
     archive.unlink()
-    return next(folder.glob(f"**/{_PICTURES}/{ROBOFLOW}")).parent
+    return next(folder.glob(f"**/{_IMAGES}/{ROBOFLOW}")).parent
 
 
-def label_pictures(folder: Path) -> Dataset:
+def label_images(folder: Path) -> Dataset:
     """Write COCO labels, with masks as run lengths, beside the pictures of the unpacked archive.
 
     Raises:
         UserError: If pictures or masks are missing, or do not fit.
     """
-    pictures = sorted(folder.glob(f"**/{_PICTURES}/*.png"))
-    if not pictures:
-        raise UserError(f"the archive holds no {_PICTURES}: it is not the Penn-Fudan pedestrians")
-    samples = tuple(_sample(path, number) for number, path in enumerate(pictures, start=1))
-    dataset = Dataset(pictures[0].parent, ("person",), samples)
+    images = sorted(folder.glob(f"**/{_IMAGES}/*.png"))
+    if not images:
+        raise UserError(f"the archive holds no {_IMAGES}: it is not the Penn-Fudan pedestrians")
+    samples = tuple(_sample(path, number) for number, path in enumerate(images, start=1))
+    dataset = Dataset(images[0].parent, ("person",), samples)
     write_coco(dataset.root / ROBOFLOW, dataset)
     return dataset
 
@@ -99,10 +99,10 @@ def label_pictures(folder: Path) -> Dataset:
 def _sample(path: Path, image_id: int) -> Sample:
     mask_path = path.parent.with_name(_MASKS) / f"{path.stem}{_MASK_END}"
     try:
-        with Image.open(path) as picture:
-            size_hw = picture.size[::-1]
-        with Image.open(mask_path) as picture:
-            number = np.asarray(picture)  # (H, W), the person that each pixel shows
+        with Image.open(path) as image:
+            size_hw = image.size[::-1]
+        with Image.open(mask_path) as image:
+            number = np.asarray(image)  # (H, W), the person that each pixel shows
     except OSError as error:
         raise UserError(f"{mask_path.name} or its picture cannot be read ({error})") from error
     if number.shape != size_hw:
@@ -244,7 +244,7 @@ def sample_pictures(folder: str | Path) -> Path:
     folder = make_folder(folder)
     if not (SAMPLE / "train").is_dir():
         raise UserError(f"the sample data {SAMPLE} is missing: use a clone of duckdetect")
-    for path in list_pictures(SAMPLE / "train"):
+    for path in list_images(SAMPLE / "train"):
         if not (folder / path.name).exists():
             shutil.copyfile(path, folder / path.name)
     return folder

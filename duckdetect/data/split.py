@@ -20,20 +20,20 @@ from tqdm import tqdm
 from duckdetect.data.convert import write_splits
 from duckdetect.data.dataset import Dataset, Problem, join, strict
 from duckdetect.data.loading import (
+    image_name,
     list_parts,
-    picture_name,
     read_dataset,
     unpacked,
     write_split_file,
 )
-from duckdetect.data.similar import clip_name, groups_of, near_duplicates, picture_hash
+from duckdetect.data.similar import clip_name, groups_of, image_hash, near_duplicates
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import natural_key
 
 _ROUNDS = 30  # it settles after three or four
 
 
-def share_out(
+def grouped_stratified_split(
     features: np.ndarray, group: np.ndarray, shares: Sequence[float], seed: int
 ) -> np.ndarray:
     """Give each group to one share, so that the sums of features come as near to it as they can.
@@ -206,7 +206,7 @@ def split_dataset(
     order = sorted(range(len(whole)), key=lambda i: natural_key(whole.samples[i].path))
     whole = whole.subset(order)
     hashes = [
-        picture_hash(sample.load())
+        image_hash(sample.load())
         for sample in tqdm(whole.samples, "comparing", disable=not progress, leave=False)
     ]
     near = near_duplicates(np.stack(hashes)) if hashes else []
@@ -223,7 +223,7 @@ def split_dataset(
             f"{path} has {len(whole)} pictures in {n_groups} groups that show the same, fewer than "
             f"{len(shares)} splits: {cure}"
         )
-    index = share_out(_features(whole), group, list(shares.values()), seed)  # (N,)
+    index = grouped_stratified_split(_features(whole), group, list(shares.values()), seed)  # (N,)
     parts: dict[str, Dataset] = {
         split: whole.subset([i for i in range(len(whole)) if index[i] == number])
         for number, split in enumerate(shares)
@@ -276,7 +276,7 @@ def _write_file(path: Path, file: Path, parts: dict[str, Dataset]) -> None:
                 f"{path} has {count} pictures named {name}, which a split file cannot tell apart "
                 "once they are in one split: write a folder"
             )
-    names = {split: [picture_name(s.path, data) for s in part] for split, part in parts.items()}
+    names = {split: [image_name(s.path, data) for s in part] for split, part in parts.items()}
     write_split_file(file, path, names)
 
 

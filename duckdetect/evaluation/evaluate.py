@@ -1,7 +1,9 @@
 """Evaluating a detector or a run on labelled images.
 
-metrics = evaluate(detector, dataset)
-measured = evaluate_run("results/duck", "data", "test")   # kept below the run's folder
+    evaluate("results/duck", "test").AP50          # a run, on the test split of its own data
+    evaluate(detector, "images").table()           # a detector, on any labelled images
+
+What a run was measured on is kept below its folder, with its detections.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-import duckdetect
-from duckdetect.data.dataset import Dataset
+from duckdetect._version import __version__
+from duckdetect.data.dataset import SPLIT_NAMES, Dataset
 from duckdetect.data.loading import data_sha256, describe_data, list_parts, load_dataset
 from duckdetect.errors import UserError
 from duckdetect.evaluation.metrics import Metrics, score_detections
@@ -39,32 +41,8 @@ class Predictor(Protocol):
     def classes(self) -> tuple[str, ...]:
         """Class names; a detection's class id indexes them."""
 
-    def predict(self, pictures: Any, threshold: float) -> Any:
+    def predict(self, images: Any, threshold: float) -> Any:
         """One Detections for each picture of a list."""
-
-
-def evaluate(
-    detector: Predictor, dataset: Dataset, out: str | Path | None = None, progress: bool = False
-) -> Metrics:
-    """Measure a detector on a data set.
-
-    Args:
-        detector: Its classes are matched with the data set's by name; detections of a class that
-            the data set does not label are left out, since nothing says whether they are right.
-        dataset: Labelled pictures.
-        out: A JSON file to write the figures to.
-        progress: Show a bar on stderr.
-
-    Returns:
-        The figures.
-
-    Raises:
-        UserError: If the data set holds no pictures, or no class name is in both.
-    """
-    metrics = score_detections(dataset, collect_detections(detector, dataset, progress))
-    if out is not None:
-        write_json(out, metrics.to_json())
-    return metrics
 
 
 def collect_detections(
@@ -86,10 +64,10 @@ def collect_detections(
     batch = BATCH_WITH_MASKS if getattr(detector, "has_masks", False) else BATCH
     with _bar(len(dataset.samples), progress) as bar:
         for start in range(0, len(dataset.samples), batch):
-            pictures = [sample.load() for sample in dataset.samples[start : start + batch]]
-            for one in detector.predict(pictures, threshold=0.0):
+            images = [sample.load() for sample in dataset.samples[start : start + batch]]
+            for one in detector.predict(images, threshold=0.0):
                 found.append(compacted(_translate(one, table)))
-            bar.update(len(pictures))
+            bar.update(len(images))
     return found
 
 
@@ -151,6 +129,86 @@ class Evaluation:
     metrics: Metrics
     about: dict[str, Any]
 
+    def __getattr__(self, name: str) -> Any:
+        """The metrics' own attributes: `AP`, `AP50`, `AP75`, `table()`, `to_json()` ..."""
+        if name.startswith("__") or name == "metrics":
+            raise AttributeError(name)
+        return getattr(self.metrics, name)
+
+
+def evaluate(
+    what: Any,
+    data: Dataset | str | Path | None = None,
+    split: str | None = None,
+    *,
+    out: str | Path | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Measure a detector or a run on labelled images with COCO's metrics.
+
+    A run keeps the metrics and the detections in its folder. Classes are matched by name; detections
+    of a class that the data do not label are left out, since nothing says whether they are right.
+
+    Args:
+        what: A run's folder, a `TrainRun`, or a detector.
+        data: A Dataset, or where one lies, as `load_dataset` takes it. For a run also the name of a
+            split of the data that it was trained on; by default that data's `test` split.
+        split: Which split of `data`. If None, what the folder itself holds; where it holds nothing
+            but splits, `test`, else `valid`, else `train`.
+        out: A JSON file to write the metrics to as well.
+        progress: Show a bar on stderr.
+
+    Raises:
+        UserError: If the run holds no detector, the data cannot be read or hold no images, or no class
+            name is in both.
+
+    Example:
+        evaluate("results/duck", "test").AP50
+    """
+    run: str | Path | None = None
+    detector: Predictor | None = None
+    if isinstance(what, str | Path):
+        run = what
+    else:
+        detector = getattr(what, "detector", what)
+        run = getattr(what, "folder", None)
+    if data is None or (str(data) in SPLIT_NAMES and not Path(str(data)).exists()):
+        data, split = _trained_on(run), split or (str(data) if data is not None else "test")
+    if run is not None:
+        measured = evaluate_run(run, data, split, detector, progress)
+    else:
+        assert detector is not None
+        dataset, _, _ = _load(data, split)
+        detections = collect_detections(detector, dataset, progress)
+        measured = Evaluation(dataset, detections, score_detections(dataset, detections), {})
+    if out is not None:
+        write_json(out, measured.metrics.to_json())
+    return measured
+
+
+def _trained_on(run: str | Path | None) -> Path:
+    """Where the data lie that a run was trained on."""
+    if run is None:
+        raise UserError("a detector alone does not say what to measure it on: give labelled images")
+    path = Path(run) / "config.json"
+    try:
+        folder = Path(json.loads(path.read_text(encoding="utf-8"))["data"]["folder"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} does not say what the run was trained on ({error}): give labelled images"
+        ) from error
+    # A split of a data set is trained on; its other splits lie beside it.
+    names = {name for names in SPLIT_NAMES.values() for name in names}
+    return folder.parent if folder.name in names else folder
+
+
+def _load(data: Dataset | str | Path, split: str | None) -> tuple[Dataset, Path, str | None]:
+    """The data set, where it lies, and which split of it."""
+    if isinstance(data, Dataset):
+        return data, data.root, split
+    split = split or choose_split(Path(data))
+    return load_dataset(data, split), Path(data), split
+
 
 def evaluate_run(
     run: str | Path,
@@ -159,36 +217,18 @@ def evaluate_run(
     detector: Predictor | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Measure a run's detector, and keep the figures and the detections in its folder.
-
-    Args:
-        run: The run's folder.
-        data: A data set, or where one lies, as `load_dataset` takes it.
-        split: Which split of `data`. If None, what the folder itself holds; where it holds nothing
-            but splits, `test`, else `valid`, else `train`.
-        detector: The run's detector, if it is loaded already.
-        progress: Show a bar on stderr.
-
-    Raises:
-        UserError: If the run holds no detector, or the data set cannot be read or has none of its
-            classes.
-    """
+    """`evaluate` for a run's folder, with its detector if that is loaded already."""
     run = Path(run)
     if detector is None:
         from duckdetect.inference.detector import load_detector
 
         detector = load_detector(run)
-    if isinstance(data, Dataset):
-        dataset, folder = data, data.root
-    else:
-        folder = Path(data)
-        split = split or choose_split(folder)
-        dataset = load_dataset(folder, split)
+    dataset, folder, split = _load(data, split)
     detections = collect_detections(detector, dataset, progress)
     metrics = score_detections(dataset, detections)
     about = {
         "format": _FORMAT,
-        "duckdetect": duckdetect.__version__,
+        "duckdetect": __version__,
         "data": {
             **describe_data(dataset),
             "folder": str(folder),

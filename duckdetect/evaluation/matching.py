@@ -29,7 +29,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class PictureMatch:
+class ImageMatch:
     """How one picture's detections met its labelled boxes.
 
     Attributes:
@@ -71,7 +71,7 @@ def match_detections(
     score_threshold: float = 0.0,
     iou_threshold: float = 0.5,
     same_class: bool = True,
-) -> PictureMatch:
+) -> ImageMatch:
     """Match one picture's detections with its labelled boxes, greedily by falling score.
 
     Args:
@@ -114,7 +114,7 @@ def match_detections(
     found = truth_index >= 0
     ignored[found] = crowd[truth_index[found]]
     missed = np.setdiff1d(np.flatnonzero(~crowd), truth_index[found]).astype(np.int64)
-    return PictureMatch(kept, truth_index, ignored, missed)
+    return ImageMatch(kept, truth_index, ignored, missed)
 
 
 @dataclass(frozen=True)
@@ -198,9 +198,9 @@ def confusion_matrix(
     return counts
 
 
-def worst_pictures(
+def worst_images(
     dataset: Dataset, detections: Sequence[Detections], score_threshold: float
-) -> list[tuple[int, PictureMatch]]:
+) -> list[tuple[int, ImageMatch]]:
     """Pictures with a mistake, the most mistakes (missed and false) first.
 
     Returns:
@@ -243,7 +243,7 @@ def score_and_class(detections: Detections) -> tuple[Floats, Ints]:
     return detections.confidence.astype(np.float64), detections.class_id.astype(np.int64)
 
 
-RIGHT, MISSED, MISPLACED, CONFUSED, TWICE, FALSE, IGNORED = (
+TRUE_POSITIVE, MISSED, MISPLACED, CONFUSED, DUPLICATE, FALSE_POSITIVE, IGNORED = (
     *("right", "missed", "badly placed", "wrong class", "found twice", "false", "crowd"),
 )
 
@@ -251,8 +251,8 @@ KINDS = {
     MISSED: "a labelled object that nothing was found near",
     MISPLACED: "found, but the box overlaps the labelled one by less than half",
     CONFUSED: "found at the right place, as something else",
-    TWICE: "one more box on an object that was found already",
-    FALSE: "a box where nothing of the kind is",
+    DUPLICATE: "one more box on an object that was found already",
+    FALSE_POSITIVE: "a box where nothing of the kind is",
 }
 
 """Each kind of mistake in words."""
@@ -267,18 +267,18 @@ class Mistakes:
     Attributes:
         kept: (D,) indices of the detections at or above the threshold, highest score first.
         found: What each of those is: right, badly placed, wrong class, found twice, false or crowd.
-        truth: What became of each labelled box: right, badly placed, wrong class, missed or crowd.
+        ground_truth: What became of each labelled box: right, badly placed, wrong class, missed or crowd.
     """
 
     kept: npt.NDArray[np.int64]
     found: tuple[str, ...]
-    truth: tuple[str, ...]
+    ground_truth: tuple[str, ...]
 
     @property
     def count(self) -> dict[str, int]:
         """Mistakes by kind; a badly placed or confused object counts once, not as missed too."""
         counts = {kind: self.found.count(kind) for kind in KINDS}
-        return counts | {MISSED: self.truth.count(MISSED)}
+        return counts | {MISSED: self.ground_truth.count(MISSED)}
 
 
 def sort_mistakes(sample: Sample, detections: Detections, score_threshold: float) -> Mistakes:
@@ -291,8 +291,8 @@ def sort_mistakes(sample: Sample, detections: Detections, score_threshold: float
     """
     match = match_detections(sample, detections, score_threshold, _FOUND_IOU)
     crowd = np.asarray(sample.crowd, bool)
-    truth = np.where(crowd, IGNORED, MISSED).astype(object)  # (N,)
-    truth[match.truth_index[match.is_true]] = RIGHT
+    ground_truth = np.where(crowd, IGNORED, MISSED).astype(object)  # (N,)
+    ground_truth[match.truth_index[match.is_true]] = TRUE_POSITIVE
     _, class_id = score_and_class(detections)
     kept_class = class_id[match.kept]  # (D,)
     kinds = []
@@ -303,24 +303,24 @@ def sort_mistakes(sample: Sample, detections: Detections, score_threshold: float
         iou[:, crowd] = 0
     for row in range(len(match.kept)):
         if match.ignored[row] or match.is_true[row]:
-            kinds.append(IGNORED if match.ignored[row] else RIGHT)
+            kinds.append(IGNORED if match.ignored[row] else TRUE_POSITIVE)
             continue
         same = np.asarray(sample.class_id) == kept_class[row]  # (N,)
-        kind, near = FALSE, np.zeros(len(crowd), bool)
+        kind, near = FALSE_POSITIVE, np.zeros(len(crowd), bool)
         for candidate, boxes_near in (
-            (TWICE, same & (truth == RIGHT) & (iou[row] >= _FOUND_IOU)),
+            (DUPLICATE, same & (ground_truth == TRUE_POSITIVE) & (iou[row] >= _FOUND_IOU)),
             (CONFUSED, ~same & (iou[row] >= _FOUND_IOU)),
-            (MISPLACED, same & (truth != RIGHT) & (iou[row] >= _NEAR_IOU)),
+            (MISPLACED, same & (ground_truth != TRUE_POSITIVE) & (iou[row] >= _NEAR_IOU)),
         ):
             if boxes_near.any():
                 kind, near = candidate, boxes_near
                 break
         if kind in (CONFUSED, MISPLACED):
             best = int(np.argmax(np.where(near, iou[row], -1)))
-            if truth[best] == MISSED:
-                truth[best] = kind
+            if ground_truth[best] == MISSED:
+                ground_truth[best] = kind
         kinds.append(kind)
-    return Mistakes(match.kept, tuple(kinds), tuple(truth))
+    return Mistakes(match.kept, tuple(kinds), tuple(ground_truth))
 
 
 def count_mistakes(

@@ -82,7 +82,7 @@ class Metrics:
         F1, precision, recall: At that threshold; None where undefined.
         n_true, n_false: Right and wrong detections at that threshold, at any score if it is None.
         n_boxes: Labelled boxes, crowds left out.
-        n_pictures: Pictures looked at.
+        n_images: Pictures looked at.
         per_class: The same for each class, by name.
         curve: Precision and recall over the threshold; not part of the JSON.
         masks: The masks' figures; None, and not in the JSON, unless labels and detections have masks.
@@ -104,7 +104,7 @@ class Metrics:
     F1: float | None
     precision: float | None
     recall: float | None
-    n_pictures: int
+    n_images: int
     n_boxes: int
     n_true: int
     n_false: int
@@ -143,7 +143,7 @@ class Metrics:
             for prefix, one in named
             for kind in ("AP", "AR")
         ]
-        notes = f"{self.n_pictures} pictures, {self.n_boxes} boxes, {self.n_false} false detections"
+        notes = f"{self.n_images} pictures, {self.n_boxes} boxes, {self.n_false} false detections"
         notes += (
             f" at score {self.best_threshold:.2f} and above"
             if self.best_threshold is not None
@@ -209,31 +209,31 @@ def run_coco(
     if len(detections) != len(dataset.samples):
         raise ValueError(f"{len(detections)} detections for {len(dataset.samples)} pictures")
     written = dataset.to_coco()
-    images = {image["id"]: (index, image) for index, image in enumerate(written["images"], 1)}
-    truth = []
+    images = {entry["id"]: (index, entry) for index, entry in enumerate(written["images"], 1)}
+    ground_truth = []
     for number, box in enumerate(written["annotations"], 1):
-        picture, image = images[box["image_id"]]
+        image, entry = images[box["image_id"]]
         row = {
             "area": box["bbox"][2] * box["bbox"][3],
             "iscrowd": 0,
             **{key: box[key] for key in ("bbox", "area", "iscrowd", "category_id") if key in box},
-            "image_id": picture,
+            "image_id": image,
             "id": number,
         }
         if masks is not None:
-            row.update(_true_mask(box, (image["height"], image["width"])))
-        truth.append(row)
+            row.update(_true_mask(box, (entry["height"], entry["width"])))
+        ground_truth.append(row)
     found: list[dict[str, Any]] = []
-    for picture, one in enumerate(detections, start=1):
+    for image, one in enumerate(detections, start=1):
         score, class_id = score_and_class(one)
-        rles = None if masks is None else masks[picture - 1]
+        rles = None if masks is None else masks[image - 1]
         if masks is not None and rles is None and len(one):
             raise ValueError("some detections have masks, others have none")
         for row_number, (x, y, w, h) in enumerate(to_xywh(one.xyxy).tolist()):
             found.append(
                 {
                     "id": len(found) + 1,
-                    "image_id": picture,
+                    "image_id": image,
                     "category_id": int(class_id[row_number]) + 1,
                     "bbox": [x, y, w, h],
                     "area": w * h,
@@ -242,13 +242,13 @@ def run_coco(
             )
             if rles is not None:
                 rle = rles[row_number]
-                image = written["images"][picture - 1]
-                if rle["size"] != [image["height"], image["width"]]:
-                    raise ValueError(f"a mask of {rle['size']} in {image['file_name']}")
+                entry = written["images"][image - 1]
+                if rle["size"] != [entry["height"], entry["width"]]:
+                    raise ValueError(f"a mask of {rle['size']} in {entry['file_name']}")
                 found[-1].update(segmentation=rle, area=area(rle))
     with contextlib.redirect_stdout(io.StringIO()):
         coco_truth, coco_found = (
-            _coco(dataset, written["images"], rows) for rows in (truth, found)
+            _coco(dataset, written["images"], rows) for rows in (ground_truth, found)
         )
         evaluation = COCOeval(coco_truth, coco_found, "bbox" if masks is None else "segm")
         if all_sizes_only:
@@ -320,7 +320,7 @@ def rank_detections(cells: Sequence[dict[str, Any] | None]) -> Ranked:
         return Ranked([], [], [], n_truth)
     score = np.concatenate([c["dtScores"] for _, c in full])
     order = np.argsort(-score, kind="mergesort")
-    picture = np.repeat([i for i, _ in full], [len(c["dtScores"]) for _, c in full])[order]
+    image = np.repeat([i for i, _ in full], [len(c["dtScores"]) for _, c in full])[order]
     matched = np.concatenate([c["dtMatches"] for _, c in full], axis=1)[:, order] > 0  # (T, D)
     ignored = np.concatenate([c["dtIgnore"] for _, c in full], axis=1)[:, order].astype(bool)
     right: list[Ints] = []
@@ -331,7 +331,7 @@ def rank_detections(cells: Sequence[dict[str, Any] | None]) -> Ranked:
         if row and np.array_equal(ignored[row], ignored[0]):
             counted.append(counted[0])  # the same array: added up once
         else:
-            counted.append(picture[at])
+            counted.append(image[at])
         place.append(np.flatnonzero(matched[row][at]))
         right.append(counted[row][place[row]])
     return Ranked(right, counted, place, n_truth)
@@ -405,13 +405,13 @@ def score_detections(dataset: Dataset, detections: Sequence[Detections]) -> Metr
     evaluation = run_coco(dataset, detections)
     pooled, curves = threshold_curves(dataset, detections)
     per_class = {
-        name: ClassMetrics(**figures, **_at_best(curves[name]))
-        for name, figures in _class_figures(evaluation, dataset.classes).items()
+        name: ClassMetrics(**metrics, **_at_best(curves[name]))
+        for name, metrics in _class_metrics(evaluation, dataset.classes).items()
     }
     return Metrics(
         **_twelve(evaluation),
         **_at_best(pooled),
-        n_pictures=len(dataset.samples),
+        n_images=len(dataset.samples),
         per_class=per_class,
         masks=_score_masks(dataset, detections),
     )
@@ -429,7 +429,7 @@ def _score_masks(dataset: Dataset, detections: Sequence[Detections]) -> MaskMetr
     return MaskMetrics(
         **_twelve(evaluation),
         n_masks=len(wanted),
-        per_class=_class_figures(evaluation, dataset.classes),
+        per_class=_class_metrics(evaluation, dataset.classes),
     )
 
 
@@ -437,7 +437,7 @@ def _twelve(evaluation: COCOeval) -> dict[str, Any]:
     return {name: _or_none(value) for name, value in zip(TWELVE, evaluation.stats, strict=True)}
 
 
-def _class_figures(evaluation: COCOeval, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _class_metrics(evaluation: COCOeval, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     precision = evaluation.eval["precision"]  # (IoU, recall, class, area, number of detections)
     recall = evaluation.eval["recall"]  # (IoU, class, area, number of detections)
     return {
@@ -466,17 +466,15 @@ def bootstrap_intervals(
         {"AP": (low, high), "AP50": (low, high)}; None if there is nothing to find.
     """
     evaluation = run_coco(dataset, detections, all_sizes_only=True)
-    n_pictures, n_classes = len(dataset.samples), len(dataset.classes)
+    n_images, n_classes = len(dataset.samples), len(dataset.classes)
     cells = list(evaluation.evalImgs)  # class after class, each in the pictures' order
-    ranked = [
-        rank_detections(cells[k * n_pictures : (k + 1) * n_pictures]) for k in range(n_classes)
-    ]
+    ranked = [rank_detections(cells[k * n_images : (k + 1) * n_images]) for k in range(n_classes)]
     n_overlaps = len(evaluation.params.iouThrs)
     random = np.random.default_rng(seed)
     draws: dict[str, list[float]] = {"AP": [], "AP50": []}
     for _ in range(n_resamples):
-        chosen = random.integers(n_pictures, size=n_pictures)
-        weights = np.bincount(chosen, minlength=n_pictures)
+        chosen = random.integers(n_images, size=n_images)
+        weights = np.bincount(chosen, minlength=n_images)
         every = [average_precision(one, weights, n_overlaps) for one in ranked]
         known = [one for one in every if one is not None]
         if known:

@@ -56,21 +56,21 @@ def plot_history(
     """
     from matplotlib.ticker import MaxNLocator
 
-    rows, looks = list(rows), list(validation)
+    rows, views = list(rows), list(validation)
     if not any(_column(rows, name)[0] for name in _LOSSES):
         raise ValueError("the history holds no losses to draw")
-    known = any(_column(table, "class_accuracy")[0] for table in (rows, looks))
+    known = any(_column(table, "class_accuracy")[0] for table in (rows, views))
     figure, panels = new_panels(2 if known else 1)
     for name, (label, color) in _LOSSES.items():
         _draw(panels[0], rows, name, label, color)
-        _draw(panels[0], looks, name, f"{label}, validation", color, dots=True)
+        _draw(panels[0], views, name, f"{label}, validation", color, dots=True)
     panels[0].set_ylabel("loss")
     panels[0].set_ylim(bottom=0)
     if known:
         _draw(panels[1], rows, "class_accuracy", "class accuracy", "#d55e00")
         label = "class accuracy, validation"
-        _draw(panels[1], looks, "class_accuracy", label, "#d55e00", dots=True)
-        _draw(panels[1], looks, "AP50", "AP50, validation", "#009e73", dots=True)
+        _draw(panels[1], views, "class_accuracy", label, "#d55e00", dots=True)
+        _draw(panels[1], views, "AP50", "AP50, validation", "#009e73", dots=True)
         panels[1].set_ylabel("accuracy")
         panels[1].set_ylim(-0.02, 1.05)
     for axes in panels:

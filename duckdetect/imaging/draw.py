@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from duckdetect.imaging.geometry import detection_masks
-from duckdetect.imaging.io import Picture, fit, letterbox
+from duckdetect.imaging.io import ImageArray, fit, letterbox
 from duckdetect.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Color = tuple[int, int, int]
 
 
 def draw_captions(
-    picture: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8],
     xyxy: npt.NDArray[Any],
     texts: Sequence[str],
     fills: Sequence[Color],
@@ -40,7 +40,7 @@ def draw_captions(
     """Write one caption at each box, above it if there is room, else inside or below.
 
     Args:
-        picture: (H, W, 3) RGB uint8; it is not changed.
+        image: (H, W, 3) RGB uint8; it is not changed.
         xyxy: (N, 4) boxes in its pixels.
         texts: N captions; one that is wider than the picture is shortened, its last word kept.
         fills: N background colours; the letters are black or white, whichever is clearer.
@@ -48,9 +48,9 @@ def draw_captions(
     Returns:
         A new picture.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     size_px = max(10, round(max(height, width) / 42))
-    out = picture.copy()
+    out = image.copy()
     lines, fonts, sizes_wh = [], [], []
     pad = max(1, size_px // 5)
     for text in texts:
@@ -76,12 +76,12 @@ def draw_captions(
 
 
 def draw_line(
-    picture: npt.NDArray[np.uint8], text: str, corner_xy: tuple[int, int], size_px: int, ink: Color
+    image: npt.NDArray[np.uint8], text: str, corner_xy: tuple[int, int], size_px: int, ink: Color
 ) -> npt.NDArray[np.uint8]:
     """Write a line from a corner to the right, shortened where the picture ends.
 
     Args:
-        picture: (H, W, 3) RGB uint8; it is not changed.
+        image: (H, W, 3) RGB uint8; it is not changed.
         text: The line.
         corner_xy: Its upper left corner, pixels.
         size_px: The size of its letters.
@@ -90,12 +90,12 @@ def draw_line(
     Returns:
         A new picture.
     """
-    image = Image.fromarray(np.ascontiguousarray(picture))
+    canvas = Image.fromarray(np.ascontiguousarray(image))
     text = "".join(sign if sign.isprintable() else " " for sign in text)
     font = _font(size_px, "".join(sorted({sign for sign in text if not sign.isascii()})))
-    text = _shorten(text, font, image.width - corner_xy[0])
-    ImageDraw.Draw(image).text(corner_xy, text, fill=ink, font=font)
-    return np.array(image)
+    text = _shorten(text, font, canvas.width - corner_xy[0])
+    ImageDraw.Draw(canvas).text(corner_xy, text, fill=ink, font=font)
+    return np.array(canvas)
 
 
 def _places(
@@ -203,7 +203,7 @@ _OPACITY = 0.4
 
 
 def draw_masks(
-    picture: npt.NDArray[np.uint8], masks: Iterable[npt.NDArray[Any]], fills: Sequence[Color]
+    image: npt.NDArray[np.uint8], masks: Iterable[npt.NDArray[Any]], fills: Sequence[Color]
 ) -> npt.NDArray[np.uint8]:
     """Lay each mask over the picture and draw its outline.
 
@@ -211,7 +211,7 @@ def draw_masks(
     grow with the picture's longer side.
 
     Args:
-        picture: (H, W, 3) RGB uint8; it is not changed.
+        image: (H, W, 3) RGB uint8; it is not changed.
         masks: N masks (H, W) bool; an empty one is passed over.
         fills: N colours.
 
@@ -220,10 +220,10 @@ def draw_masks(
     """
     import cv2
 
-    drawn = np.array(picture)
+    drawn = np.array(image)
     paint = drawn.copy()
-    veiled = np.zeros(picture.shape[:2], np.uint8)
-    thickness = max(1, round(max(picture.shape[:2]) / 600))
+    veiled = np.zeros(image.shape[:2], np.uint8)
+    thickness = max(1, round(max(image.shape[:2]) / 600))
     # Of each mask only what lies in its own box is looked at: a video has 25 pictures a second.
     placed = []
     for mask, fill in zip(masks, fills, strict=True):
@@ -263,18 +263,18 @@ def class_color(class_id: int) -> tuple[int, int, int]:
 
 
 def draw_detections(
-    picture: Picture,
+    image: ImageArray,
     detections: Detections,
     classes: Sequence[str],
     labels: Sequence[str] | None = None,
-) -> Picture:
+) -> ImageArray:
     """Draw boxes, masks where there are any, and labels such as "rubber duck 0.87".
 
     Lines and letters grow with the picture's longer side, so that a picture of 100 pixels and one
     of 6000 look alike when they fill the same screen. Labels stay inside the picture.
 
     Args:
-        picture: (H, W, 3) RGB uint8; it is not changed.
+        image: (H, W, 3) RGB uint8; it is not changed.
         detections: Boxes in its pixels; without scores (labelled truth) only the name is written.
         classes: Name of each class id.
         labels: Texts instead of name and score, one for each detection.
@@ -283,10 +283,10 @@ def draw_detections(
         A new picture of the same size.
     """
     if len(detections) == 0:
-        return picture.copy()
+        return image.copy()
     import supervision as sv
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if detections.class_id is None:
         raise ValueError("detections need class ids to be drawn")
     longer = max(height, width)
@@ -302,10 +302,10 @@ def draw_detections(
     fills = [colors[k] for k in detections.class_id]
     masks = detection_masks(detections)
     if masks is not None:
-        picture = draw_masks(picture, masks, fills)
+        image = draw_masks(image, masks, fills)
     # Supervision takes arrays for BGR: to turn the colours round is quicker than to turn each pixel.
     palette = sv.ColorPalette([sv.Color(*color[::-1]) for color in colors])
-    canvas = picture.copy()
+    canvas = image.copy()
     inside = _inside(detections, height, width, thickness)
     if thickness > 1:  # a dark rim keeps every colour readable on a bright ground
         rim = max(1, thickness // 3)
@@ -316,23 +316,23 @@ def draw_detections(
 
 
 def draw_grid(
-    pictures: Sequence[Picture], columns: int = 4, cell_px: int = 240, gap_px: int = 6
-) -> Picture:
+    images: Sequence[ImageArray], columns: int = 4, cell_px: int = 240, gap_px: int = 6
+) -> ImageArray:
     """A contact sheet: each picture shrunk into a square cell, row by row, on white.
 
     Raises:
         ValueError: If there are no pictures.
     """
-    if not pictures:
+    if not images:
         raise ValueError("a contact sheet needs at least one picture")
-    columns = max(1, min(columns, len(pictures)))
-    rows = -(-len(pictures) // columns)
+    columns = max(1, min(columns, len(images)))
+    rows = -(-len(images) // columns)
     step = cell_px + gap_px
     sheet = np.full((rows * step + gap_px, columns * step + gap_px, 3), 255, np.uint8)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         top = gap_px + index // columns * step
         left = gap_px + index % columns * step
-        cell = letterbox(fit(picture, cell_px), (cell_px, cell_px), fill=235)
+        cell = letterbox(fit(image, cell_px), (cell_px, cell_px), fill=235)
         sheet[top : top + cell_px, left : left + cell_px] = cell
     return sheet
 
@@ -367,12 +367,12 @@ class FramesWriter:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def write(self, file_name: str, picture: Picture) -> Path:
+    def write(self, file_name: str, image: ImageArray) -> Path:
         """Write one picture.
 
         Args:
             file_name: The name it came with; its folder and suffix are dropped.
-            picture: (H, W, 3) RGB uint8.
+            image: (H, W, 3) RGB uint8.
 
         Returns:
             Where it will lie when the block ends.
@@ -389,16 +389,14 @@ class FramesWriter:
             name = f"{stem}_{number}"
         self._taken.add(name.casefold())
         # No colour subsampling: it smears thin coloured lines.
-        Image.fromarray(picture).save(
-            self._part / f"{name}.jpg", quality=self.quality, subsampling=0
-        )
+        Image.fromarray(image).save(self._part / f"{name}.jpg", quality=self.quality, subsampling=0)
         return self.folder / f"{name}.jpg"
 
 
-def write_frames(folder: str | Path, named: Iterable[tuple[str, Picture]]) -> list[Path]:
+def write_frames(folder: str | Path, named: Iterable[tuple[str, ImageArray]]) -> list[Path]:
     """Write (file name, picture) pairs with FramesWriter; returns the files in that order."""
     with FramesWriter(folder) as frames:
-        return [frames.write(name, picture) for name, picture in named]
+        return [frames.write(name, image) for name, image in named]
 
 
 def _texts(detections: Detections, classes: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from duckdetect.errors import UserError
 from duckdetect.utils.files import atomic_path
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 MAX_PIXELS = 150_000_000
 
@@ -24,7 +24,7 @@ MAX_PIXELS = 150_000_000
 _ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 stand for a quarter turn
 
 
-def load_picture(path: str | Path) -> np.ndarray:
+def load_image(path: str | Path) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB, an array of its own that may be drawn on.
 
     EXIF rotation is applied. Grey, palette and CMYK pictures are converted, 16-bit ones by their high
@@ -47,24 +47,24 @@ def load_picture(path: str | Path) -> np.ndarray:
         return np.array(_to_rgb(upright))
 
 
-def picture_size_hw(path: str | Path) -> tuple[int, int]:
-    """(height, width) after EXIF rotation, from the file's head alone; errors as `load_picture`."""
+def image_size_hw(path: str | Path) -> tuple[int, int]:
+    """(height, width) after EXIF rotation, from the file's head alone; errors as `load_image`."""
     path = Path(path)
     with _opened(path) as image:
         width, height = image.size
         try:
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        except Exception:  # `load_picture` tells of damage
+        except Exception:  # `load_image` tells of damage
             turned = False
         in_tiff = image.format == "TIFF"
     if turned and in_tiff:
         # Some versions of Pillow swap the sides of a TIFF when they open it, others do not.
-        height, width = load_picture(path).shape[:2]
+        height, width = load_image(path).shape[:2]
         return height, width
     return (width, height) if turned else (height, width)
 
 
-def list_pictures(folder: str | Path) -> list[Path]:
+def list_images(folder: str | Path) -> list[Path]:
     """The pictures in a folder, 2.jpg before 10.jpg, hidden files left out.
 
     Raises:
@@ -84,14 +84,12 @@ def list_pictures(folder: str | Path) -> list[Path]:
     found = [
         path
         for path in entries
-        if path.suffix.lower() in PICTURE_SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES
         and not path.name.startswith(".")
         and not path.is_dir()
     ]
     if not found:
-        raise UserError(
-            f"{folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)}): put some there"
-        )
+        raise UserError(f"{folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)}): put some there")
     return sorted(found, key=natural_key)
 
 
@@ -101,13 +99,13 @@ def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces], path.name
 
 
-def save_jpeg(path: str | Path, picture: np.ndarray, quality: int = 90) -> None:
+def save_jpeg(path: str | Path, image: np.ndarray, quality: int = 90) -> None:
     """Write (H, W, 3) uint8 RGB as JPEG, atomically."""
     with atomic_path(path) as part:
-        Image.fromarray(picture).save(part, format="JPEG", quality=quality)
+        Image.fromarray(image).save(part, format="JPEG", quality=quality)
 
 
-def shrink(picture: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
+def shrink(image: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
     """Halve, third ... a picture that is far larger than a model's input, by averaging its pixels.
 
     Models resize by bilinear interpolation, which skips pixels when it shrinks much: a phone's photo
@@ -115,14 +113,14 @@ def shrink(picture: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
     is left, so that pictures of the size that COCO's have (640 pixels) are not touched.
 
     Args:
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         input_hw: The model's input size, pixels.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     factor = min(height // (2 * input_hw[0]), width // (2 * input_hw[1]))
     if factor < 2:
-        return picture
-    return np.asarray(Image.fromarray(picture).reduce(factor))
+        return image
+    return np.asarray(Image.fromarray(image).reduce(factor))
 
 
 @contextlib.contextmanager
@@ -176,27 +174,27 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-Picture = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+ImageArray = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 
-def fit(picture: Picture, max_side_px: int) -> Picture:
+def fit(image: ImageArray, max_side_px: int) -> ImageArray:
     """Shrink a picture, never enlarge it, so that its longer side is at most `max_side_px`."""
     from PIL import Image
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = max_side_px / max(height, width)
     if scale >= 1:
-        return picture
+        return image
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(picture).resize(size_wh, Image.Resampling.LANCZOS))
+    return np.asarray(Image.fromarray(image).resize(size_wh, Image.Resampling.LANCZOS))
 
 
-def letterbox(picture: Picture, size_hw: tuple[int, int], fill: int = 0) -> Picture:
+def letterbox(image: ImageArray, size_hw: tuple[int, int], fill: int = 0) -> ImageArray:
     """Centre a picture on a plain ground of `size_hw`, which must be at least as large."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if (height, width) == size_hw:
-        return picture
+        return image
     canvas = np.full((*size_hw, 3), fill, np.uint8)
     top, left = (size_hw[0] - height) // 2, (size_hw[1] - width) // 2
-    canvas[top : top + height, left : left + width] = picture
+    canvas[top : top + height, left : left + width] = image
     return canvas

@@ -9,7 +9,7 @@ import tensorflow as tf
 from duckdetect.inference.detector import DEFAULT_THRESHOLD, Detector
 from duckdetect.models.graphs import FrozenPart, prepare_function, traced
 from duckdetect.models.interfaces import BaseModel, HeadOutputs, TrainPart, TwoStageModel
-from duckdetect.models.postprocess import Rivals
+from duckdetect.models.postprocess import ConfusableClasses
 
 
 def export_detector(
@@ -18,9 +18,9 @@ def export_detector(
     part: TrainPart,
     classes: Sequence[str],
     threshold: float = DEFAULT_THRESHOLD,
-    careful: bool = False,
-    fine: bool = False,
-    rivals: Rivals | None = None,
+    refine: bool = False,
+    high_res: bool = False,
+    confusables: ConfusableClasses | None = None,
 ) -> Detector:
     """Make a detector of a base model whose heads are trained.
 
@@ -30,35 +30,37 @@ def export_detector(
         part: What `frozen` leaves to the heads.
         classes: Names by class id.
         threshold: The default score threshold.
-        careful: Whether boxes that overlap a detection have a say in where it lies, and fade beside it.
-        fine: Whether a careful detector also looks for small objects in the magnified picture, where
+        refine: Whether boxes that overlap a detection have a say in where it lies, and fade beside it.
+        high_res: Whether a careful detector also looks for small objects in the magnified picture, where
             the base gains by it.
-        rivals: What a careful detector tells the objects from.
+        confusables: What a careful detector tells the objects from.
     """
 
     @traced(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
     def detect(inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        usual = heads(frozen(inputs))
-        return base.careful_detections(usual) if careful else base.detections(*usual[:2])
+        base_scale = heads(frozen(inputs))
+        return base.refined_detections(base_scale) if refine else base.detections(*base_scale[:2])
 
     def heads(maps: tuple[list[tf.Tensor], list[tf.Tensor]]) -> HeadOutputs:
         box, classes = maps
         return HeadOutputs(
             base.box_codes(box or classes, part),
             base.class_logits(classes, part),
-            rivals.trust(base.class_features(classes, part)) if careful and rivals else None,
+            confusables.suppression_factor(base.class_features(classes, part))
+            if refine and confusables
+            else None,
         )
 
     functions = tf.Module()
     functions.prepare = prepare_function(base)
     functions.detect = detect
-    fine_hw = base.fine_hw if careful and fine else None
-    if fine_hw is not None:
-        both = [tf.TensorSpec([None, *hw, 3], tf.float32) for hw in (base.input_hw, fine_hw)]
+    high_res_hw = base.high_res_hw if refine and high_res else None
+    if high_res_hw is not None:
+        both = [tf.TensorSpec([None, *hw, 3], tf.float32) for hw in (base.input_hw, high_res_hw)]
 
         @traced(input_signature=both)
-        def detect_fine(inputs: tf.Tensor, fine: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return base.careful_detections(heads(frozen(inputs)), heads(frozen(fine)))
+        def detect_fine(inputs: tf.Tensor, high_res: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return base.refined_detections(heads(frozen(inputs)), heads(frozen(high_res)))
 
         functions.detect_fine = detect_fine
         functions.prepare_fine = traced(
@@ -66,9 +68,11 @@ def export_detector(
         )
     # Named so that SavedModel finds them: Keras layers are left out, they need the API to load. What
     # `frozen` has as constants need not be written twice.
-    last = functions.detect if fine_hw is None else functions.detect_fine
+    last = functions.detect if high_res_hw is None else functions.detect_fine
     functions.weights = list(last.get_concrete_function().graph.variables)
-    detector = Detector(functions, classes, base.name, base.input_hw, threshold, fine_hw=fine_hw)
+    detector = Detector(
+        functions, classes, base.name, base.input_hw, threshold, high_res_hw=high_res_hw
+    )
     detector.warm_up()
     return detector
 

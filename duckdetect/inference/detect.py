@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.draw import FramesWriter, draw_detections
-from duckdetect.imaging.io import PICTURE_SUFFIXES, Picture, fit, list_pictures, load_picture
+from duckdetect.imaging.io import IMAGE_SUFFIXES, ImageArray, fit, list_images, load_image
 from duckdetect.inference.detections_json import Record, write_detections_json
 from duckdetect.utils.files import make_folder
-from duckdetect.utils.prefetch import ahead
+from duckdetect.utils.prefetch import prefetch
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
 from duckdetect.video.tracking import Tracker
@@ -43,7 +43,7 @@ class Detected:
     Attributes:
         folder: Where it lies.
         animation: detections.gif, or detections.mp4 for a video.
-        n_pictures: Pictures, or frames of the video, that were looked at.
+        n_images: Pictures, or frames of the video, that were looked at.
         n_found: Pictures with at least one detection.
         n_detections: Detections in all of them.
         threshold: The score at or above which they were kept.
@@ -52,7 +52,7 @@ class Detected:
 
     folder: Path
     animation: Path
-    n_pictures: int
+    n_images: int
     n_found: int
     n_detections: int
     threshold: float
@@ -63,13 +63,13 @@ class Detected:
 class Count:
     """Adds up what `Detected` tells."""
 
-    pictures: int = 0
+    images: int = 0
     found: int = 0
     detections: int = 0
 
     def add(self, detections: Detections) -> Detections:
         """Count one picture's detections and hand them on."""
-        self.pictures += 1
+        self.images += 1
         self.found += len(detections) > 0
         self.detections += len(detections)
         return detections
@@ -84,7 +84,7 @@ _COLORS = 48
 
 
 @dataclasses.dataclass(frozen=True)
-class _Looked:
+class _DetectedBatch:
     """A frame and what was found; None if it was not looked at."""
 
     frame: Frame
@@ -128,8 +128,10 @@ def detect_video(
         tqdm(
             total=n_frames, desc="detecting", unit="frame", disable=not progress, file=sys.stderr
         ) as bar,
-        contextlib.closing(ahead(_batches(video, every), 1)) as batches,
-        contextlib.closing(ahead(_looked(detector, batches, every, lowest), 1)) as looked,
+        contextlib.closing(prefetch(_batches(video, every), 1)) as batches,
+        contextlib.closing(
+            prefetch(_detect_batches(detector, batches, every, lowest), 1)
+        ) as looked,
     ):
 
         def records() -> Iterator[Record]:
@@ -144,7 +146,7 @@ def detect_video(
                 elif tracker is not None:
                     shown = tracker.between(seconds)
                 assert shown is not None  # the first frame is looked at
-                drawn = _drawn(frame.picture, shown, detector.classes)
+                drawn = _drawn(frame.image, shown, detector.classes)
                 writer.write(drawn, frame.seconds - video.begin_s)
                 bar.update()
 
@@ -157,11 +159,11 @@ def detect_video(
     if every > 1:
         between = "moved on with their objects" if track else "the last ones found"
         notes.append(
-            f"looked at {count.pictures} of {writer.n_frames} frames; "
+            f"looked at {count.images} of {writer.n_frames} frames; "
             f"the boxes on those between are {between}, and not in detections.json"
         )
     return Detected(
-        out, animation, count.pictures, count.found, count.detections, threshold, tuple(notes)
+        out, animation, count.images, count.found, count.detections, threshold, tuple(notes)
     )
 
 
@@ -178,22 +180,22 @@ def _batches(video: VideoReader, every: int) -> Iterator[list[Frame]]:
         yield batch
 
 
-def _looked(
+def _detect_batches(
     detector: Detector, batches: Iterator[list[Frame]], every: int, lowest: float
-) -> Iterator[_Looked]:
+) -> Iterator[_DetectedBatch]:
     index = 0
     for batch in batches:
         looked_at = [(index + i) % every == 0 for i in range(len(batch))]
         index += len(batch)
-        pictures = [f.picture for f, yes in zip(batch, looked_at, strict=True) if yes]
-        found = iter(detector.predict(pictures, lowest))
+        images = [f.image for f, yes in zip(batch, looked_at, strict=True) if yes]
+        found = iter(detector.predict(images, lowest))
         for frame, yes in zip(batch, looked_at, strict=True):
-            yield _Looked(frame, next(found) if yes else None)
+            yield _DetectedBatch(frame, next(found) if yes else None)
 
 
-def _drawn(picture: Picture, found: Detections, classes: tuple[str, ...]) -> Picture:
+def _drawn(image: ImageArray, found: Detections, classes: tuple[str, ...]) -> ImageArray:
     if found.tracker_id is None or not len(found):
-        return draw_detections(picture, found, classes)
+        return draw_detections(image, found, classes)
     assert found.class_id is not None
     assert found.confidence is not None
     labels = [
@@ -202,7 +204,7 @@ def _drawn(picture: Picture, found: Detections, classes: tuple[str, ...]) -> Pic
     ]
     # Drawing colours by class; here each identity is given a colour that it keeps.
     colored = dataclasses.replace(found, class_id=found.tracker_id % _COLORS)
-    return draw_detections(picture, colored, classes, labels)
+    return draw_detections(image, colored, classes, labels)
 
 
 @contextlib.contextmanager
@@ -257,7 +259,8 @@ def detect(
         end: Of a video, leave out what lies from here on.
         track: In a video, give objects identities, and keep them through frames in which they score
             below the threshold; see tracking.py.
-        fast: Look once at each picture where the detector would look twice (`Detector.fine_hw`): small
+        fast: Look once at each picture where the detector would look twice
+            (`Detector.high_res_hw`): small
             objects are missed more often, in a quarter of the time.
         known: What the detector found in these pictures at a threshold no higher, as an `Evaluation`
             keeps it (without masks): it is not asked again.
@@ -273,7 +276,7 @@ def detect(
         raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
     if fast:
         detector = copy.copy(detector)
-        detector.fine_hw = None
+        detector.high_res_hw = None
     out = make_folder(out)
     if isinstance(source, str | Path) and _is_video(Path(source)):
         video = read_video(source, start, end)
@@ -286,30 +289,30 @@ def detect(
         _detected(detector, paths, kept, progress)
         if known is None
         else zip(
-            map(load_picture, paths),
+            map(load_image, paths),
             (d[np.asarray(d.confidence) >= kept] for d in known),
             strict=True,
         )
     )
-    return _draw_pictures(found, paths, detector.classes, out, kept, seconds_per_frame)
+    return _draw_images(found, paths, detector.classes, out, kept, seconds_per_frame)
 
 
 def _is_video(path: Path) -> bool:
     if not path.exists():
         raise UserError(f"{path} is not there: give a picture, a folder of pictures, or a video")
-    return path.is_file() and path.suffix.lower() not in PICTURE_SUFFIXES
+    return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES
 
 
 def _list(source: str | Path | Sequence[str | Path]) -> list[Path]:
     if isinstance(source, str | Path):
         path = Path(source)
-        return list_pictures(path) if path.is_dir() else [path]
+        return list_images(path) if path.is_dir() else [path]
     if not source:
         raise UserError("the list of pictures is empty: give at least one")
     return [Path(path) for path in source]
 
 
-def _draw_pictures(
+def _draw_images(
     found: Iterable[tuple[np.ndarray, Any]],
     paths: list[Path],
     classes: Sequence[str],
@@ -325,20 +328,20 @@ def _draw_pictures(
 
     def records(frames: FramesWriter) -> Iterator[tuple[int, str, Detections]]:
         # While one batch is drawn, the next one is detected on.
-        with contextlib.closing(ahead(found, _BATCH)) as coming:
-            for picture, detections in coming:
-                path = paths[count.pictures]
-                drawn = draw_detections(picture, detections, classes)
+        with contextlib.closing(prefetch(found, _BATCH)) as coming:
+            for image, detections in coming:
+                path = paths[count.images]
+                drawn = draw_detections(image, detections, classes)
                 frames.write(path.name, drawn)
-                if count.pictures % every == 0:
+                if count.images % every == 0:
                     small.append(fit(drawn, _GIF_SIDE_PX))
-                yield count.pictures, path.name, count.add(detections)
+                yield count.images, path.name, count.add(detections)
 
     with FramesWriter(out / "frames") as frames:
         write_detections_json(out / "detections.json", records(frames), classes)
     animation = out / "detections.gif"
     write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX)
-    return Detected(out, animation, count.pictures, count.found, count.detections, kept)
+    return Detected(out, animation, count.images, count.found, count.detections, kept)
 
 
 def _detected(
@@ -347,7 +350,7 @@ def _detected(
     with tqdm(
         total=len(paths), desc="detecting", unit="picture", disable=not progress, file=sys.stderr
     ) as bar:
-        pictures = map(load_picture, paths)
-        while batch := list(itertools.islice(pictures, _BATCH)):
+        images = map(load_image, paths)
+        while batch := list(itertools.islice(images, _BATCH)):
             yield from zip(batch, detector.predict(batch, kept), strict=True)
             bar.update(len(batch))

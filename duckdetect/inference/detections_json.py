@@ -101,13 +101,13 @@ def read_detections(path: str | Path) -> list[tuple[int, str, Detections]]:
         rows = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}): detect again") from error
-    by_picture: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    by_image: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
         trouble = _trouble(row)
         if trouble:
             raise UserError(f"{path}, detection {number}: {trouble}: detect again")
-        by_picture.setdefault((row["image_id"], row["file_name"]), []).append(row)
-    return [(*picture, _detections(found)) for picture, found in by_picture.items()]
+        by_image.setdefault((row["image_id"], row["file_name"]), []).append(row)
+    return [(*image, _detections(found)) for image, found in by_image.items()]
 
 
 def _trouble(row: Any) -> str | None:
@@ -189,14 +189,14 @@ def read_run_detections(path: Path, dataset: Dataset) -> list[Detections]:
     """
     import supervision as sv
 
-    of_picture: dict[int, list[dict[str, Any]]] = {s.image_id: [] for s in dataset.samples}
+    of_image: dict[int, list[dict[str, Any]]] = {s.image_id: [] for s in dataset.samples}
     for row in json.loads(path.read_text(encoding="utf-8")):
         if not 1 <= row["category_id"] <= len(dataset.classes):
             raise ValueError(f"unknown category {row['category_id']}")
-        of_picture[row["image_id"]].append(row)
+        of_image[row["image_id"]].append(row)
     detections = []
     for sample in dataset.samples:
-        rows = of_picture[sample.image_id]
+        rows = of_image[sample.image_id]
         if not rows:
             detections.append(sv.Detections.empty())
             continue

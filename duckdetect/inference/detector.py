@@ -74,7 +74,7 @@ _SETTINGS = "detector.json"
 class Detector:
     """Finds the objects it was taught.
 
-    With a `fine_hw` it looks at each picture twice, at its usual size and magnified, so that small
+    With a `high_res_hw` it looks at each picture twice, at its usual size and magnified, so that small
     objects are found too; set it to None to be four times as fast.
 
     Attributes:
@@ -84,7 +84,7 @@ class Detector:
         input_hw: The size in pixels that pictures are brought to.
         two_stage: Whether it looks at a picture at a time.
         has_masks: Whether it finds masks.
-        fine_hw: The size that they are brought to once more, larger; None for one look only.
+        high_res_hw: The size that they are brought to once more, larger; None for one look only.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Detector:
         *,
         two_stage: bool = False,
         has_masks: bool = False,
-        fine_hw: tuple[int, int] | None = None,
+        high_res_hw: tuple[int, int] | None = None,
     ) -> None:
         self._functions = functions
         self.two_stage = two_stage
@@ -106,19 +106,19 @@ class Detector:
         self.base_name = base_name
         self.input_hw = input_hw
         self.threshold = threshold
-        self.fine_hw = fine_hw
+        self.high_res_hw = high_res_hw
 
     @overload
     def predict(
-        self, pictures: np.ndarray, threshold: float | None = None, *, masks: bool = True
+        self, images: np.ndarray, threshold: float | None = None, *, masks: bool = True
     ) -> sv.Detections: ...
     @overload
     def predict(
-        self, pictures: Sequence[np.ndarray], threshold: float | None = None, *, masks: bool = True
+        self, images: Sequence[np.ndarray], threshold: float | None = None, *, masks: bool = True
     ) -> list[sv.Detections]: ...
     def predict(
         self,
-        pictures: np.ndarray | Sequence[np.ndarray],
+        images: np.ndarray | Sequence[np.ndarray],
         threshold: float | None = None,
         *,
         masks: bool = True,
@@ -126,7 +126,7 @@ class Detector:
         """Find objects in one picture or in a list of pictures of any sizes.
 
         Args:
-            pictures: (H, W, 3) uint8 RGB, or a list of such.
+            images: (H, W, 3) uint8 RGB, or a list of such.
             threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
             masks: Whether a Mask R-CNN's masks are made, which takes most of its time.
 
@@ -138,37 +138,37 @@ class Detector:
         Raises:
             UserError: If a picture has another shape or type.
         """
-        if isinstance(pictures, np.ndarray):
-            if pictures.ndim == 3:
-                return self.predict([pictures], threshold, masks=masks)[0]
-            pictures = list(pictures)
-        for i, picture in enumerate(pictures):
-            _check_picture(picture, f"picture {i}")
+        if isinstance(images, np.ndarray):
+            if images.ndim == 3:
+                return self.predict([images], threshold, masks=masks)[0]
+            images = list(images)
+        for i, image in enumerate(images):
+            _check_image(image, f"picture {i}")
         kept = self.threshold if threshold is None else threshold
         found: list[sv.Detections] = []
-        for start in range(0, len(pictures), _BATCH):
-            found += self._predict_batch(pictures[start : start + _BATCH], kept, masks)
+        for start in range(0, len(images), _BATCH):
+            found += self._predict_batch(images[start : start + _BATCH], kept, masks)
         return found
 
     def _predict_batch(
-        self, pictures: Sequence[np.ndarray], kept: float, masks: bool
+        self, images: Sequence[np.ndarray], kept: float, masks: bool
     ) -> list[sv.Detections]:
-        prepared = [self._functions.prepare(shrink(p, self.input_hw)) for p in pictures]
+        prepared = [self._functions.prepare(shrink(p, self.input_hw)) for p in images]
         if self.two_stage:
             return [
-                self._look_twice(picture.shape[:2], inputs, filled_hw, kept, masks)
-                for picture, (inputs, filled_hw) in zip(pictures, prepared, strict=True)
+                self._predict_multi_scale(image.shape[:2], inputs, filled_hw, kept, masks)
+                for image, (inputs, filled_hw) in zip(images, prepared, strict=True)
             ]
         inputs = tf.stack([inputs for inputs, _ in prepared])
-        if self.fine_hw is None:
+        if self.high_res_hw is None:
             found = self._functions.detect(inputs)
         else:
-            fine = [self._functions.prepare_fine(shrink(p, self.fine_hw)) for p in pictures]
-            found = self._functions.detect_fine(inputs, tf.stack(fine))
+            high_res = [self._functions.prepare_fine(shrink(p, self.high_res_hw)) for p in images]
+            found = self._functions.detect_fine(inputs, tf.stack(high_res))
         y1x1y2x2, score, class_id, count = (t.numpy() for t in found)
         return [
             to_detections(
-                picture.shape[:2],
+                image.shape[:2],
                 filled_hw.numpy(),
                 y1x1y2x2[i][: count[i]],
                 score[i][: count[i]],
@@ -176,10 +176,10 @@ class Detector:
                 self.classes,
                 kept,
             )
-            for i, (picture, (_, filled_hw)) in enumerate(zip(pictures, prepared, strict=True))
+            for i, (image, (_, filled_hw)) in enumerate(zip(images, prepared, strict=True))
         ]
 
-    def _look_twice(
+    def _predict_multi_scale(
         self,
         size_hw: tuple[int, ...],
         inputs: tf.Tensor,
@@ -217,7 +217,7 @@ class Detector:
                 "threshold": self.threshold,
                 "base": self.base_name,
                 "input_hw": list(self.input_hw),
-                "fine_hw": list(self.fine_hw) if self.fine_hw else None,
+                "fine_hw": list(self.high_res_hw) if self.high_res_hw else None,
             }
             text = json.dumps(settings, indent=1, ensure_ascii=False)
             (part / _SETTINGS).write_text(text + "\n", encoding="utf-8")
@@ -290,7 +290,7 @@ def load_detector(folder: str | Path) -> Detector:
             settings["threshold"],
             two_stage=settings.get("two_stage", False),
             has_masks=settings.get("masks", False),
-            fine_hw=tuple(settings["fine_hw"]) if settings.get("fine_hw") else None,
+            high_res_hw=tuple(settings["fine_hw"]) if settings.get("fine_hw") else None,
         )
     except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         if isinstance(error, UserError):
@@ -299,8 +299,8 @@ def load_detector(folder: str | Path) -> Detector:
         raise UserError(f"{folder} is a broken detector ({reason}): train it again") from error
 
 
-def _check_picture(picture: np.ndarray, name: str) -> None:
-    shape, dtype = getattr(picture, "shape", None), getattr(picture, "dtype", None)
+def _check_image(image: np.ndarray, name: str) -> None:
+    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
         raise UserError(
             f"{name} is {dtype} {shape}, not uint8 (H, W, 3) RGB: read it with duckdetect.load_picture"

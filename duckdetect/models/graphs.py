@@ -69,7 +69,7 @@ def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
     is empty where both heads read the same. Of a small model it holds the weights as they are now.
     """
     # Where there is a fine input too, one graph serves both.
-    height, width = base.input_hw if base.fine_hw is None else (None, None)
+    height, width = base.input_hw if base.high_res_hw is None else (None, None)
 
     @traced(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)])
     def run(inputs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:

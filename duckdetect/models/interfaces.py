@@ -123,12 +123,13 @@ class HeadOutputs(NamedTuple):
     Attributes:
         box_codes: (B, A, 4) float32.
         class_logits: (B, A, C + 1) float32, column 0 is the background.
-        trust: (B, A, C) float32 from 0 to 1, what the classes' scores are multiplied by; None for 1.
+        suppression_factor: (B, A, C) float32 from 0 to 1, what the classes' scores are
+            multiplied by; None for 1.
     """
 
     box_codes: tf.Tensor
     class_logits: tf.Tensor
-    trust: tf.Tensor | None = None
+    suppression_factor: tf.Tensor | None = None
 
 
 class BaseModel(Protocol):
@@ -138,7 +139,8 @@ class BaseModel(Protocol):
         name: Its name in `duckdetect bases`.
         num_classes: The new classes.
         input_hw: Its input's size, pixels.
-        fine_hw: The size of a larger input that shows small objects, or None where the usual one does.
+        high_res_hw: The size of a larger input that shows small objects, or None where the usual
+            one does.
         levels: Its feature maps.
         box_kernel_size: The side of the box head's kernel, cells.
         own_class_head: The class head that it was published with, or None where it has another form
@@ -148,12 +150,12 @@ class BaseModel(Protocol):
     name: str
     num_classes: int
     input_hw: tuple[int, int]
-    fine_hw: tuple[int, int] | None
+    high_res_hw: tuple[int, int] | None
     levels: tuple[Level, ...]
     box_kernel_size: int
     own_class_head: ClassHead | None
 
-    def prepare(self, picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def prepare(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Turn a picture (H, W, 3) uint8 into the model's input and its filled part.
 
         Returns:
@@ -162,7 +164,7 @@ class BaseModel(Protocol):
         """
         ...
 
-    def prepare_fine(self, picture: tf.Tensor) -> tf.Tensor:
+    def prepare_fine(self, image: tf.Tensor) -> tf.Tensor:
         """Turn a picture (H, W, 3) uint8 into the fine input (h, w, 3) float32, which it fills."""
         ...
 
@@ -224,16 +226,16 @@ class BaseModel(Protocol):
         """Decode and suppress: y1x1y2x2 (B, D, 4), score (B, D), class_id (B, D), count (B,)."""
         ...
 
-    def careful_detections(
-        self, usual: HeadOutputs, fine: HeadOutputs | None = None
+    def refined_detections(
+        self, base_scale: HeadOutputs, high_res: HeadOutputs | None = None
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """As `detections`, with boxes that are the mean of those suppressed.
 
         What overlaps a surer detection of its class scores less.
 
         Args:
-            usual: Of the inputs.
-            fine: Of the fine inputs; their small boxes are taken as well.
+            base_scale: Of the inputs.
+            high_res: Of the fine inputs; their small boxes are taken as well.
         """
         ...
 
@@ -280,7 +282,7 @@ class LastLayer(NamedTuple):
     bias: np.ndarray
 
 
-class Truth(NamedTuple):
+class GroundTruth(NamedTuple):
     """What one picture holds, in parts of the model's input, for a two-stage model.
 
     Attributes:
@@ -347,7 +349,7 @@ class TwoStageModel(Protocol):
     feature_depth: int
     deep_shape: tuple[int, ...]
 
-    def prepare(self, picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def prepare(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """As `base.BaseModel.prepare`."""
         ...
 

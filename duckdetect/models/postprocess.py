@@ -19,10 +19,10 @@ from duckdetect.models.interfaces import Level
 Found = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
 
 # Of four usual passes, a fine one may cost three; its cost grows as its area.
-_FINE_COST = 3
+_HIGH_RES_COST = 3
 
 # Of a picture's side. What is larger, the usual pass sees better: the fine one takes parts for wholes.
-FINE_MOST_SIDE = 0.35
+HIGH_RES_MOST_SIDE = 0.35
 
 # Boxes that overlap a detection by more than this have a say in where it lies; the suppression's own.
 _VOTE_IOU = 0.6
@@ -63,7 +63,7 @@ def suppress(nms: Any, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
     return found.nmsed_boxes, found.nmsed_scores, class_id, found.valid_detections
 
 
-def vote(found: Found, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
+def box_voting(found: Found, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
     """Move each detection to the mean of the boxes it suppressed, by their scores and overlaps.
 
     Box voting (Gidaris and Komodakis, arXiv 1505.01749, section 4), here weighted by the squared
@@ -86,10 +86,10 @@ def small_only(y1x1y2x2: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
     """A fine pass's scores (B, A, C), 0 where the box is not small."""
     sides = y1x1y2x2[..., 2:] - y1x1y2x2[..., :2]
     area = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1, keepdims=True)
-    return tf.where(area < FINE_MOST_SIDE**2, score, 0.0)
+    return tf.where(area < HIGH_RES_MOST_SIDE**2, score, 0.0)
 
 
-def agree(
+def fuse_scales(
     fine_y1x1y2x2: tf.Tensor, fine_score: tf.Tensor, y1x1y2x2: tf.Tensor, score: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """A fine pass's best boxes, their scores lowered where the usual pass sees less there.
@@ -117,7 +117,7 @@ def agree(
     return fine_y1x1y2x2, fine_score ** (1 - _SAY) * said_score**_SAY
 
 
-def fade(found: Found) -> Found:
+def soft_nms(found: Found) -> Found:
     """Lower the score of what overlaps surer detections of its class; sorted anew.
 
     The Gaussian penalty of Soft-NMS (Bodla et al., arXiv 1704.04503), on what suppression left.
@@ -132,19 +132,19 @@ def fade(found: Found) -> Found:
     return (*(tf.gather(t, order, batch_dims=1) for t in (boxes, score, class_id)), count)
 
 
-def fine_side(side_px: int) -> int:
+def high_res_side(side_px: int) -> int:
     """The largest side whose pass costs at most three usual ones, congruent modulo 16.
 
     Congruent, so that the network's first convolutions pad the larger input as they pad the usual one.
     """
-    return int(side_px + (np.sqrt(_FINE_COST) - 1) * side_px // 16 * 16)
+    return int(side_px + (np.sqrt(_HIGH_RES_COST) - 1) * side_px // 16 * 16)
 
 
-def fine_anchors(
+def high_res_anchors(
     anchors: np.ndarray,
     levels: Sequence[Level],
     input_hw: tuple[int, int],
-    fine_hw: tuple[int, int],
+    high_res_hw: tuple[int, int],
 ) -> np.ndarray | None:
     """The anchors of a larger input.
 
@@ -155,28 +155,28 @@ def fine_anchors(
         anchors: (A, 4) y1x1y2x2, parts of the usual input.
         levels: The usual feature maps.
         input_hw: The usual input, pixels.
-        fine_hw: The larger one.
+        high_res_hw: The larger one.
 
     Returns:
         (A', 4) float32, parts of the larger input; None if the levels are not what is left of the
         input by halving it time and again by 3x3 convolutions, as MobileNet does.
     """
-    usual = [_seen(side, len(levels)) for side in input_hw]
-    fine = [_seen(side, len(levels)) for side in fine_hw]
+    base_scale = [_seen(side, len(levels)) for side in input_hw]
+    high_res = [_seen(side, len(levels)) for side in high_res_hw]
     made, first = [], 0
     for i, level in enumerate(levels):
-        if (level.height, level.width) != (usual[0][i][1], usual[1][i][1]):
+        if (level.height, level.width) != (base_scale[0][i][1], base_scale[1][i][1]):
             return None
         cell = anchors[first : first + level.anchors_per_cell]
         first += level.n_anchors
-        size = (cell[:, 2:] - cell[:, :2]) * input_hw / np.array(fine_hw)  # (q, 2)
+        size = (cell[:, 2:] - cell[:, :2]) * input_hw / np.array(high_res_hw)  # (q, 2)
         centre = []
         for axis in range(2):
-            seen_first, n, stride = usual[axis][i]
+            seen_first, n, stride = base_scale[axis][i]
             beside = ((np.arange(n) + 0.5) * input_hw[axis] / n - np.arange(n) * stride).mean()
             beside -= seen_first
-            seen_first, n, stride = fine[axis][i]
-            centre.append((seen_first + np.arange(n) * stride + beside) / fine_hw[axis])
+            seen_first, n, stride = high_res[axis][i]
+            centre.append((seen_first + np.arange(n) * stride + beside) / high_res_hw[axis])
         grid = np.stack(np.meshgrid(*centre, indexing="ij"), axis=-1)[:, :, np.newaxis]
         made.append(np.concatenate([grid - size / 2, grid + size / 2], axis=-1).reshape(-1, 4))
     return np.concatenate(made).astype(np.float32)
@@ -214,13 +214,14 @@ def _iou(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return both / tf.maximum(area_a + area_b - both, 1e-12)
 
 
-class Rivals:
+class ConfusableClasses:
     """R of the base's own classes against C new ones.
 
     Args:
         kernels: For each level (k, k, c, q, R) float32.
         biases: For each level (q, R) float32.
-        usual: (R, C) float32, how surely a rival is seen in the new class's own objects; 1 where it is
+        base_scale: (R, C) float32, how surely a rival is seen in the new class's own objects; 1
+            where it is
             none of the class's rivals.
 
     Attributes:
@@ -228,26 +229,27 @@ class Rivals:
     """
 
     def __init__(
-        self, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray], usual: np.ndarray
+        self, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray], base_scale: np.ndarray
     ) -> None:
-        self.usual = usual
+        self.base_scale = base_scale
         self._kernels = [tf.Variable(k.reshape(*k.shape[:3], -1), trainable=False) for k in kernels]
         self._biases = [tf.Variable(b.ravel(), trainable=False) for b in biases]
         self.variables = [*self._kernels, *self._biases]
 
-    def trust(self, features: Sequence[tf.Tensor]) -> tf.Tensor:
+    def suppression_factor(self, features: Sequence[tf.Tensor]) -> tf.Tensor:
         """How far no rival explains what an anchor sees, (B, A, C) float32 from 0 to 1.
 
         Args:
             features: For each level what the class head's last layer reads, (B, h, w, c).
         """
-        n_rivals, _ = self.usual.shape
+        n_rivals, _ = self.base_scale.shape
         levels = [
             tf.reshape(tf.nn.conv2d(f, k, 1, "SAME") + b, [tf.shape(f)[0], -1, n_rivals])
             for f, k, b in zip(features, self._kernels, self._biases, strict=True)
         ]
         seen = tf.sigmoid(tf.concat(levels, axis=1))  # (B, A, R)
         beyond = [
-            tf.reduce_max(tf.nn.relu(seen - usual), axis=-1) for usual in np.transpose(self.usual)
+            tf.reduce_max(tf.nn.relu(seen - base_scale), axis=-1)
+            for base_scale in np.transpose(self.base_scale)
         ]
         return 1 - tf.stack(beyond, axis=-1)

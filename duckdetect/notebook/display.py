@@ -19,20 +19,20 @@ import numpy as np
 
 from duckdetect.annotation.annotate import annotated
 from duckdetect.data.check import check_dataset
-from duckdetect.data.contact_sheet import label_sheet, look_sheet
+from duckdetect.data.contact_sheet import label_sheet, view_sheet
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
-from duckdetect.evaluation.evaluate import FOLDER, Evaluation, evaluate_run, read_evaluation
+from duckdetect.evaluation.evaluate import FOLDER, Evaluation, evaluate, read_evaluation
 from duckdetect.evaluation.plots import CURVES, plot_f1, plot_precision_recall
 from duckdetect.imaging.draw import draw_grid
-from duckdetect.imaging.io import Picture, list_pictures, load_picture
+from duckdetect.imaging.io import ImageArray, list_images, load_image
 from duckdetect.report.write import Written, write_report
 
 if TYPE_CHECKING:
     from duckdetect.data.dataset import Dataset, Problem
-    from duckdetect.training.finetune import Run
+    from duckdetect.training.finetune import TrainRun
 
-_SHEET_PICTURES = 20  # on one sheet; more would be too small to see
+_SHEET_IMAGES = 20  # on one sheet; more would be too small to see
 
 _VIDEO_BYTES = 20 << 20  # larger ones make a notebook slow to open
 
@@ -46,24 +46,24 @@ def say(text: str) -> None:
 
 def show_labels(dataset: Dataset) -> None:
     """Show the pictures with their boxes and masks, to look at before training."""
-    sheet = label_sheet(dataset, pictures=_SHEET_PICTURES, columns=5)
-    show_sheet(sheet, min(len(dataset), _SHEET_PICTURES), len(dataset))
+    sheet = label_sheet(dataset, images=_SHEET_IMAGES, columns=5)
+    show_sheet(sheet, min(len(dataset), _SHEET_IMAGES), len(dataset))
 
 
-def show_looks(dataset: Dataset, looks: int = 15, seed: int = 0) -> None:
+def show_views(dataset: Dataset, views: int = 15, seed: int = 0) -> None:
     """Show random looks at the pictures, as training with this seed sees them."""
-    show_sheet(look_sheet(dataset, looks, columns=5, seed=seed), looks, looks)
+    show_sheet(view_sheet(dataset, views, columns=5, seed=seed), views, views)
 
 
 def show_frames(folder: str | Path) -> None:
     """Show a folder's pictures on one sheet; of many, evenly chosen ones."""
-    paths = list_pictures(folder)
-    at = np.linspace(0, len(paths) - 1, min(len(paths), _SHEET_PICTURES)).round().astype(int)
-    sheet = draw_grid([load_picture(paths[i]) for i in at], columns=5, cell_px=240)
+    paths = list_images(folder)
+    at = np.linspace(0, len(paths) - 1, min(len(paths), _SHEET_IMAGES)).round().astype(int)
+    sheet = draw_grid([load_image(paths[i]) for i in at], columns=5, cell_px=240)
     show_sheet(sheet, len(at), len(paths))
 
 
-def show_history(run: Run) -> None:
+def show_history(run: TrainRun) -> None:
     """Show the curves of losses and accuracy that a run has drawn into its folder."""
     from IPython.display import Image, display
 
@@ -108,7 +108,7 @@ def show_animation(path: str | Path) -> None:
         say(f"{path} is too large to be shown here: open it from there.")
 
 
-def show_sheet(sheet: Picture, n_shown: int, n_all: int) -> None:
+def show_sheet(sheet: ImageArray, n_shown: int, n_all: int) -> None:
     """Show a sheet of pictures, and say how many of how many are on it."""
     from IPython.display import Image, display
     from PIL import Image as PilImage
@@ -144,54 +144,54 @@ def show_problems(problems: list[Problem], dataset: Dataset | None) -> None:
     samples = dataset.samples if dataset is not None else ()
     chosen = [i for i, sample in enumerate(samples) if str(sample.path) in about]
     if dataset is not None and chosen:
-        sheet = label_sheet(dataset.subset(chosen), pictures=_SHOWN_PROBLEMS, problems=problems)
+        sheet = label_sheet(dataset.subset(chosen), images=_SHOWN_PROBLEMS, problems=problems)
         show_sheet(sheet, min(len(chosen), _SHOWN_PROBLEMS), len(chosen))
 
 
-def measure(run: Run, folder: str | Path) -> Evaluation | None:
+def measure(run: TrainRun, folder: str | Path) -> Evaluation | None:
     """Measure a run on a folder's pictures, if boxes are drawn on them; say and draw how good it is."""
     if run.folder is None:
         raise ValueError("the run was not written to a folder")
-    truth = annotated(folder)
-    if truth is None:
+    ground_truth = annotated(folder)
+    if ground_truth is None:
         say(f"No boxes are drawn on {folder}, so nothing is measured.")
         return None
-    measured = evaluate_run(run.folder, truth, detector=run.detector)
-    _show_figures(run.folder, measured)
+    measured = evaluate(run, ground_truth)
+    _show_metrics(run.folder, measured)
     return measured
 
 
-def measure_split(run: Run, data: str | Path, split: str = "test") -> Evaluation:
+def measure_split(run: TrainRun, data: str | Path, split: str = "test") -> Evaluation:
     """Measure a run on one split of a data set; say and draw how good it is.
 
     Figures that are there already, of this detector on these pictures, are shown again.
 
     Raises:
-        UserError: As `evaluate_run`.
+        UserError: As `evaluate`.
     """
     if run.folder is None:
         raise ValueError("the run was not written to a folder")
     measured = read_evaluation(run.folder, load_dataset(data, split))
     if measured is None:
-        measured = evaluate_run(run.folder, data, split, detector=run.detector, progress=True)
-    _show_figures(run.folder, measured)
+        measured = evaluate(run, data, split, progress=True)
+    _show_metrics(run.folder, measured)
     return measured
 
 
-def _show_figures(folder: Path, measured: Evaluation) -> None:
+def _show_metrics(folder: Path, measured: Evaluation) -> None:
     from IPython.display import Image, display
 
     metrics = measured.metrics
     say(metrics.table())
     curves = {name: one.curve for name, one in metrics.per_class.items()}
-    pictures = [folder / FOLDER / f"{name}.png" for name in ("precision_recall", "f1")]
-    plot_precision_recall(curves, pictures[0])
-    plot_f1(curves, metrics.best_threshold, pictures[1])
-    for path in pictures:
+    images = [folder / FOLDER / f"{name}.png" for name in ("precision_recall", "f1")]
+    plot_precision_recall(curves, images[0])
+    plot_f1(curves, metrics.best_threshold, images[1])
+    for path in images:
         display(Image(filename=str(path), width=560))
 
 
-def show_report(run: Run) -> Written:
+def show_report(run: TrainRun) -> Written:
     """Write a run's report, and show the page below the cell."""
     from IPython.display import display
 

@@ -32,7 +32,7 @@ from duckdetect.data.sources import (
 )
 from duckdetect.data.split import SPLITS, split_dataset
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import list_pictures, load_picture
+from duckdetect.imaging.io import list_images, load_image
 from duckdetect.notebook.display import say, show_problems
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
@@ -127,8 +127,8 @@ def _uploaded(parent: Path) -> Path:
     if not uploaded:
         folder.rmdir()
         raise UserError("no file was uploaded: run this cell again and choose some")
-    pictures = [path for path in folder.iterdir() if path.is_file()]
-    return pictures[0] if len(pictures) == 1 else folder
+    images = [path for path in folder.iterdir() if path.is_file()]
+    return images[0] if len(images) == 1 else folder
 
 
 def dated_folder(parent: Path, name: str = "new") -> Path:
@@ -146,7 +146,7 @@ def dated_folder(parent: Path, name: str = "new") -> Path:
 def _count(folder: Path) -> int:
     """How many pictures a folder holds."""
     try:
-        return len(list_pictures(folder))
+        return len(list_images(folder))
     except UserError:
         return 0
 
@@ -278,7 +278,7 @@ def _clip(video: Path) -> Path:
     from duckdetect.video.writer import write_video
 
     if not video.is_file():
-        frames = [load_picture(path) for path in list_pictures(SAMPLE / "clip")]
+        frames = [load_image(path) for path in list_images(SAMPLE / "clip")]
         with write_video(video, Fraction(_CLIP_FPS), frames[0].shape[:2]) as out:
             for frame in frames:
                 out.write(frame)

@@ -121,7 +121,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Figure:
     """An encoded picture with what it shows.
 
     Attributes:
@@ -148,10 +148,10 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Figures:
     """Pictures side by side where there is room for as many columns, else one below the other."""
 
-    items: Sequence[Picture]
+    items: Sequence[Figure]
     columns: int = 1
     kind: ClassVar[str] = "pictures"
 
@@ -164,7 +164,7 @@ class Code:
     kind: ClassVar[str] = "code"
 
 
-Block = Text | Note | Tiles | Facts | Table | Pictures | Code
+Block = Text | Note | Tiles | Facts | Table | Figures | Code
 
 
 @dataclass(frozen=True)
@@ -203,24 +203,24 @@ def _texts(block: Block) -> list[str]:
             return [text for row in rows for text in row]
         case Table(head, rows):
             return [*head, *(cell for row in rows for cell in row)]
-        case Pictures(items):
-            return [picture.caption for picture in items]
+        case Figures(items):
+            return [image.caption for image in items]
         case Code(lines):
             return list(lines)
 
 
-def photo(picture: npt.NDArray[np.uint8], caption: str, alt: str = "") -> Picture:
+def photo(image: npt.NDArray[np.uint8], caption: str, alt: str = "") -> Figure:
     """A drawn picture, (H, W, 3) RGB uint8, as JPEG."""
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="JPEG", quality=84, subsampling=0)
-    return Picture(
-        file.getvalue(), "image/jpeg", picture.shape[1::-1], _PHOTO_PPI, caption, alt or caption
+    Image.fromarray(image).save(file, format="JPEG", quality=84, subsampling=0)
+    return Figure(
+        file.getvalue(), "image/jpeg", image.shape[1::-1], _PHOTO_PPI, caption, alt or caption
     )
 
 
-def plot(draw: Callable[[Path], None], caption: str, alt: str = "") -> Picture:
+def plot(draw: Callable[[Path], None], caption: str, alt: str = "") -> Figure:
     """What `draw` writes to the PNG path it is given."""
     from PIL import Image
 
@@ -229,4 +229,4 @@ def plot(draw: Callable[[Path], None], caption: str, alt: str = "") -> Picture:
         draw(path)
         with Image.open(path) as image:
             size_wh = image.size
-        return Picture(path.read_bytes(), "image/png", size_wh, PLOT_PPI, caption, alt or caption)
+        return Figure(path.read_bytes(), "image/png", size_wh, PLOT_PPI, caption, alt or caption)

@@ -10,30 +10,29 @@ import numpy.typing as npt
 
 from duckdetect.evaluation.matching import (
     CONFUSED,
-    FALSE,
+    DUPLICATE,
+    FALSE_POSITIVE,
     IGNORED,
     KINDS,
     MISPLACED,
     MISSED,
-    RIGHT,
-    TWICE,
+    TRUE_POSITIVE,
     Mistakes,
     confusion_matrix,
     count_mistakes,
     score_and_class,
     sort_mistakes,
-    worst_pictures,
+    worst_images,
 )
 from duckdetect.evaluation.metrics import bootstrap_intervals
 from duckdetect.evaluation.plots import plot_confusion, plot_f1, plot_precision_recall
 from duckdetect.imaging.draw import draw_captions
-from duckdetect.imaging.io import Picture as Pixels
-from duckdetect.imaging.io import fit
+from duckdetect.imaging.io import ImageArray, fit
 from duckdetect.report.blocks import (
     Block,
+    Figure,
+    Figures,
     Note,
-    Picture,
-    Pictures,
     Section,
     Table,
     Text,
@@ -58,28 +57,28 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; every box says its kind in words.
 COLORS = {
-    RIGHT: (0, 158, 115),
+    TRUE_POSITIVE: (0, 158, 115),
     MISSED: (86, 180, 233),
     MISPLACED: (230, 159, 0),
     CONFUSED: (204, 121, 167),
-    TWICE: (240, 228, 66),
-    FALSE: (213, 94, 0),
+    DUPLICATE: (240, 228, 66),
+    FALSE_POSITIVE: (213, 94, 0),
     IGNORED: (170, 170, 170),
 }
 
 
 def draw_mistakes(
-    picture: Pixels,
+    image: ImageArray,
     sample: Sample,
     detections: Detections,
     mistakes: Mistakes,
     classes: Sequence[str],
     max_side_px: int = 640,
-) -> tuple[Pixels, Pixels]:
+) -> tuple[ImageArray, ImageArray]:
     """Draw the labelled boxes on one copy of a picture and the detections on another.
 
     Args:
-        picture: (H, W, 3) RGB uint8.
+        image: (H, W, 3) RGB uint8.
         sample: Its truth.
         detections: What was found.
         mistakes: What `sort_mistakes` made of both.
@@ -89,14 +88,14 @@ def draw_mistakes(
     Returns:
         The truth and the detections, each box in its kind's colour and with its kind in words.
     """
-    small = fit(picture, max_side_px)
-    scale = np.array([small.shape[1] / picture.shape[1], small.shape[0] / picture.shape[0]] * 2)
+    small = fit(image, max_side_px)
+    scale = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]] * 2)
     names = [classes[k] for k in sample.class_id]
-    truth = _draw(
+    ground_truth = _draw(
         small,
         sample.xyxy * scale,
-        [_text(name, kind) for name, kind in zip(names, mistakes.truth, strict=True)],
-        mistakes.truth,
+        [_text(name, kind) for name, kind in zip(names, mistakes.ground_truth, strict=True)],
+        mistakes.ground_truth,
     )
     kept = mistakes.kept[::-1]  # the best are drawn last and lie on top
     score, class_id = score_and_class(detections)
@@ -105,21 +104,21 @@ def draw_mistakes(
         for i, kind in zip(kept, mistakes.found[::-1], strict=True)
     ]
     xyxy = detections.xyxy[kept] if len(kept) else np.zeros((0, 4))
-    return truth, _draw(small, xyxy * scale, texts, mistakes.found[::-1])
+    return ground_truth, _draw(small, xyxy * scale, texts, mistakes.found[::-1])
 
 
 def _text(name: str, kind: str) -> str:
-    return name if kind == RIGHT else f"{kind}: {name}"
+    return name if kind == TRUE_POSITIVE else f"{kind}: {name}"
 
 
 def _draw(
-    picture: Pixels, xyxy: npt.NDArray[np.float64], texts: Sequence[str], kinds: Sequence[str]
-) -> Pixels:
+    image: ImageArray, xyxy: npt.NDArray[np.float64], texts: Sequence[str], kinds: Sequence[str]
+) -> ImageArray:
     from PIL import Image, ImageDraw
 
-    image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
-    width = max(2, round(max(picture.shape[:2]) / 200))
+    canvas = Image.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    width = max(2, round(max(image.shape[:2]) / 200))
     for box, kind in zip(xyxy, kinds, strict=True):
         x1, y1 = np.floor(box[:2])
         x2, y2 = np.maximum(np.ceil(box[2:]) - 1, [x1, y1])
@@ -129,8 +128,8 @@ def _draw(
         inner = (x1 + inset, y1 + inset, x2 - inset, y2 - inset)
         draw.rectangle(inner, outline=COLORS[kind], width=width)
     if not texts:
-        return np.array(image)
-    return draw_captions(np.array(image), xyxy, texts, [COLORS[kind] for kind in kinds])
+        return np.array(canvas)
+    return draw_captions(np.array(canvas), xyxy, texts, [COLORS[kind] for kind in kinds])
 
 
 _WORST = 6
@@ -145,17 +144,17 @@ def confusion_section(evaluation: Evaluation, threshold: float) -> Section:
         "was detected in its place. The last column counts objects that were missed, the last row "
         "detections where nothing is labelled."
     )
-    picture = plot(
+    image = plot(
         lambda path: plot_confusion(counts, dataset.classes, path),
         "How many of each; shades are shares of the labelled ones.",
     )
-    return Section("What is taken for what", [Text(words), Pictures([picture])])
+    return Section("What is taken for what", [Text(words), Figures([image])])
 
 
 def failures_section(evaluation: Evaluation, threshold: float) -> Section:
     """What kinds of mistakes there are, and the pictures with most of them."""
     dataset, detections = evaluation.dataset, evaluation.detections
-    worst = worst_pictures(dataset, detections, threshold)
+    worst = worst_images(dataset, detections, threshold)
     if not worst:
         words = (
             f"Nowhere: at a score of {threshold:.2f} every object is found, and nothing else. "
@@ -178,17 +177,19 @@ def failures_section(evaluation: Evaluation, threshold: float) -> Section:
             "was found. Green boxes are right; the others say what is wrong with them."
         ),
     ]
-    pictures: list[Picture] = []
+    images: list[Figure] = []
     for index, _ in worst[:_WORST]:
         sample, found = dataset.samples[index], detections[index]
         mistakes = sort_mistakes(sample, found, threshold)
-        truth, drawn = draw_mistakes(sample.load(), sample, found, mistakes, dataset.classes)
+        ground_truth, drawn = draw_mistakes(sample.load(), sample, found, mistakes, dataset.classes)
         said = ", ".join(f"{n} {kind}" for kind, n in mistakes.count.items() if n)
         n = len(sample.class_id)
         name = sample.path.name
-        pictures.append(photo(truth, f"{name}, labelled: {plural(n, 'box') if n else 'no object'}"))
-        pictures.append(photo(drawn, f"{name}, found: {said}"))
-    blocks.append(Pictures(pictures, columns=2))
+        images.append(
+            photo(ground_truth, f"{name}, labelled: {plural(n, 'box') if n else 'no object'}")
+        )
+        images.append(photo(drawn, f"{name}, found: {said}"))
+    blocks.append(Figures(images, columns=2))
     return Section("Where it fails", blocks)
 
 
@@ -213,7 +214,7 @@ def evaluation_sections(evaluation: Evaluation, config: Mapping[str, Any]) -> li
     threshold = threshold_to_use(evaluation)
     sections = [
         _short(evaluation, intervals, threshold, config),
-        _figures(metrics, intervals),
+        _metrics(metrics, intervals),
         _threshold(evaluation, threshold),
     ]
     if metrics.n_boxes or metrics.n_false:
@@ -245,7 +246,7 @@ def _short(
     if data["split"]:
         which = f"the {data['split']} split of {which}"
     words = (
-        f"Measured on {plural(metrics.n_pictures, 'picture')} with "
+        f"Measured on {plural(metrics.n_images, 'picture')} with "
         f"{plural(metrics.n_boxes, 'labelled object')}: {which}."
     )
     n_found = metrics.n_true + metrics.n_false
@@ -282,7 +283,7 @@ def _short(
     return Section("In short", blocks)
 
 
-def _figures(metrics: Metrics, intervals: Intervals) -> Section:
+def _metrics(metrics: Metrics, intervals: Intervals) -> Section:
     blocks: list[Block] = [
         Text(
             "AP50 is the average precision when a detection counts as right as soon as its box and "
@@ -357,7 +358,7 @@ def _threshold(evaluation: Evaluation, threshold: float) -> Section:
     blocks: list[Block] = [Text(words)]
     if left > 0:
         blocks.append(Text(f"The classes with most objects are drawn, {left} others are not."))
-    pictures = [
+    images = [
         plot(
             lambda path: plot_precision_recall(curves, path),
             "Precision over recall at an overlap of 0.5. The dot is where F1 is highest.",
@@ -367,7 +368,7 @@ def _threshold(evaluation: Evaluation, threshold: float) -> Section:
             f"F1 over the score threshold. The line is the threshold to use, {threshold:.2f}.",
         ),
     ]
-    blocks.append(Pictures(pictures, columns=2))
+    blocks.append(Figures(images, columns=2))
     return Section("Which threshold to use", blocks)
 
 

@@ -15,14 +15,14 @@ from fpdf import FPDF
 from fpdf.enums import TableBordersLayout, TableCellFillMode
 from fpdf.fonts import FontFace
 
-import duckdetect
+from duckdetect._version import __version__
 from duckdetect.imaging.draw import font_file, has_signs
 from duckdetect.report.blocks import (
     Code,
     Facts,
+    Figure,
+    Figures,
     Note,
-    Picture,
-    Pictures,
     Report,
     Table,
     Text,
@@ -110,7 +110,7 @@ class _Document(PdfInAnyScript):
         self.set_margins(_MARGIN_MM, _MARGIN_MM, _MARGIN_MM)
         self.set_auto_page_break(True, 20)
         self.set_title(report.title)
-        self.set_creator(f"duckdetect {duckdetect.__version__}")
+        self.set_creator(f"duckdetect {__version__}")
         self.set_lang("en")
         self.set_draw_color(*_LINE)
         self.set_line_width(0.25)
@@ -128,7 +128,7 @@ class _Document(PdfInAnyScript):
             Tiles: self._tiles,
             Facts: self._facts,
             Table: self._table,
-            Pictures: self._pictures,
+            Figures: self._images,
             Code: self._code,
         }
         self.add_page()
@@ -157,7 +157,7 @@ class _Document(PdfInAnyScript):
         """In mm, of a paragraph with the first row of what it speaks of, which stay together."""
         height = 0.0
         for block in blocks:
-            if isinstance(block, Pictures):
+            if isinstance(block, Figures):
                 return height + self._row_height(block.items, block.columns)
             if not isinstance(block, Text):
                 rows = min(len(block.rows), _TOGETHER) + 1 if isinstance(block, Table) else 0
@@ -263,48 +263,48 @@ class _Document(PdfInAnyScript):
         natural[flexible] = max(self.epw - rest, 0.25 * self.epw)
         return tuple(natural)
 
-    def _pictures(self, block: Pictures) -> None:
+    def _images(self, block: Figures) -> None:
         for start in range(0, len(block.items), block.columns):
             row = block.items[start : start + block.columns]
             if self.will_page_break(self._row_height(row, block.columns)):
                 self.add_page()
             top = bottom = self.y
-            for column, picture in enumerate(row):
-                width, height = self._size(picture, block.columns)
+            for column, image in enumerate(row):
+                width, height = self._size(image, block.columns)
                 cell = self._cell_width(block.columns)
                 left = self.l_margin + column * (cell + _GAP_MM)
                 self.image(
-                    picture.data, left + (cell - width) / 2, top, width, height,
-                    alt_text=picture.alt,
+                    image.data, left + (cell - width) / 2, top, width, height,
+                    alt_text=image.alt,
                 )  # fmt: skip
                 self.set_xy(left, top + height + 1)
                 self._font(8.5, _SOFT)
-                self._lines(picture.caption, _CAPTION_MM, width=cell, align="C")
+                self._lines(image.caption, _CAPTION_MM, width=cell, align="C")
                 bottom = max(bottom, self.y)
             self.set_xy(self.l_margin, bottom + 3)
 
     def _cell_width(self, columns: int) -> float:
         return (self.epw - _GAP_MM * (columns - 1)) / columns
 
-    def _size(self, picture: Picture, columns: int) -> tuple[float, float]:
+    def _size(self, image: Figure, columns: int) -> tuple[float, float]:
         """Width and height in mm, within the cell and not larger than they need be."""
-        width_px, height_px = picture.size_wh
+        width_px, height_px = image.size_wh
         tallest = _TALLEST_MM.get(columns, 40.0)
         scale = min(
             self._cell_width(columns) / width_px,
             tallest / height_px,
-            25.4 / picture.pixels_per_inch,
+            25.4 / image.pixels_per_inch,
         )  # mm a pixel
         return width_px * scale, height_px * scale
 
-    def _row_height(self, row: Sequence[Picture], columns: int) -> float:
+    def _row_height(self, row: Sequence[Figure], columns: int) -> float:
         """In mm, of pictures beside each other with their captions."""
-        return max(self._picture_height(picture, columns) for picture in row[:columns])
+        return max(self._image_height(image, columns) for image in row[:columns])
 
-    def _picture_height(self, picture: Picture, columns: int) -> float:
+    def _image_height(self, image: Figure, columns: int) -> float:
         self._font(8.5, _SOFT)
-        caption = self._height(picture.caption, _CAPTION_MM, self._cell_width(columns))
-        return self._size(picture, columns)[1] + 1 + caption
+        caption = self._height(image.caption, _CAPTION_MM, self._cell_width(columns))
+        return self._size(image, columns)[1] + 1 + caption
 
     def _height(self, text: str, line_mm: float, width: float = 0) -> float:
         """In mm, of a text in the font that is set."""

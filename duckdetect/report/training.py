@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import duckdetect
+from duckdetect._version import __version__
 from duckdetect.data.loading import list_parts
 from duckdetect.errors import UserError
 from duckdetect.evaluation.plots import plot_history
@@ -20,9 +20,9 @@ from duckdetect.report.blocks import (
     Block,
     Code,
     Facts,
+    Figure,
+    Figures,
     Note,
-    Picture,
-    Pictures,
     Section,
     Text,
     digest,
@@ -44,7 +44,7 @@ _OPTIONS = {
     "batch_size": "--batch-size",
     "learning_rate": "--learning-rate",
     "warmup": "--warmup",
-    "looks": "--looks",
+    "views": "--looks",
     "val_every": "--val-every",
     "patience": "--patience",
     "train": "--train",
@@ -122,7 +122,7 @@ def _has_valid(folder: str) -> bool:
 
 def versions() -> str:
     """Python and the packages that decide a result."""
-    named = [f"Python {platform.python_version()}", f"duckdetect {duckdetect.__version__}"]
+    named = [f"Python {platform.python_version()}", f"duckdetect {__version__}"]
     for package in ("tensorflow", "numpy", "pycocotools"):
         try:
             named.append(f"{package} {importlib.metadata.version(package)}")
@@ -164,8 +164,8 @@ def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Sect
         shown = [dataset.samples[i] for i in _spread(len(dataset), _SAMPLES)]
         of_all = "" if len(shown) == len(dataset) else f" {len(shown)} of {len(dataset)} are shown."
         blocks.append(Text(f"What it learnt from, with the boxes that were drawn.{of_all}"))
-        pictures = [_labelled(sample, dataset.classes) for sample in shown]
-        blocks.append(Pictures(pictures, columns=3 if len(pictures) > 2 else 2))
+        images = [_labelled(sample, dataset.classes) for sample in shown]
+        blocks.append(Figures(images, columns=3 if len(images) > 2 else 2))
     return Section("What was trained", blocks)
 
 
@@ -173,11 +173,11 @@ def curves_section(run: Path) -> Section:
     """The losses over the steps, and what was measured on the validation pictures."""
     title = "How training went"
     try:
-        history, looks = read_history(run), read_validation(run)
+        history, views = read_history(run), read_validation(run)
         first, last = history[0]["loss"], history[-1]["loss"]
-        dots = "; dots on validation pictures" if looks else ""
+        dots = "; dots on validation pictures" if views else ""
         caption = f"Over the steps: pale as they were, bold smoothed{dots}."
-        drawn = plot(lambda path: plot_history(history, path, looks), caption)
+        drawn = plot(lambda path: plot_history(history, path, views), caption)
     except (UserError, OSError, ValueError, KeyError, IndexError):
         missing = f"{run / 'history.csv'} is missing or broken, so no curves are drawn."
         return Section(title, [Note(missing)])
@@ -193,17 +193,17 @@ def curves_section(run: Path) -> Section:
             "score, and at least one half."
         )
     blocks: list[Block] = [Text(words)]
-    known = [row for row in looks if "AP50" in row]
+    known = [row for row in views if "AP50" in row]
     if known:
         best = max(known, key=lambda row: row["AP50"])
         blocks.append(
             Text(
-                f"{plural(len(looks), 'look')} at the validation pictures: AP50 was best with "
+                f"{plural(len(views), 'look')} at the validation pictures: AP50 was best with "
                 f"{best['AP50']:.3f} at step {best['step']:.0f}. A validation loss that rises while "
                 "the training loss falls means that it learns the pictures by heart."
             )
         )
-    return Section(title, [*blocks, Pictures([drawn])])
+    return Section(title, [*blocks, Figures([drawn])])
 
 
 def _watched_with(validation: Mapping[str, Any] | None) -> list[tuple[str, str]]:
@@ -237,15 +237,15 @@ def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> 
             f"{plural(settings['batch_size'], 'view')}"
             f" each, at a learning rate of {settings['learning_rate']:g}{rise}{decay}."
         )
-    looks = settings.get("looks")
-    if looks:
+    views = settings.get("views")
+    if views:
         words += (
-            f" The views are the {plural(data['pictures'], 'picture')} and {looks} random looks at "
+            f" The views are the {plural(data['pictures'], 'picture')} and {views} random looks at "
             "them: windows in which the object is larger or smaller, mirrored and recoloured."
         )
-    elif looks == 0:
+    elif views == 0:
         words += " The views are the pictures as they are."
-    if settings.get("head_start"):
+    if settings.get("class_init"):
         words += (
             " A new class began as a mean of those classes of the base that it looks most like, "
             "where the base has them."
@@ -253,18 +253,18 @@ def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> 
     return words
 
 
-def _labelled(sample: Sample, classes: Sequence[str]) -> Picture:
+def _labelled(sample: Sample, classes: Sequence[str]) -> Figure:
     import supervision as sv
 
-    picture = sample.load()
-    small = fit(picture, _SAMPLE_PX)
-    scale = np.array([small.shape[1] / picture.shape[1], small.shape[0] / picture.shape[0]] * 2)
-    truth = sv.Detections(
+    image = sample.load()
+    small = fit(image, _SAMPLE_PX)
+    scale = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]] * 2)
+    ground_truth = sv.Detections(
         xyxy=(sample.xyxy * scale).astype(np.float32).reshape(-1, 4), class_id=sample.class_id
     )
     n = len(sample.class_id)
     caption = f"{sample.path.name}: {plural(n, 'box') if n else 'no object'}"
-    return photo(draw_detections(small, truth, classes), caption)
+    return photo(draw_detections(small, ground_truth, classes), caption)
 
 
 def _spread(n: int, most: int) -> list[int]:

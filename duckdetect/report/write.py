@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdetect
+from duckdetect._version import __version__
 from duckdetect.data.dataset import SPLIT_NAMES, Dataset
 from duckdetect.data.loading import find_again, list_parts, load_dataset
 from duckdetect.errors import UserError
@@ -26,7 +26,7 @@ from duckdetect.evaluation.evaluate import (
     read_about,
     read_evaluation,
 )
-from duckdetect.report.blocks import Note, Picture, Report, Section, place, plural, quote
+from duckdetect.report.blocks import Figure, Note, Report, Section, place, plural, quote
 from duckdetect.report.evaluation import evaluation_sections
 from duckdetect.report.training import curves_section, reproduce_section, training_section
 from duckdetect.utils.files import atomic_path
@@ -45,11 +45,11 @@ def render_html(report: Report) -> str:
     )
     environment.filters["data_uri"] = _data_uri
     template = environment.get_template("report.html.j2")
-    return template.render(report=report, version=duckdetect.__version__)
+    return template.render(report=report, version=__version__)
 
 
-def _data_uri(picture: Picture) -> str:
-    return f"data:{picture.mime};base64,{base64.b64encode(picture.data).decode()}"
+def _data_uri(image: Figure) -> str:
+    return f"data:{image.mime};base64,{base64.b64encode(image.data).decode()}"
 
 
 @dataclass(frozen=True)

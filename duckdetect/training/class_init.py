@@ -1,12 +1,14 @@
 """Class-weight initialisation: a new class starts as the mean of the base classes it looks like.
 
-Weight imprinting's idea (Qi et al. 2018) with the base's own class weights: a rubber duck looks like COCO's
+Weight imprinting's idea (Qi et al. 2018) with the base's own class weights: a rubber duck looks
+like COCO's
 bird, a raccoon like its dog and cat. The class head of those classes already fires on the object;
 training has to move it, not to invent it (docs/accuracy.md).
 
 `choose_confusables` picks the base classes that the object may be confused with; their scores later
 suppress detections (models/postprocess). Classes of the kind that the object looks most like (COCO's
-supercategories: for a duck and for a raccoon, the animals) are left out: a raccoon does look like a cat to
+supercategories: for a duck and for a raccoon, the animals) are left out: a raccoon does look like
+a cat to
 the base, now more, now less.
 """
 
@@ -22,7 +24,7 @@ from duckdetect.data.augment import View
 from duckdetect.imaging.io import shrink
 from duckdetect.models.graphs import prepare_function, traced
 from duckdetect.models.interfaces import BaseModel, ClassHead, LastLayer, TrainPart
-from duckdetect.models.postprocess import Rivals
+from duckdetect.models.postprocess import ConfusableClasses
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.training.feature_cache import FeatureCache, cut_patches, to_truth
 
@@ -100,7 +102,9 @@ def init_classes(base: BaseModel, own: ClassHead, found: OwnScores) -> None:
 _MOST = 16  # rivals of a class; with eight the figures fall, with all others they are the same
 
 
-def choose_rivals(own: ClassHead, found: OwnScores, n_classes: int) -> Rivals | None:
+def choose_confusables(
+    own: ClassHead, found: OwnScores, n_classes: int
+) -> ConfusableClasses | None:
     """The classes that the objects look like a little, but that are another kind of thing.
 
     Args:
@@ -114,25 +118,25 @@ def choose_rivals(own: ClassHead, found: OwnScores, n_classes: int) -> Rivals | 
     if own.groups is None or not len(found.class_id):
         return None
     groups = np.array(own.groups)
-    usual = np.ones((len(groups), n_classes), np.float32)
+    base_scale = np.ones((len(groups), n_classes), np.float32)
     for class_id in np.unique(found.class_id):
         score = found.score[found.class_id == class_id]
         order = np.argsort(-score.mean(axis=0))
         chosen = order[groups[order] != groups[order[0]]][:_MOST]
-        usual[chosen, class_id] = score.max(axis=0)[chosen]
-    is_rival = (usual < 1).any(axis=1)
+        base_scale[chosen, class_id] = score.max(axis=0)[chosen]
+    is_rival = (base_scale < 1).any(axis=1)
     columns = np.flatnonzero(is_rival) + 1  # 0 is the background
-    return Rivals(
+    return ConfusableClasses(
         [kernel[..., columns] for kernel in own.kernels],
         [bias[..., columns] for bias in own.biases],
-        usual[is_rival],
+        base_scale[is_rival],
     )
 
 
 _MOST_ALIKE = 3
 
 # Enough to tell what a class looks like; each costs a run of the whole model.
-_MOST_PICTURES = 20
+_MOST_IMAGES = 20
 
 
 def init_two_stage_classes(
@@ -190,7 +194,7 @@ def _box_features(base: RcnnModel, plain: Sequence[View]) -> tuple[np.ndarray, n
             tf.TensorSpec([None, 4], tf.float32),
         ]
     )
-    def look(inputs: tf.Tensor, y1x1y2x2: tf.Tensor) -> tf.Tensor:
+    def validate(inputs: tf.Tensor, y1x1y2x2: tf.Tensor) -> tf.Tensor:
         features = base.features(inputs[tf.newaxis])
         return tf.reduce_mean(base.box_features(features, y1x1y2x2[tf.newaxis]), axis=[1, 2])
 
@@ -198,13 +202,13 @@ def _box_features(base: RcnnModel, plain: Sequence[View]) -> tuple[np.ndarray, n
     seen = dict.fromkeys(range(base.num_classes), 0)
     for view in plain:
         held = set(view.class_id.tolist())
-        if not any(seen[c] < _MOST_PICTURES for c in held):
+        if not any(seen[c] < _MOST_IMAGES for c in held):
             continue
-        inputs, filled_hw = prepare(shrink(view.picture, base.input_hw))
-        truth = to_truth(base, view, filled_hw.numpy())
-        if len(truth.class_id):
-            means.append(look(inputs, truth.y1x1y2x2).numpy())
-            classes.append(truth.class_id.numpy())
+        inputs, filled_hw = prepare(shrink(view.image, base.input_hw))
+        ground_truth = to_truth(base, view, filled_hw.numpy())
+        if len(ground_truth.class_id):
+            means.append(validate(inputs, ground_truth.y1x1y2x2).numpy())
+            classes.append(ground_truth.class_id.numpy())
             for c in held:
                 seen[c] += 1
     return np.concatenate(means), np.concatenate(classes)

@@ -12,7 +12,18 @@ from duckdetect.models.interfaces import PARTS, BaseModel, LayerGroup, Sizes, Tr
 
 Decay = Literal["cosine", "none"]
 
-LOOKS, LOOKS_OF_LARGE = 100, 40  # docs/accuracy.md; of large bases, what two cores do in a minute
+VIEWS, VIEWS_OF_LARGE = 100, 40  # docs/accuracy.md; of large bases, what two cores do in a minute
+
+# Settings of 0.1.0 by their present names: config.json of its runs is still read.
+_RENAMED = {
+    "looks": "views",
+    "head_start": "class_init",
+    "decoys": "distractors",
+    "box_rate": "box_lr_multiplier",
+    "careful": "refine",
+    "rivals": "confusables",
+    "val_pictures": "val_images",
+}
 
 
 @dataclass(frozen=True)
@@ -29,19 +40,21 @@ class TrainConfig:
         warmup: Steps over which the rate first rises to `learning_rate`; 0 for none.
         decay: "cosine", from `learning_rate` to 0 over the steps, or "none".
         momentum: Of stochastic gradient descent, 0 to below 1.
-        looks: Random windows of the pictures, recoloured, that are trained on besides the pictures
+        views: Random windows of the pictures, recoloured, that are trained on besides the pictures
             themselves (augment.py); 0 for none, None for as many as suit the base: 100, or 40 where
             each costs a second without a GPU.
-        head_start: Whether a new class begins as the base's own classes that it looks most like
+        class_init: Whether a new class begins as the base's own classes that it looks most like
             (headstart.py), or with small random weights.
-        decoys: Whether looks get plain shapes in the object's colours beside it, which are none
+        distractors: Whether looks get plain shapes in the object's colours beside it, which are none
             (decoys.py).
-        box_rate: How fast the box head learns, as a part of the class head's: the base knows already
+        box_lr_multiplier: How fast the box head learns, as a part of the class head's: the base
+            knows already
             where things end, and five pictures would teach it their own.
-        careful: Whether boxes that overlap a detection have a say in where it lies and fade beside it,
+        refine: Whether boxes that overlap a detection have a say in where it lies and fade beside it,
             and, where the objects are small in the training pictures and the base's input is small
             as well, the detector looks at pictures magnified too.
-        rivals: Whether a careful detector trusts less in what the base takes for another kind of thing
+        confusables: Whether a careful detector trusts less in what the base takes for another kind
+            of thing
             more surely than any object it was trained on (rivals.py).
         seed: Of looks, weights and batches.
         train: Of the SSD family "heads", the last layer of the box and class heads, or "towers",
@@ -51,7 +64,7 @@ class TrainConfig:
         save_every: Steps between two saved states.
         val_every: Steps between two looks at the validation pictures; 0 for as often as slows
             training by less than a fifth (validation.py).
-        val_pictures: Look at no more validation pictures than this, evenly chosen.
+        val_images: Look at no more validation pictures than this, evenly chosen.
         patience: Stop when so many looks in a row were no better than the best before them; 0 to
             train all steps.
         input_size: Of Faster and Mask R-CNN, the longer side in pixels that pictures are brought to;
@@ -66,17 +79,17 @@ class TrainConfig:
     warmup: int = 0
     decay: Decay = "cosine"
     momentum: float = 0.9
-    looks: int | None = None
-    head_start: bool = True
-    decoys: bool = True
-    box_rate: float = 0.3
-    careful: bool = True
-    rivals: bool = True
+    views: int | None = None
+    class_init: bool = True
+    distractors: bool = True
+    box_lr_multiplier: float = 0.3
+    refine: bool = True
+    confusables: bool = True
     seed: int = 0
     train: TrainPart = "heads"
     save_every: int = 50
     val_every: int = 0
-    val_pictures: int = 200
+    val_images: int = 200
     patience: int = 5
     input_size: int | None = None
     proposals: int | None = None
@@ -95,12 +108,12 @@ class TrainConfig:
                 "batch_size": 4,
                 "learning_rate": 0.01,
                 "decay": "none",
-                "looks": 0,
-                "head_start": False,
-                "decoys": False,
-                "box_rate": 1.0,
-                "careful": False,
-                "rivals": False,
+                "views": 0,
+                "class_init": False,
+                "distractors": False,
+                "box_lr_multiplier": 1.0,
+                "refine": False,
+                "confusables": False,
                 **changes,
             }
         )
@@ -111,17 +124,17 @@ class TrainConfig:
             ("batch_size", 1),
             ("save_every", 1),
             ("seed", 0),
-            ("looks", 0),
+            ("views", 0),
             ("warmup", 0),
             ("val_every", 0),
-            ("val_pictures", 1),
+            ("val_images", 1),
             ("patience", 0),
             ("input_size", 64),
             ("proposals", 1),
             ("proposal_batch", 1),
         ):
             value = getattr(self, name)
-            if value is None and name in ("looks", "input_size", "proposals", "proposal_batch"):
+            if value is None and name in ("views", "input_size", "proposals", "proposal_batch"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UserError(f"{name} is {value!r}: give a whole number of at least {least}")
@@ -129,8 +142,10 @@ class TrainConfig:
             raise UserError(f"decay is {self.decay!r}: give one of {', '.join(get_args(Decay))}")
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"learning_rate is {self.learning_rate!r}: give a number above 0")
-        if not 0 < self.box_rate <= 1:
-            raise UserError(f"box_rate is {self.box_rate!r}: give a number above 0, at most 1")
+        if not 0 < self.box_lr_multiplier <= 1:
+            raise UserError(
+                f"box_rate is {self.box_lr_multiplier!r}: give a number above 0, at most 1"
+            )
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum is {self.momentum!r}: give a number from 0 to below 1")
         if self.train not in get_args(TrainPart):
@@ -140,9 +155,9 @@ class TrainConfig:
 
     def for_base(self, spec: BaseSpec) -> TrainConfig:
         """The settings with a base's own number of looks, where none is given."""
-        if self.looks is not None:
+        if self.views is not None:
             return self
-        return replace(self, looks=LOOKS if spec.is_light else LOOKS_OF_LARGE)
+        return replace(self, views=VIEWS if spec.is_light else VIEWS_OF_LARGE)
 
     @property
     def sizes(self) -> Sizes:
@@ -155,8 +170,13 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """The settings from `to_dict`'s values; an unknown name raises UserError."""
+        """The settings from `to_dict`'s values, also those of earlier versions.
+
+        Raises:
+            UserError: If a name is unknown.
+        """
         known = [f.name for f in fields(cls)]
+        values = {_RENAMED.get(name, name): value for name, value in values.items()}
         for name in values:
             if name not in known:
                 raise UserError(f"unknown setting {name!r}: give one of {', '.join(known)}")

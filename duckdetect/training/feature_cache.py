@@ -6,7 +6,8 @@
 When only the last layers are trained, the box loss depends on the few positive cells, those that hold a
 matched anchor. Of the box head's input the cache then keeps small patches around these cells; the class
 head, whose loss runs over all anchors, keeps whole feature maps. The losses stay those of the stock loop
-(tests/parity). Arrays that are too large for memory go to an unnamed file, feature maps in half precision.
+(tests/parity). Arrays that are too large for memory go to an unnamed file, feature maps in half
+precision.
 
 For two-stage bases (`cache_views`): with everything before the heads frozen, a view's proposals never
 change, so they are sampled once, by the seed, and what the second stage's extractor makes of them is
@@ -34,15 +35,15 @@ from tqdm import tqdm
 from duckdetect.data.augment import View
 from duckdetect.imaging.io import shrink
 from duckdetect.models.graphs import FrozenPart, prepare_function, traced
-from duckdetect.models.interfaces import BaseModel, ProposalTargets, Targets, TrainPart, Truth
+from duckdetect.models.interfaces import BaseModel, GroundTruth, ProposalTargets, Targets, TrainPart
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.models.tfod.rcnn_losses import sample
-from duckdetect.utils.prefetch import ahead
+from duckdetect.utils.prefetch import prefetch
 
 MOST_BYTES = 2_000_000_000  # a Colab runtime has 12 GB, and TensorFlow wants its share
 
 
-class Maps:
+class FeatureMaps:
     """One level's maps of V views, (V, h, w, c), added view by view.
 
     Args:
@@ -89,7 +90,7 @@ class Maps:
         return self._all.dtype.size * int(np.prod(self._all.shape))
 
 
-class Cells(NamedTuple):
+class PositiveCells(NamedTuple):
     """One level's matched cells of V views, view after view; q anchors a cell.
 
     Attributes:
@@ -115,7 +116,7 @@ class Cells(NamedTuple):
         return tuple(np.zeros((1, *a.shape[1:]), a.dtype) for a in self[:3])  # type: ignore[return-value]
 
 
-def find_cells(base: BaseModel, targets: Targets) -> list[np.ndarray]:
+def find_positive_cells(base: BaseModel, targets: Targets) -> list[np.ndarray]:
     """For each level the sorted numbers (row * width + column) of cells with a matched anchor."""
     found, start = [], 0
     for level in base.levels:
@@ -140,16 +141,16 @@ def cut_patches(features: np.ndarray, cells: np.ndarray, k: int) -> np.ndarray:
 
 def join_cells(
     base: BaseModel, patches: list[list[np.ndarray]], targets: list[Targets]
-) -> list[Cells]:
+) -> list[PositiveCells]:
     """Bring the views' patches, `patches[view][level]`, and their targets together by level."""
-    cells = [find_cells(base, t) for t in targets]
+    cells = [find_positive_cells(base, t) for t in targets]
     joined, first = [], 0
     for i, level in enumerate(base.levels):
         anchors, q = slice(first, first + level.n_anchors), level.anchors_per_cell
         first += level.n_anchors
         pairs = list(zip(targets, cells, strict=True))
         joined.append(
-            Cells(
+            PositiveCells(
                 np.concatenate([row[i] for row in patches]),
                 np.concatenate([t.box_code[anchors].reshape(-1, q, 4)[c[i]] for t, c in pairs]),
                 np.concatenate([t.box_weight[anchors].reshape(-1, q)[c[i]] for t, c in pairs]),
@@ -193,8 +194,8 @@ class FeatureCache:
         self,
         names: tuple[str, ...],
         filled_hw: np.ndarray,
-        class_features: list[Maps],
-        boxes: list[Maps] | list[Cells],
+        class_features: list[FeatureMaps],
+        boxes: list[FeatureMaps] | list[PositiveCells],
         targets: list[Targets],
     ) -> None:
         self.names = names
@@ -203,7 +204,7 @@ class FeatureCache:
         self.class_index = np.stack([t.class_index for t in targets])
         self.class_weight = np.stack([t.class_weight for t in targets])
         self._boxes = boxes
-        self.patches = isinstance(boxes[0], Cells)
+        self.patches = isinstance(boxes[0], PositiveCells)
         if not self.patches:
             self._box_target = np.stack([t.box_code for t in targets])
             self._box_weight = np.stack([t.box_weight for t in targets])
@@ -216,7 +217,9 @@ class FeatureCache:
         """What the features take, in bytes."""
         kept = {id(m): m.n_bytes for m in self.class_features}
         for level in self._boxes:
-            kept[id(level)] = level.patches.nbytes if isinstance(level, Cells) else level.n_bytes
+            kept[id(level)] = (
+                level.patches.nbytes if isinstance(level, PositiveCells) else level.n_bytes
+            )
         return sum(kept.values())
 
     @property
@@ -261,7 +264,7 @@ class FeatureCache:
         )
 
     def _cells_of(self, index: np.ndarray) -> tuple[list[tf.Tensor], np.ndarray, np.ndarray]:
-        levels = [level.of(index) for level in self._boxes if isinstance(level, Cells)]
+        levels = [level.of(index) for level in self._boxes if isinstance(level, PositiveCells)]
         patches = [tf.constant(patch[np.newaxis]) for patch, _, _ in levels]
         code = np.concatenate([code.reshape(-1, 4) for _, code, _ in levels])
         weight = np.concatenate([weight.ravel() for _, _, weight in levels])
@@ -290,17 +293,17 @@ def cache_features(
         progress: Show a bar on stderr.
     """
     prepare = prepare_function(base)
-    box_maps: list[Maps] = []
-    class_maps: list[Maps] = []
+    box_maps: list[FeatureMaps] = []
+    class_maps: list[FeatureMaps] = []
     cut: list[list[np.ndarray]] = []  # [view][level]
     targets: list[Targets] = []
     names: list[str] = []
     filled: list[np.ndarray] = []
     bar = tqdm(total=n_views, desc="features", unit="view", disable=not progress, file=sys.stderr)
     # Views are made in another thread while the network looks at those before.
-    with contextlib.closing(ahead(views, _BATCH)) as coming:
+    with contextlib.closing(prefetch(views, _BATCH)) as coming:
         while group := list(itertools.islice(coming, _BATCH)):
-            prepared = [prepare(shrink(view.picture, base.input_hw)) for view in group]
+            prepared = [prepare(shrink(view.image, base.input_hw)) for view in group]
             box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))
             for view, (_, filled_hw) in zip(group, prepared, strict=True):
                 filled.append(filled_hw.numpy())
@@ -310,14 +313,14 @@ def cache_features(
                 kept = classes if patches else [*box, *classes]
                 n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
                 on_disk = n_bytes > MOST_BYTES
-                class_maps = [Maps(n_views, on_disk) for _ in classes]
-                box_maps = [Maps(n_views, on_disk) for _ in box]
+                class_maps = [FeatureMaps(n_views, on_disk) for _ in classes]
+                box_maps = [FeatureMaps(n_views, on_disk) for _ in box]
             for level, found in zip(class_maps, classes, strict=True):
                 level.add(found)
             if patches:
                 levels = [level.numpy() for level in box or classes]
                 for i, target in enumerate(targets[-len(group) :]):
-                    cells = find_cells(base, target)
+                    cells = find_positive_cells(base, target)
                     k = base.box_kernel_size
                     pairs = zip(levels, cells, strict=True)
                     cut.append([cut_patches(level[i], where, k) for level, where in pairs])
@@ -332,7 +335,7 @@ def cache_features(
 
 def _normalise(view: View, filled_hw: np.ndarray) -> np.ndarray:
     """The view's boxes as (N, 4) y1x1y2x2, parts of the model's input."""
-    height, width = view.picture.shape[:2]
+    height, width = view.image.shape[:2]
     scale = np.array([filled_hw[0] / height, filled_hw[1] / width] * 2, np.float32)
     return view.xyxy[:, [1, 0, 3, 2]].astype(np.float32) * scale
 
@@ -373,7 +376,7 @@ class ViewCache:
     part: TrainPart
     inputs: tuple[np.ndarray, ...]
     targets: ProposalTargets | None
-    truths: tuple[Truth, ...]
+    truths: tuple[GroundTruth, ...]
     filled_hw: np.ndarray
 
     def __len__(self) -> int:
@@ -390,9 +393,9 @@ class ViewCache:
         return any(isinstance(array, np.memmap) for array in self.inputs)
 
 
-def to_truth(base: RcnnModel, view: View, filled_hw: np.ndarray) -> Truth:
+def to_truth(base: RcnnModel, view: View, filled_hw: np.ndarray) -> GroundTruth:
     """What a view holds, as the model takes it; a box of no size is left out, it has no place."""
-    height, width = view.picture.shape[:2]
+    height, width = view.image.shape[:2]
     scale = np.array([filled_hw[0] / height, filled_hw[1] / width] * 2, np.float32)
     y1x1y2x2 = view.xyxy[:, [1, 0, 3, 2]].astype(np.float32) * scale
     kept = (y1x1y2x2[:, 2:] > y1x1y2x2[:, :2]).all(axis=1) & np.isfinite(y1x1y2x2).all(axis=1)
@@ -400,7 +403,7 @@ def to_truth(base: RcnnModel, view: View, filled_hw: np.ndarray) -> Truth:
     masks = np.zeros((n, *base.input_hw), np.uint8)
     if base.has_masks and view.masks is not None:
         masks = base.input_masks(view.masks[kept])
-    return Truth(
+    return GroundTruth(
         y1x1y2x2=tf.constant(y1x1y2x2[kept], tf.float32, [n, 4]),
         class_id=tf.constant(view.class_id[kept], tf.int32, [n]),
         masks=tf.constant(masks),
@@ -437,18 +440,18 @@ def cache_views(
     names: list[str] = []
     rows: tuple[np.ndarray, ...] = ()
     targets: list[ProposalTargets] = []
-    truths: list[Truth] = []
+    truths: list[GroundTruth] = []
     filled = np.empty((n_views, 2), np.float32)
     bar = tqdm(views, "features", n_views, unit="view", disable=not progress, file=sys.stderr)
     for i, view in enumerate(bar):
-        inputs, filled_hw = prepare(shrink(view.picture, base.input_hw))
+        inputs, filled_hw = prepare(shrink(view.image, base.input_hw))
         filled[i] = filled_hw
-        truth = to_truth(base, view, filled[i])
+        ground_truth = to_truth(base, view, filled[i])
         kept: tuple[Any, ...] = (inputs,)
         if part == "all":
-            truths.append(truth)
+            truths.append(ground_truth)
         else:
-            kept, target = frozen(inputs, filled_hw, truth, tf.constant([seed, i], tf.int32))
+            kept, target = frozen(inputs, filled_hw, ground_truth, tf.constant([seed, i], tf.int32))
             targets.append(target)
         if not rows:
             kind = np.float32 if part == "all" else dtype
@@ -476,12 +479,12 @@ def _frozen_part(base: RcnnModel, part: TrainPart) -> Callable[..., Any]:
         ]
     )
     def run(
-        inputs: tf.Tensor, filled_hw: tf.Tensor, truth: Truth, seed: tf.Tensor
+        inputs: tf.Tensor, filled_hw: tf.Tensor, ground_truth: GroundTruth, seed: tf.Tensor
     ) -> tuple[tuple[tf.Tensor, ...], ProposalTargets]:
         features = base.features(inputs[tf.newaxis])
         first = base.objectness(features, training=True)
         boxes, count = base.propose(*first, filled_hw[tf.newaxis])
-        target = sample(base, boxes[0], count[0], truth, seed)
+        target = sample(base, boxes[0], count[0], ground_truth, seed)
         if part == "second-stage":
             return (features[0],), target
         deep = base.box_features(features, target.y1x1y2x2[tf.newaxis])  # (P, h, w, c)
@@ -491,9 +494,9 @@ def _frozen_part(base: RcnnModel, part: TrainPart) -> Callable[..., Any]:
     return run
 
 
-def truth_spec(base: RcnnModel) -> Truth:
+def truth_spec(base: RcnnModel) -> GroundTruth:
     """A signature under which pictures with any number of boxes share a trace."""
-    return Truth(
+    return GroundTruth(
         tf.TensorSpec([None, 4], tf.float32),
         tf.TensorSpec([None], tf.int32),
         tf.TensorSpec([None, *base.input_hw], tf.uint8),

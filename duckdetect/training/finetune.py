@@ -20,10 +20,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from duckdetect.data.augment import PlainViews, corners, looks
+from duckdetect.data.augment import PlainViews, augmented_views, corners
 from duckdetect.data.dataset import Dataset, in_classes_of
-from duckdetect.data.distractors import with_decoys
-from duckdetect.data.loading import require_boxes
+from duckdetect.data.distractors import with_distractors
+from duckdetect.data.loading import load_dataset, load_training, require_boxes
 from duckdetect.evaluation.plots import CURVES, plot_history
 from duckdetect.inference.build import export_detector
 from duckdetect.inference.detector import Detector, load_detector
@@ -32,12 +32,17 @@ from duckdetect.models.graphs import frozen_part, traced
 from duckdetect.models.interfaces import BaseModel, TrainPart
 from duckdetect.models.weights import BaseFiles, fetch
 from duckdetect.training import run_folder
-from duckdetect.training.class_init import choose_rivals, init_classes, own_scores
+from duckdetect.training.class_init import choose_confusables, init_classes, own_scores
 from duckdetect.training.config import TrainConfig, check_settings, one_stage_summary, summary_text
 from duckdetect.training.feature_cache import Batch, FeatureCache, cache_features
-from duckdetect.training.loop import Trained, Watch, best_step, make_optimizer, run_loop
+from duckdetect.training.loop import Trained, Validator, best_step, make_optimizer, run_loop
 from duckdetect.training.threshold import choose_threshold
-from duckdetect.training.validation import Validation, class_accuracy, head_losses, threshold_on
+from duckdetect.training.validation import (
+    OneStageValidator,
+    class_accuracy,
+    head_losses,
+    threshold_on,
+)
 
 # Of the picture's side. Objects that are large in the training pictures are so elsewhere, and a magnified
 # picture then shows their parts, which look much like whole ones (docs/accuracy.md).
@@ -45,7 +50,7 @@ _SMALL_SIDE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class TrainRun:
     """A finished training run.
 
     Attributes:
@@ -68,6 +73,53 @@ class Run:
     best: int | None = None
 
 
+def train(
+    data: str | Path | Dataset,
+    base: str = "ssd_mobilenet_v2",
+    out: str | Path | None = None,
+    config: TrainConfig | None = None,
+    *,
+    val: str | Path | Dataset | None = None,
+    use_valid: bool = True,
+    weights: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> TrainRun:
+    """Fine-tune a base model on labelled images.
+
+    Args:
+        data: A folder, zip or split file of labelled images, as `load_dataset` takes it, or a Dataset;
+            images without a box show what is background.
+        base: `ssd_mobilenet_v2`, `retinanet50`, `mask_rcnn`, or the name of an SSD, EfficientDet
+            or Faster R-CNN in the TF2 zoo.
+        out: The run's folder. The same call on an interrupted run resumes it, and on a finished
+            one returns it without training.
+        config: The settings; `TrainConfig()` if None.
+        val: Labelled images that are not trained on. The run is validated on them as it goes,
+            stops once they get no better, and keeps the weights and the threshold that were best
+            on them. If None, the `valid` split of `data`, if it has one.
+        use_valid: Whether that split may be taken.
+        weights: The base model's weights, as a file or folder, instead of the cache or the zoo.
+        overwrite: Replace another run that lies in `out`.
+        progress: Show progress on stderr.
+
+    Raises:
+        UserError: If no image has a box, the folder holds another run, the weights cannot be had,
+            a loss is not finite, or `val` labels a class that `data` does not.
+
+    Example:
+        run = train("images", out="results/duck")
+    """
+    if isinstance(val, str | Path):
+        val = load_dataset(val)
+    if not isinstance(data, Dataset):
+        data, valid = load_training(data, None, use_valid and val is None)
+        val = val or valid
+    return finetune(
+        base, data, config, out, val=val, weights=weights, overwrite=overwrite, progress=progress
+    )
+
+
 def finetune(
     base_name: str,
     dataset: Dataset,
@@ -78,8 +130,8 @@ def finetune(
     weights: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
-) -> Run:
-    """Teach a base model the classes of a data set.
+) -> TrainRun:
+    """`train` with the order of arguments that 0.1.0 had, on a Dataset.
 
     Args:
         base_name: `retinanet50`, `ssd_mobilenet_v2`, `mask_rcnn`, or the name of an SSD, EfficientDet
@@ -114,27 +166,29 @@ def finetune(
         if run_folder.open_run(folder, identity, overwrite) == "done":
             history, looked = run_folder.read_history(folder), run_folder.read_validation(folder)
             found = load_detector(folder)
-            return Run(folder, found, history, config.steps, looked, best_step(looked))
+            return TrainRun(folder, found, history, config.steps, looked, best_step(looked))
 
-    teach = _teach_two_stage if files.spec.family == "rcnn" else _teach_one_stage
+    train_two_stage = _train_two_stage if files.spec.family == "rcnn" else _train_one_stage
     plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")
-    trained, detector = teach(files, dataset, plain, config, folder, val, progress)
-    if val is not None and detector.fine_hw is not None:
+    trained, detector = train_two_stage(files, dataset, plain, config, folder, val, progress)
+    if val is not None and detector.high_res_hw is not None:
         # Validation looks once at each picture, this detector twice: it finds more, and other scores.
         detector.threshold = threshold_on(detector, val, config)
     elif trained.best is not None:
         best = next(row for row in trained.validation if row["step"] == trained.best)
         detector.threshold = best["best_threshold"]
-    elif config.looks:
-        detector.threshold = choose_threshold(detector, plain, config.seed, config.decoys)
+    elif config.views:
+        detector.threshold = choose_threshold(detector, plain, config.seed, config.distractors)
     if folder is not None:
         plot_history(trained.history, folder / CURVES, trained.validation)
         detector.save(folder / "detector")
         run_folder.close_run(folder)
-    return Run(folder, detector, trained.history, trained.resumed, trained.validation, trained.best)
+    return TrainRun(
+        folder, detector, trained.history, trained.resumed, trained.validation, trained.best
+    )
 
 
-def _teach_one_stage(
+def _train_one_stage(
     files: BaseFiles,
     dataset: Dataset,
     plain: PlainViews,
@@ -149,27 +203,33 @@ def _teach_one_stage(
     if progress:
         tqdm.write(summary_text(base.name, one_stage_summary(base, config.train)))
     frozen = frozen_part(base, config.train)
-    fine = config.careful and typical_side(dataset) < _SMALL_SIDE
-    n_looks = config.looks or 0
-    more = looks(plain, n_looks, config.seed)
-    if config.decoys:
-        more = with_decoys(more, plain, config.seed)
+    high_res = config.refine and typical_side(dataset) < _SMALL_SIDE
+    n_augmented = config.views or 0
+    more = augmented_views(plain, n_augmented, config.seed)
+    if config.distractors:
+        more = with_distractors(more, plain, config.seed)
     views = itertools.chain(plain, more)
-    n_views = len(plain) + n_looks
-    if fine and base.fine_hw is not None:
-        views = itertools.chain(views, corners(plain, base.input_hw[0] / base.fine_hw[0]))
+    n_views = len(plain) + n_augmented
+    if high_res and base.high_res_hw is not None:
+        views = itertools.chain(views, corners(plain, base.input_hw[0] / base.high_res_hw[0]))
         n_views += 4 * sum(bool(sample.crowd.all()) for sample in dataset.samples)
     cache = cache_features(base, frozen, views, n_views, config.train == "heads", progress)
     if cache.on_disk and progress:
         tqdm.write(f"features of {n_views} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
-    rivals, own = None, base.own_class_head
-    if own is not None and (config.head_start or config.rivals):
+    confusables, own = None, base.own_class_head
+    if own is not None and (config.class_init or config.confusables):
         alike = own_scores(base, cache, own, len(plain), config.train)
-        if config.head_start:
+        if config.class_init:
             init_classes(base, own, alike)
-        if config.rivals and config.train == "heads":  # else what the rivals' weights read changes
-            rivals = choose_rivals(own, alike, base.num_classes)
-    watch = Validation(base, frozen, val, config, progress, rivals) if val is not None else None
+        if (
+            config.confusables and config.train == "heads"
+        ):  # else what the rivals' weights read changes
+            confusables = choose_confusables(own, alike, base.num_classes)
+    validator = (
+        OneStageValidator(base, frozen, val, config, progress, confusables)
+        if val is not None
+        else None
+    )
     # Tracing takes seconds of one core, and training leaves a half of one idle.
     with ThreadPoolExecutor(1) as beside:
         making = beside.submit(
@@ -178,18 +238,18 @@ def _teach_one_stage(
             frozen,
             config.train,
             dataset.classes,
-            careful=config.careful,
-            fine=fine,
-            rivals=rivals,
+            refine=config.refine,
+            high_res=high_res,
+            confusables=confusables,
         )
-        trained = train_heads(base, cache, config, folder, progress, watch)
+        trained = train_heads(base, cache, config, folder, progress, validator)
         return trained, making.result()
 
 
-def _teach_two_stage(*args: Any) -> tuple[Trained, Detector]:
-    from duckdetect.training.two_stage import teach  # knows the API
+def _train_two_stage(*args: Any) -> tuple[Trained, Detector]:
+    from duckdetect.training.two_stage import train_two_stage  # knows the API
 
-    return teach(*args)
+    return train_two_stage(*args)
 
 
 def typical_side(dataset: Dataset) -> float:
@@ -208,7 +268,7 @@ def train_heads(
     config: TrainConfig,
     folder: Path | None = None,
     progress: bool = True,
-    watch: Watch | None = None,
+    validator: Validator | None = None,
 ) -> Trained:
     """Run the training loop on cached features; the base's heads change in place.
 
@@ -218,12 +278,12 @@ def train_heads(
         config: The settings.
         folder: Where to save the state, and to resume from; see `loop.run_loop`.
         progress: Show a bar with the losses on stderr.
-        watch: Looks at validation pictures.
+        validator: Looks at validation pictures.
     """
     variables = base.trained_variables(config.train)
     optimizer = make_optimizer(config, variables)
-    step = train_step(base, cache, optimizer, variables, config.box_rate)
-    return run_loop(step, optimizer, variables, cache.names, config, folder, progress, watch)
+    step = train_step(base, cache, optimizer, variables, config.box_lr_multiplier)
+    return run_loop(step, optimizer, variables, cache.names, config, folder, progress, validator)
 
 
 def train_step(
@@ -231,11 +291,11 @@ def train_step(
     cache: FeatureCache,
     optimizer: Any,
     variables: list[tf.Variable],
-    box_rate: float = 1.0,
+    box_lr_multiplier: float = 1.0,
 ) -> Callable[[np.ndarray], Mapping[str, tf.Tensor]]:
     """The step on cached views: takes their numbers, (B,), and returns losses and accuracy.
 
-    The box loss is told as it is, and counts by `box_rate`.
+    The box loss is told as it is, and counts by `box_lr_multiplier`.
     """
     part: TrainPart = "heads" if cache.patches else "towers"
 
@@ -243,7 +303,7 @@ def train_step(
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             losses, _, logits = head_losses(base, batch, cache.patches, part)
-            loss = box_rate * losses["box_loss"] + losses["class_loss"]
+            loss = box_lr_multiplier * losses["box_loss"] + losses["class_loss"]
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
 

@@ -27,7 +27,7 @@ from duckdetect.training.config import TrainConfig
 FOLDER = "tensorboard"
 
 
-class Board:
+class TensorBoardWriter:
     """Writes a run's events; does nothing where there is no folder.
 
     Args:
@@ -49,18 +49,18 @@ class Board:
     def write(self, part: str, row: Mapping[str, float]) -> None:
         """Write a row's figures at its step; `part` is the curve: train or validation."""
         if writer := self._writer(part):
-            figures = [_scalar(name, value) for name, value in row.items() if name != "step"]
+            metrics = [_scalar(name, value) for name, value in row.items() if name != "step"]
             with writer.as_default(step=int(row["step"])):
                 # All at once: five calls of tf.summary.scalar would take a tenth of a step.
-                raw = tf.compat.v1.Summary(value=figures).SerializeToString()
+                raw = tf.compat.v1.Summary(value=metrics).SerializeToString()
                 tf.summary.experimental.write_raw_pb(raw)
 
-    def draw(self, part: str, pictures: Iterable[tuple[str, np.ndarray]], step: int) -> None:
+    def draw(self, part: str, images: Iterable[tuple[str, np.ndarray]], step: int) -> None:
         """Write pictures (H, W, 3) uint8 by their names."""
         if writer := self._writer(part):
             with writer.as_default(step=step):
-                for name, picture in pictures:
-                    tf.summary.image(name, picture[np.newaxis])
+                for name, image in images:
+                    tf.summary.image(name, image[np.newaxis])
 
     def close(self) -> None:
         """Write what is not yet on disk."""
@@ -92,16 +92,16 @@ Row = dict[str, float]
 Step = Callable[[np.ndarray], Mapping[str, Any]]
 
 
-class Watch(Protocol):
+class Validator(Protocol):
     """Looks at the model on validation pictures now and then."""
 
     every: int
 
-    def look(self) -> Row:
+    def validate(self) -> Row:
         """Measure the model as it is: losses, `AP50`, `AP` and whatever else there is."""
         ...
 
-    def pictures(self) -> Iterable[tuple[str, np.ndarray]]:
+    def images(self) -> Iterable[tuple[str, np.ndarray]]:
         """A few pictures (H, W, 3) uint8 with what was found in the last look, by name."""
         ...
 
@@ -150,7 +150,7 @@ def run_loop(
     config: TrainConfig,
     folder: Path | None = None,
     progress: bool = True,
-    watch: Watch | None = None,
+    validator: Validator | None = None,
 ) -> Trained:
     """Train `variables` in place for `config.steps` steps, or until validation has stopped improving.
 
@@ -163,7 +163,7 @@ def run_loop(
         folder: Where to save the state every `config.save_every` steps and at each validation, to
             resume from, and to write histories and TensorBoard's files.
         progress: Show a bar with the losses on stderr.
-        watch: Validates every `watch.every` steps and after the last.
+        validator: Validates every `validator.every` steps and after the last.
 
     Raises:
         UserError: If a loss is not finite; the pictures of that step are named.
@@ -172,7 +172,7 @@ def run_loop(
     saved = run_folder.State() if folder is None else run_folder.load_state(folder, state)
     trained = Trained(saved.history, saved.validation, resumed=len(saved.history))
     best = saved.best
-    board = Board(folder, config.to_dict() if not trained.resumed else None)
+    board = TensorBoardWriter(folder, config.to_dict() if not trained.resumed else None)
     bar = tqdm(
         desc="training",
         unit="step",
@@ -184,9 +184,9 @@ def run_loop(
     while len(trained.history) < config.steps and not _stalled(trained.validation, config):
         number = len(trained.history)
         index = batch_index(len(names), config.batch_size, config.seed, number)
-        figures = step(index)
+        metrics = step(index)
         # The optimiser tells the rate that it last applied: only now this step's.
-        row = _row(number + 1, figures, float(optimizer.learning_rate))
+        row = _row(number + 1, metrics, float(optimizer.learning_rate))
         if not np.isfinite(row["loss"]):
             bar.close()
             raise UserError(_not_finite(row, {names[i] for i in index}, config))
@@ -195,14 +195,14 @@ def run_loop(
         bar.set_postfix_str(_describe(row), refresh=False)
         bar.update()
         last = number + 1 == config.steps
-        look = watch is not None and (last or (number + 1) % watch.every == 0)
-        if watch is not None and look:
-            found = {"step": number + 1, **watch.look()}
+        look = validator is not None and (last or (number + 1) % validator.every == 0)
+        if validator is not None and look:
+            found = {"step": number + 1, **validator.validate()}
             if not trained.validation or _rank(found) > max(map(_rank, trained.validation)):
                 best = [variable.numpy() for variable in variables]
             trained.validation.append(found)
             board.write("validation", found)
-            board.draw("validation", watch.pictures(), number + 1)
+            board.draw("validation", validator.images(), number + 1)
         if folder is not None and (look or last or (number + 1) % config.save_every == 0):
             run_folder.save_state(folder, state, trained.history, trained.validation, best)
     bar.close()
@@ -230,8 +230,8 @@ def batch_index(n_views: int, batch_size: int, seed: int, step: int) -> np.ndarr
     return np.concatenate([rng.permutation(n_views) for _ in range(rounds)])[:batch_size]
 
 
-def _row(step: int, figures: Mapping[str, Any], learning_rate: float) -> Row:
-    values = {name: float(value) for name, value in figures.items()}
+def _row(step: int, metrics: Mapping[str, Any], learning_rate: float) -> Row:
+    values = {name: float(value) for name, value in metrics.items()}
     loss = sum(value for name, value in values.items() if name.endswith("_loss"))
     # An accuracy of nothing, where no object was in the batch, is not written down.
     known = {k: v for k, v in values.items() if k.endswith("_loss") or np.isfinite(v)}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-import duckdetect
+from duckdetect._version import __version__
 from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import describe_data
 from duckdetect.errors import UserError
@@ -65,7 +65,7 @@ def describe(
 ) -> dict[str, Any]:
     """All that decides a run's result; two runs with the same description are the same run."""
     return {
-        "duckdetect": duckdetect.__version__,
+        "duckdetect": __version__,
         "base": base_name,
         "weights": {"origin": files.origin, "sha256": files.sha256},
         "classes": list(dataset.classes),
@@ -197,9 +197,15 @@ def _same(found: dict[str, Any], identity: dict[str, Any]) -> bool:
 def _difference(found: dict[str, Any], identity: dict[str, Any]) -> str:
     """The settings that differ, in a few words; where the data or weights lie does not count."""
     names = []
-    for key in ("base", "classes", "train"):
+    for key in ("base", "classes"):
         if found.get(key) != identity[key]:
             names.append(key)
+    try:
+        same = TrainConfig.from_dict(found["train"]) == TrainConfig.from_dict(identity["train"])
+    except (KeyError, TypeError, AttributeError, UserError):
+        same = False  # settings that this version does not know
+    if not same:
+        names.append("train")
     for key in ("data", "validation", "weights"):
         if (found.get(key) or {}).get("sha256") != (identity[key] or {}).get("sha256"):
             names.append(key)

@@ -1,6 +1,7 @@
 """The detector's score threshold: the one with the best F1 at IoU 0.5 on held-out augmented views.
 
-The threshold lies in the middle between the best detection's score and the next lower one. Images of one's
+The threshold lies in the middle between the best detection's score and the next lower one.
+Images of one's
 own (`duckdetect eval`) say more: views of the training images flatter a detector.
 """
 
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from duckdetect.data.augment import WIDEST, WIDEST_TWO_STAGE, PlainViews, looks
+from duckdetect.data.augment import WIDEST, WIDEST_TWO_STAGE, PlainViews, augmented_views
 from duckdetect.data.dataset import Dataset, Sample
-from duckdetect.data.distractors import with_decoys
+from duckdetect.data.distractors import with_distractors
 from duckdetect.evaluation.matching import Curve, threshold_curves
 from duckdetect.inference.detector import DEFAULT_THRESHOLD, Detector
 
@@ -25,7 +26,7 @@ _LOWEST, _HIGHEST = 0.1, 0.9
 
 
 def choose_threshold(
-    detector: Detector, plain: PlainViews, seed: int, decoys: bool = False
+    detector: Detector, plain: PlainViews, seed: int, distractors: bool = False
 ) -> float:
     """The threshold with the best F1 on held-out looks, from 0.1 to 0.9.
 
@@ -33,21 +34,23 @@ def choose_threshold(
         detector: The trained detector.
         plain: The training pictures.
         seed: The training's seed.
-        decoys: Whether a one-stage detector's looks hold decoys (decoys.py), as those that it was
+        distractors: Whether a one-stage detector's looks hold decoys (decoys.py), as those that it was
             trained on did: what else is there to tell how high a score things get that are none?
     """
     seed += _SEED_OFFSET
     two_stage = getattr(detector, "two_stage", False)
-    held_out = looks(plain, _HELD_OUT, seed, WIDEST_TWO_STAGE if two_stage else WIDEST)
-    views = list(with_decoys(held_out, plain, seed) if decoys and not two_stage else held_out)
+    held_out = augmented_views(plain, _HELD_OUT, seed, WIDEST_TWO_STAGE if two_stage else WIDEST)
+    views = list(
+        with_distractors(held_out, plain, seed) if distractors and not two_stage else held_out
+    )
     samples = tuple(
         Sample(Path(view.name), i, (height, width), view.xyxy, view.class_id)
         for i, view in enumerate(views, 1)
-        for height, width in [view.picture.shape[:2]]
+        for height, width in [view.image.shape[:2]]
     )
     # Boxes decide; a Mask R-CNN's masks would take most of the time.
     without = {"masks": False} if getattr(detector, "has_masks", False) else {}
-    detections = detector.predict([view.picture for view in views], threshold=0.01, **without)
+    detections = detector.predict([view.image for view in views], threshold=0.01, **without)
     curve, _ = threshold_curves(Dataset(Path(), detector.classes, samples), detections)
     return best_threshold(curve)
 

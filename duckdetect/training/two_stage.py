@@ -19,7 +19,7 @@ import supervision as sv
 import tensorflow as tf
 from tqdm import tqdm
 
-from duckdetect.data.augment import WIDEST_TWO_STAGE, PlainViews, View, looks
+from duckdetect.data.augment import WIDEST_TWO_STAGE, PlainViews, View, augmented_views
 from duckdetect.data.dataset import Dataset
 from duckdetect.imaging.draw import draw_detections
 from duckdetect.inference.build import export_two_stage
@@ -41,7 +41,7 @@ from duckdetect.training.class_init import init_two_stage_classes
 from duckdetect.training.config import TrainConfig, summary_text
 from duckdetect.training.feature_cache import ViewCache, cache_views, stack, truth_spec
 from duckdetect.training.loop import Trained, make_optimizer, run_loop
-from duckdetect.training.validation import detection_figures, watched
+from duckdetect.training.validation import detection_metrics, validation_subset
 
 Losses = dict[str, tf.Tensor]
 
@@ -119,8 +119,8 @@ def _on_views(
             [truth_spec(base)] * batch_size,
         ]
     )
-    def on_pictures(inputs: tf.Tensor, filled_hw: tf.Tensor, truths: list[Any]) -> Losses:
-        return within(lambda: _picture_losses(base, inputs, filled_hw, truths, dice(), masks))
+    def on_images(inputs: tf.Tensor, filled_hw: tf.Tensor, truths: list[Any]) -> Losses:
+        return within(lambda: _image_losses(base, inputs, filled_hw, truths, dice(), masks))
 
     def step(index: np.ndarray) -> Losses:
         if cache.targets is not None:
@@ -129,14 +129,14 @@ def _on_views(
             return on_features(
                 inputs, ProposalTargets(*(tf.gather(field, index) for field in cache.targets))
             )
-        pictures = tf.constant(cache.inputs[0][index])
+        images = tf.constant(cache.inputs[0][index])
         filled_hw = tf.constant(cache.filled_hw[index])
-        return on_pictures(pictures, filled_hw, [cache.truths[i] for i in index])
+        return on_images(images, filled_hw, [cache.truths[i] for i in index])
 
     return step
 
 
-def _picture_losses(
+def _image_losses(
     base: RcnnModel,
     inputs: tf.Tensor,
     filled_hw: tf.Tensor,
@@ -150,9 +150,9 @@ def _picture_losses(
     box_loss, class_loss = first_stage_losses(base, *first, truths, seed)
     boxes, count = base.propose(*first, filled_hw)
     rows = []
-    for i, truth in enumerate(truths):
+    for i, ground_truth in enumerate(truths):
         own_seed = tf.random.experimental.stateless_fold_in(seed, i + 1)
-        rows.append(sample(base, boxes[i], count[i], truth, own_seed))
+        rows.append(sample(base, boxes[i], count[i], ground_truth, own_seed))
     return {
         "proposal_box_loss": box_loss,
         "proposal_class_loss": class_loss,
@@ -165,8 +165,8 @@ def _box_losses(
 ) -> Losses:
     """The losses from the picture's map on."""
     deep = base.box_features(features, targets.y1x1y2x2)  # (B * P, h, w, c)
-    by_picture = tf.reshape(deep, [-1, base.n_sampled, *base.deep_shape])
-    return head_losses(base, deep, by_picture if masks else None, targets)
+    by_image = tf.reshape(deep, [-1, base.n_sampled, *base.deep_shape])
+    return head_losses(base, deep, by_image if masks else None, targets)
 
 
 def head_losses(
@@ -222,7 +222,7 @@ class TwoStageTrainer:
             "frozen_weights": sum(group.n_frozen for group in self.summary),
         }
 
-    def look_at(self, views: Iterable[View], n_views: int, progress: bool = True) -> None:
+    def cache_views(self, views: Iterable[View], n_views: int, progress: bool = True) -> None:
         """Run what stays frozen on every view, once."""
         self.cache = cache_views(
             self.base, views, n_views, self.config.train, self.config.seed, progress=progress
@@ -264,8 +264,8 @@ _EXAMPLES = 4
 _SHOWN_SCORE = 0.3  # an example shows what a user would see at a usual threshold
 
 
-class TwoStageWatch:
-    """A `loop.Watch` on labelled pictures; what is measured and ranked is boxes.
+class TwoStageValidator:
+    """A `loop.Validator` on labelled pictures; what is measured and ranked is boxes.
 
     A look runs the whole model, since detection keeps other proposals than training: masks, the
     costliest part, are made for the examples alone.
@@ -273,7 +273,7 @@ class TwoStageWatch:
     Args:
         base: The base model that trains.
         detector: Its detector, which shares its variables.
-        dataset: The pictures, in the training's classes; `config.val_pictures` of them are taken.
+        dataset: The pictures, in the training's classes; `config.val_images` of them are taken.
         config: The run's settings.
         masks: Whether masks are learnt.
         progress: Show a bar while their features are computed.
@@ -288,7 +288,7 @@ class TwoStageWatch:
         masks: bool,
         progress: bool = False,
     ) -> None:
-        self._dataset = watched(dataset, config)
+        self._dataset = validation_subset(dataset, config)
         n = len(self._dataset)
         self._detector = detector
         views = PlainViews(self._dataset.samples, masks=masks)
@@ -298,27 +298,27 @@ class TwoStageWatch:
         # A look at a picture costs about as much as a step of all on it.
         self.every = config.val_every or max(10, -(-5 * n // config.batch_size))
 
-    def look(self) -> dict[str, float]:
-        """See `loop.Watch.look`; losses are means over the pictures."""
+    def validate(self) -> dict[str, float]:
+        """See `loop.Validator.look`; losses are means over the pictures."""
         rows = [self._measure(np.array([i])) for i in range(len(self._cache))]
         losses = {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
         self._found = [
             self._detector.predict(sample.load(), 0.0, masks=False)
             for sample in self._dataset.samples
         ]
-        figures = detection_figures(self._dataset, self._found)
-        return {"loss": sum(losses.values()), **losses, **figures}
+        metrics = detection_metrics(self._dataset, self._found)
+        return {"loss": sum(losses.values()), **losses, **metrics}
 
-    def pictures(self) -> Iterator[tuple[str, np.ndarray]]:
-        """See `loop.Watch.pictures`."""
+    def images(self) -> Iterator[tuple[str, np.ndarray]]:
+        """See `loop.Validator.images`."""
         step = max(1, len(self._found) // _EXAMPLES)
         for one in self._dataset.samples[::step][:_EXAMPLES]:
-            picture = one.load()
-            shown: Any = self._detector.predict(picture, _SHOWN_SCORE)
-            yield one.path.name, draw_detections(picture, shown, self._dataset.classes)
+            image = one.load()
+            shown: Any = self._detector.predict(image, _SHOWN_SCORE)
+            yield one.path.name, draw_detections(image, shown, self._dataset.classes)
 
 
-def teach(
+def train_two_stage(
     files: BaseFiles,
     dataset: Dataset,
     plain: PlainViews,
@@ -346,17 +346,19 @@ def teach(
             tqdm.write(text)
     if folder is not None:
         run_folder.describe_model(folder, trainer.model)
-    if config.head_start and base.own_last_layers is not None:
+    if config.class_init and base.own_last_layers is not None:
         init_two_stage_classes(base, base.own_last_layers, plain)
-    n_looks = config.looks or 0
-    views = itertools.chain(plain, looks(plain, n_looks, config.seed, WIDEST_TWO_STAGE))
-    trainer.look_at(views, len(plain) + n_looks, progress)
+    n_augmented = config.views or 0
+    views = itertools.chain(
+        plain, augmented_views(plain, n_augmented, config.seed, WIDEST_TWO_STAGE)
+    )
+    trainer.cache_views(views, len(plain) + n_augmented, progress)
     if trainer.on_disk and progress:
         tqdm.write(f"features: {trainer.n_bytes / 1e9:.1f} GB, kept on disk")
     detector = export_two_stage(base, dataset.classes)
-    watch = None
+    validator = None
     if val is not None:
-        watch = TwoStageWatch(base, detector, val, config, trainer.masks, progress)
+        validator = TwoStageValidator(base, detector, val, config, trainer.masks, progress)
     optimizer = make_optimizer(config, trainer.variables)
     trained = run_loop(
         trainer.make_step(optimizer),
@@ -366,6 +368,6 @@ def teach(
         config,
         folder,
         progress,
-        watch,
+        validator,
     )
     return trained, detector

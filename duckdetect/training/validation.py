@@ -21,7 +21,7 @@ from duckdetect.imaging.draw import draw_detections
 from duckdetect.inference.detector import Detector, to_detections
 from duckdetect.models.graphs import FrozenPart, traced
 from duckdetect.models.interfaces import BaseModel, HeadOutputs, TrainPart
-from duckdetect.models.postprocess import Rivals
+from duckdetect.models.postprocess import ConfusableClasses
 from duckdetect.training.config import TrainConfig
 from duckdetect.training.feature_cache import Batch, cache_features
 from duckdetect.training.threshold import best_threshold
@@ -95,16 +95,16 @@ _SPACING = 12
 _SHOWN_SCORE = 0.3  # an example shows what a user would see at a usual threshold
 
 
-class Validation:
-    """A `loop.Watch` on labelled pictures.
+class OneStageValidator:
+    """A `loop.Validator` on labelled pictures.
 
     Args:
         base: The base model that trains.
         frozen: Its frozen part, `features.frozen_part(base, config.train)`.
-        dataset: The pictures, in the training's classes; `config.val_pictures` of them are taken.
+        dataset: The pictures, in the training's classes; `config.val_images` of them are taken.
         config: The run's settings.
         progress: Show a bar while their features are computed.
-        rivals: What the run's detector tells the objects from.
+        confusables: What the run's detector tells the objects from.
     """
 
     def __init__(
@@ -114,9 +114,9 @@ class Validation:
         dataset: Dataset,
         config: TrainConfig,
         progress: bool = False,
-        rivals: Rivals | None = None,
+        confusables: ConfusableClasses | None = None,
     ) -> None:
-        self._dataset = watched(dataset, config)
+        self._dataset = validation_subset(dataset, config)
         n = len(self._dataset)
         views = PlainViews(self._dataset.samples)
         self._cache = cache_features(base, frozen, views, n, patches=False, progress=progress)
@@ -126,29 +126,29 @@ class Validation:
         @traced(reduce_retracing=True)
         def run(batch: Batch) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:
             losses, codes, logits = head_losses(base, batch, False, config.train)
-            figures = {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
-            if not config.careful:
-                return figures, base.detections(codes, logits)
+            metrics = {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
+            if not config.refine:
+                return metrics, base.detections(codes, logits)
             read = base.class_features(batch.class_features, config.train)
-            trust = rivals.trust(read) if rivals else None
-            return figures, base.careful_detections(HeadOutputs(codes, logits, trust))
+            suppression_factor = confusables.suppression_factor(read) if confusables else None
+            return metrics, base.refined_detections(HeadOutputs(codes, logits, suppression_factor))
 
         self._run = run
 
     @staticmethod
-    def _every(n_pictures: int, batch_size: int) -> int:
-        return max(10, -(-_SPACING * n_pictures // batch_size))
+    def _every(n_images: int, batch_size: int) -> int:
+        return max(10, -(-_SPACING * n_images // batch_size))
 
-    def look(self) -> dict[str, float]:
-        """See `loop.Watch.look`; losses are means over batches of 8 pictures."""
+    def validate(self) -> dict[str, float]:
+        """See `loop.Validator.look`; losses are means over batches of 8 pictures."""
         sums: dict[str, float] = {}
         weights: dict[str, float] = {}
         self._found = []
         for start in range(0, len(self._cache), _BATCH):
             index = np.arange(start, min(start + _BATCH, len(self._cache)))
-            figures, found = self._run(self._cache.batch(index))
+            metrics, found = self._run(self._cache.batch(index))
             matched = int((self._cache.class_index[index] >= 0).sum())
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 weight = matched if name == "class_accuracy" else len(index)
                 if weight:
                     sums[name] = sums.get(name, 0.0) + weight * float(value)
@@ -156,10 +156,10 @@ class Validation:
             self._found += self._to_detections(index, [t.numpy() for t in found])
         row = {name: sums[name] / weights[name] for name in sums}
         loss = row["box_loss"] + row["class_loss"]
-        return {"loss": loss, **row, **detection_figures(self._dataset, self._found)}
+        return {"loss": loss, **row, **detection_metrics(self._dataset, self._found)}
 
-    def pictures(self) -> Iterator[tuple[str, np.ndarray]]:
-        """See `loop.Watch.pictures`."""
+    def images(self) -> Iterator[tuple[str, np.ndarray]]:
+        """See `loop.Validator.images`."""
         step = max(1, len(self._found) // _EXAMPLES)
         for i in range(0, len(self._found), step)[:_EXAMPLES]:
             sample, found = self._dataset.samples[i], self._found[i]
@@ -181,7 +181,7 @@ class Validation:
         ]
 
 
-def detection_figures(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[str, float]:
+def detection_metrics(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[str, float]:
     """AP, AP50, AR100 and the best threshold of what was found in validation pictures.
 
     Of many pictures, those that were chosen may hold no box: there is nothing to find then, and the
@@ -196,13 +196,13 @@ def detection_figures(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[
     }
 
 
-def watched(dataset: Dataset, config: TrainConfig) -> Dataset:
-    """The pictures that are looked at: at most `config.val_pictures`, evenly chosen."""
-    n = min(len(dataset), config.val_pictures)
+def validation_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
+    """The pictures that are looked at: at most `config.val_images`, evenly chosen."""
+    n = min(len(dataset), config.val_images)
     return dataset.subset(np.linspace(0, len(dataset) - 1, n).round().astype(int).tolist())
 
 
 def threshold_on(detector: Detector, dataset: Dataset, config: TrainConfig) -> float:
     """The threshold with the best F1 on validation pictures, measured with the finished detector."""
-    chosen = watched(dataset, config)
+    chosen = validation_subset(dataset, config)
     return best_threshold(score_detections(chosen, collect_detections(detector, chosen)).curve)

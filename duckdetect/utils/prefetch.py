@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 _POLL_S = 0.1  # how often a stage that waits for room asks whether it is still wanted
 
 
-def ahead(items: Iterable[Item], size: int) -> Generator[Item, None, None]:
+def prefetch(items: Iterable[Item], size: int) -> Generator[Item, None, None]:
     """Yield `items` in order, computed by a thread that is at most `size` of them ahead.
 
     An error of theirs is raised where it would have been without the thread. When the caller stops

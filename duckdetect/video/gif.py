@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from duckdetect.imaging.io import Picture, fit, letterbox
+from duckdetect.imaging.io import ImageArray, fit, letterbox
 from duckdetect.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def shared_palette(frames: Iterable[npt.NDArray[np.uint8]]) -> Image.Image:
 
 def write_gif(
     path: str | Path,
-    frames: Iterable[Picture],
+    frames: Iterable[ImageArray],
     seconds_per_frame: float = 1.0,
     max_side_px: int = 480,
 ) -> None:

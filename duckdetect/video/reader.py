@@ -24,7 +24,7 @@ import numpy.typing as npt
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import Picture
+from duckdetect.imaging.io import ImageArray
 
 
 def parse_time(text: float | str) -> Fraction:
@@ -103,17 +103,17 @@ def displayed_size_hw(size_hw: tuple[int, int], pixel_aspect: Fraction | None) -
     return round(height / aspect), width
 
 
-def upright(picture: npt.NDArray[np.uint8], turn: Orientation) -> npt.NDArray[np.uint8]:
+def upright(image: npt.NDArray[np.uint8], turn: Orientation) -> npt.NDArray[np.uint8]:
     """Turn a stored picture (H, W, 3) as `turn` says; the same array if there is nothing to turn."""
     if turn == Orientation():
-        return picture
+        return image
     if turn.transposed:
-        picture = picture.transpose(1, 0, 2)
+        image = image.transpose(1, 0, 2)
     if turn.mirrored:
-        picture = picture[:, ::-1]
+        image = image[:, ::-1]
     if turn.flipped:
-        picture = picture[::-1]
-    return np.ascontiguousarray(picture)
+        image = image[::-1]
+    return np.ascontiguousarray(image)
 
 
 _MAX_FPS = 1000  # beyond it a file's word is a slip: variable rates are noted as 90000 now and then
@@ -124,7 +124,7 @@ _UNTOLD_COLORSPACE = 2  # FFmpeg's AVCOL_SPC_UNSPECIFIED
 
 _HD_ROWS = 720
 
-_ATTACHED_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
+_ATTACHED_IMAGE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 
 # Containers that find a key frame exactly; others are decoded from their start.
 _SEEKABLE = {"mp4", "matroska"}
@@ -135,12 +135,12 @@ class Frame:
     """One frame of a video.
 
     Attributes:
-        picture: (H, W, 3) RGB uint8, as a player shows it: upright, with square pixels.
+        image: (H, W, 3) RGB uint8, as a player shows it: upright, with square pixels.
         number: Its place in the file, counted from 0.
         seconds: When it is shown, from the file's first frame on.
     """
 
-    picture: Picture
+    image: ImageArray
     number: int
     seconds: Fraction
 
@@ -199,9 +199,9 @@ class VideoReader:
         end = self.n_frames if self.end_s is None else round(self.end_s * self.fps)
         return max(1, min(self.n_frames, end) - round(self.start_s * self.fps))
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[ImageArray]:
         """Yield the pictures of `frames`."""
-        return (frame.picture for frame in self.frames())
+        return (frame.image for frame in self.frames())
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames from `start_s` to `end_s`.
@@ -223,7 +223,7 @@ class VideoReader:
                 if self.end_s is not None and seconds >= self.end_s:
                     break
                 if seconds >= self.start_s:
-                    yield Frame(self._picture(frame, reformatter), number, seconds)
+                    yield Frame(self._image(frame, reformatter), number, seconds)
                     found = True
         if not found:
             raise UserError(
@@ -231,7 +231,7 @@ class VideoReader:
                 f"{float(seconds):.2f} s: give another --start or --end"
             )
 
-    def _picture(self, frame: Any, reformatter: VideoReformatter) -> Picture:
+    def _image(self, frame: Any, reformatter: VideoReformatter) -> ImageArray:
         height, width = self._square_hw  # a stream may change its size; the promise is one size
         # FFmpeg takes BT.601 where a file says nothing; players take BT.709 for high definition.
         untold = frame.colorspace == _UNTOLD_COLORSPACE and frame.height >= _HD_ROWS
@@ -348,4 +348,4 @@ class _KeyFrame:
 
 def _is_cover(stream: Any) -> bool:
     disposition = getattr(stream, "disposition", 0)
-    return bool(getattr(disposition, "value", disposition) & _ATTACHED_PICTURE)
+    return bool(getattr(disposition, "value", disposition) & _ATTACHED_IMAGE)

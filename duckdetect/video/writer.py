@@ -23,7 +23,7 @@ from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import Picture
+from duckdetect.imaging.io import ImageArray
 from duckdetect.utils.files import atomic_path, make_folder
 from duckdetect.video.reader import VideoReader, ratio, reason, seconds_of
 
@@ -212,23 +212,23 @@ class VideoWriter:
         self.sound = sound
         self.n_frames = 0
 
-    def write(self, picture: Picture, seconds: Fraction | None = None) -> None:
+    def write(self, image: ImageArray, seconds: Fraction | None = None) -> None:
         """Append one frame.
 
         Args:
-            picture: (H, W, 3) RGB uint8 of the size that was announced.
+            image: (H, W, 3) RGB uint8 of the size that was announced.
             seconds: When it is shown, later than the one before; if None, at the video's rate.
 
         Raises:
             ValueError: If it has another size.
         """
-        if picture.shape != (*self._size_hw, 3):
-            raise ValueError(f"a frame of {picture.shape} in a video of {self._size_hw}")
+        if image.shape != (*self._size_hw, 3):
+            raise ValueError(f"a frame of {image.shape} in a video of {self._size_hw}")
         # H.264 with 4:2:0 colour needs even sides: the last row or column is repeated.
         odd_h, odd_w = self._size_hw[0] % 2, self._size_hw[1] % 2
         if odd_h or odd_w:
-            picture = np.pad(picture, ((0, odd_h), (0, odd_w), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")
+            image = np.pad(image, ((0, odd_h), (0, odd_w), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format="rgb24")
         frame = self._reformatter.reformat(
             frame, format="yuv420p", dst_colorspace=Colorspace.ITU709
         )

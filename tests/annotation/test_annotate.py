@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.annotation_helpers import DUCK, FakeDetector, make_pictures, read
+from helpers.annotation_helpers import DUCK, FakeDetector, make_images, read
 
 from duckdetect import UserError
 from duckdetect.annotation.annotate import annotate, annotated, require_annotations
@@ -15,7 +15,7 @@ from duckdetect.annotation.store import Box
 
 
 def test_a_session_goes_from_missing_to_done(tmp_path: Path) -> None:
-    session = Session(make_pictures(tmp_path, a=(80, 60), b=(60, 80)), DUCK)
+    session = Session(make_images(tmp_path, a=(80, 60), b=(60, 80)), DUCK)
     assert (session.missing, session.done) == (["a.jpg", "b.jpg"], False)
     session.save(0, [Box((1, 2, 30, 40), "duck")])
     assert session.missing == ["b.jpg"]
@@ -27,7 +27,7 @@ def test_a_session_goes_from_missing_to_done(tmp_path: Path) -> None:
 
 
 def test_taking_the_last_box_away_does_not_mean_no_object(tmp_path: Path) -> None:
-    session = Session(make_pictures(tmp_path, a=(80, 60), b=(60, 80)), DUCK)
+    session = Session(make_images(tmp_path, a=(80, 60), b=(60, 80)), DUCK)
     session.save(0, [Box((1, 2, 30, 40), "duck")])
     session.mark_no_object(1)
     session.save(0, [])
@@ -37,7 +37,7 @@ def test_taking_the_last_box_away_does_not_mean_no_object(tmp_path: Path) -> Non
 
 def test_suggestions_are_clipped_and_saved_only_when_saved(tmp_path: Path) -> None:
     detector = FakeDetector()
-    session = Session(make_pictures(tmp_path, a=(80, 60), b=(60, 80)), DUCK, detector)
+    session = Session(make_images(tmp_path, a=(80, 60), b=(60, 80)), DUCK, detector)
     session.mark_no_object(1)
     (box,) = session.boxes(0)
     assert box == Box((0, 2, 30, 40), "duck", score=pytest.approx(0.9))
@@ -52,10 +52,10 @@ def test_suggestions_are_clipped_and_saved_only_when_saved(tmp_path: Path) -> No
 @pytest.mark.parametrize("classes", ["duck", [], [""], ["a", "a"], [" a"], [3]])
 def test_bad_classes_are_refused(tmp_path: Path, classes: Any) -> None:
     with pytest.raises(UserError, match="classes="):
-        Session(make_pictures(tmp_path, a=(80, 60)), classes)
+        Session(make_images(tmp_path, a=(80, 60)), classes)
 
 
-def test_without_pictures_it_says_so(tmp_path: Path) -> None:
+def test_without_images_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no pictures"):
         Session(tmp_path, DUCK)
     with pytest.raises(UserError, match="is not there"):
@@ -63,7 +63,7 @@ def test_without_pictures_it_says_so(tmp_path: Path) -> None:
 
 
 def test_annotate_outside_a_notebook_says_so(tmp_path: Path) -> None:
-    folder = make_pictures(tmp_path, a=(80, 60))
+    folder = make_images(tmp_path, a=(80, 60))
     with pytest.raises(UserError, match="in a notebook"):
         annotate(folder, DUCK)
     with pytest.raises(UserError, match="'auto', 'colab' or 'jupyter'"):
@@ -74,7 +74,7 @@ def test_annotate_outside_a_notebook_says_so(tmp_path: Path) -> None:
 
 
 def test_annotated_is_none_until_somebody_has_looked(tmp_path: Path) -> None:
-    session = Session(make_pictures(tmp_path, a=(80, 60), b=(60, 80)), DUCK)
+    session = Session(make_images(tmp_path, a=(80, 60), b=(60, 80)), DUCK)
     assert annotated(tmp_path) is None
     session.save(1, [Box((1, 2, 30, 40), "duck")])
     dataset = annotated(tmp_path)
@@ -82,9 +82,9 @@ def test_annotated_is_none_until_somebody_has_looked(tmp_path: Path) -> None:
     assert len(dataset) == 1
 
 
-def test_own_pictures_without_boxes_stop_with_one_line(tmp_path: Path) -> None:
-    own = make_pictures(tmp_path / "own", a=(80, 60))
-    sample = make_pictures(tmp_path / "sample", a=(81, 60))
+def test_own_images_without_boxes_stop_with_one_line(tmp_path: Path) -> None:
+    own = make_images(tmp_path / "own", a=(80, 60))
+    sample = make_images(tmp_path / "sample", a=(81, 60))
     Session(sample, DUCK).save(0, [Box((1, 2, 30, 40), "duck")])
     with pytest.raises(UserError, match="draw them with annotate") as error:
         require_annotations(own, sample=sample)
@@ -94,8 +94,8 @@ def test_own_pictures_without_boxes_stop_with_one_line(tmp_path: Path) -> None:
 def test_the_samples_own_boxes_are_used_and_it_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    copies = make_pictures(tmp_path / "copies", a=(80, 60), b=(60, 80))
-    sample = make_pictures(tmp_path / "sample", a=(80, 60), b=(60, 80))
+    copies = make_images(tmp_path / "copies", a=(80, 60), b=(60, 80))
+    sample = make_images(tmp_path / "sample", a=(80, 60), b=(60, 80))
     session = Session(sample, DUCK)
     for index in (0, 1):
         session.save(index, [Box((1, 2, 30, 40), "duck")])
@@ -110,7 +110,7 @@ def test_the_samples_own_boxes_are_used_and_it_is_said(
     assert "Left out, since nobody has looked at them yet: b.jpg" in caplog.text
 
 
-def test_pictures_that_hold_no_object_alone_are_nothing_to_train_on(tmp_path: Path) -> None:
-    Session(make_pictures(tmp_path, a=(80, 60)), DUCK).mark_no_object(0)
+def test_images_that_hold_no_object_alone_are_nothing_to_train_on(tmp_path: Path) -> None:
+    Session(make_images(tmp_path, a=(80, 60)), DUCK).mark_no_object(0)
     with pytest.raises(UserError, match="no box is drawn yet"):
         require_annotations(tmp_path)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.annotation_helpers import DUCK, FakeDetector, make_pictures, read, roboflow
+from helpers.annotation_helpers import DUCK, FakeDetector, make_images, read, roboflow
 from helpers.browser.colab_standin import Colab
 
 from duckdetect import UserError
-from duckdetect.annotation import annotate
-from duckdetect.annotation.canvas import Shown
+from duckdetect.annotation import annotate as annotate_module
+from duckdetect.annotation.annotate import annotate
+from duckdetect.annotation.canvas import CanvasTransform
 from duckdetect.annotation.colab_widget import ColabWidget, place
 from duckdetect.annotation.session import Session
 from duckdetect.annotation.store import FILE_NAME
@@ -28,7 +29,7 @@ def colab(monkeypatch: pytest.MonkeyPatch) -> Colab:
     return Colab(monkeypatch)
 
 
-def rectangle(shown: Shown, *xyxy: float) -> dict[str, float]:
+def rectangle(shown: CanvasTransform, *xyxy: float) -> dict[str, float]:
     """A box as the script sends it."""
     height, width = shown.canvas_hw
     x1, y1, x2, y2 = shown.to_canvas(xyxy)
@@ -36,16 +37,14 @@ def rectangle(shown: Shown, *xyxy: float) -> dict[str, float]:
     return {"x": x1 / width, "y": y1 / height, **size}
 
 
-def send(
-    colab: Colab, pictures: list[Any], seen: Any, none: Any = (), submitted: Any = True
-) -> str:
+def send(colab: Colab, images: list[Any], seen: Any, none: Any = (), submitted: Any = True) -> str:
     (name,) = colab.callbacks
     state = {"seen": list(seen), "none": list(none), "submitted": submitted}
-    return colab.invoke(name, [pictures, state], {})["data"]["application/json"]["message"]
+    return colab.invoke(name, [images, state], {})["data"]["application/json"]["message"]
 
 
 def test_colabs_callback_saves_pixels(colab: Colab, tmp_path: Path) -> None:
-    session = Session(make_pictures(tmp_path, a=(80, 60), b=(60, 80), c=(9, 9)), DUCK)
+    session = Session(make_images(tmp_path, a=(80, 60), b=(60, 80), c=(9, 9)), DUCK)
     ColabWidget(session).show()
     assert len(colab.scripts) == 2
     box = rectangle(place((60, 80)), 10, 20, 40, 50)
@@ -63,7 +62,7 @@ def test_colabs_callback_saves_pixels(colab: Colab, tmp_path: Path) -> None:
 
 
 def test_colabs_widget_keeps_what_nobody_touched(colab: Colab, tmp_path: Path) -> None:
-    make_pictures(tmp_path, a=(80, 60), b=(80, 60))
+    make_images(tmp_path, a=(80, 60), b=(80, 60))
     before = roboflow(tmp_path)
     session = Session(tmp_path, DUCK)
     ColabWidget(session).show()
@@ -80,7 +79,7 @@ def test_colabs_widget_keeps_what_nobody_touched(colab: Colab, tmp_path: Path) -
 
 
 def test_colabs_widget_asks_one_class_after_the_other(colab: Colab, tmp_path: Path) -> None:
-    session = Session(make_pictures(tmp_path, a=(80, 60), b=(80, 60)), ["duck", "car"])
+    session = Session(make_images(tmp_path, a=(80, 60), b=(80, 60)), ["duck", "car"])
     ColabWidget(session).show()
     shown = place((60, 80))
     duck, car = rectangle(shown, 1, 2, 30, 40), rectangle(shown, 40, 30, 70, 50)
@@ -94,7 +93,7 @@ def test_colabs_widget_asks_one_class_after_the_other(colab: Colab, tmp_path: Pa
 
 
 def test_colabs_widget_saves_suggestions_once_submitted(colab: Colab, tmp_path: Path) -> None:
-    session = Session(make_pictures(tmp_path, a=(80, 60), b=(80, 60)), DUCK, FakeDetector())
+    session = Session(make_images(tmp_path, a=(80, 60), b=(80, 60)), DUCK, FakeDetector())
     ColabWidget(session).show()
     suggested = rectangle(place((60, 80)), *session.boxes(0)[0].xyxy)
     send(colab, [[suggested], [suggested]], seen=[0, 1], submitted=False)
@@ -104,7 +103,7 @@ def test_colabs_widget_saves_suggestions_once_submitted(colab: Colab, tmp_path: 
 
 
 def test_colabs_page_is_told_of_a_broken_file(colab: Colab, tmp_path: Path) -> None:
-    session = Session(make_pictures(tmp_path, a=(80, 60)), DUCK)
+    session = Session(make_images(tmp_path, a=(80, 60)), DUCK)
     ColabWidget(session).show()
     (tmp_path / FILE_NAME).write_text("{")
     message = send(colab, [[rectangle(place((60, 80)), 1, 2, 30, 40)]], seen=[0])
@@ -113,10 +112,10 @@ def test_colabs_page_is_told_of_a_broken_file(colab: Colab, tmp_path: Path) -> N
 
 
 def test_another_script_than_the_known_one_is_refused(colab: Colab) -> None:
-    from duckdetect.annotation.colab_widget import mend
+    from duckdetect.annotation.colab_widget import patch_script
 
     with pytest.raises(UserError, match="widget='jupyter'"):
-        mend("async function load_image(imgs, callbackId) {}", [])
+        patch_script("async function load_image(imgs, callbackId) {}", [])
 
 
 # Colab's ipywidgets 7.7.1 still asks traitlets in the old way.
@@ -125,8 +124,8 @@ def test_annotate_chooses_the_widget(
     colab: Colab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("jupyter_bbox_widget", reason="jupyter-bbox-widget is not installed")
-    folder = make_pictures(tmp_path, a=(80, 60))
-    monkeypatch.setattr(annotate, "_in_notebook", lambda: True)
+    folder = make_images(tmp_path, a=(80, 60))
+    monkeypatch.setattr(annotate_module, "_in_notebook", lambda: True)
     assert annotate(folder, DUCK).missing == ["a.jpg"]
     assert (len(colab.scripts), colab.custom_widgets) == (2, False)
     annotate(folder, DUCK, widget="jupyter")

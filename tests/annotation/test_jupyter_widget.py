@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.annotation_helpers import DUCK, FakeDetector, make_pictures, read, roboflow
+from helpers.annotation_helpers import DUCK, FakeDetector, make_images, read, roboflow
 
 from duckdetect.annotation.session import Session
 from duckdetect.annotation.store import FILE_NAME, Box
@@ -46,7 +46,7 @@ def press(widget: Any, button: str) -> None:
 
 
 def test_each_change_is_saved(tmp_path: Path) -> None:
-    session, widget = open_widget(make_pictures(tmp_path, a=(80, 60), b=(60, 80)), ["duck", "car"])
+    session, widget = open_widget(make_images(tmp_path, a=(80, 60), b=(60, 80)), ["duck", "car"])
     draw(widget, 10, 20, 40, 50)
     assert session.boxes(0)[0].xyxy == pytest.approx((10, 20, 40, 50), abs=0.01)
     draw(widget, 50, 20, 60, 50, label="car")
@@ -59,7 +59,7 @@ def test_each_change_is_saved(tmp_path: Path) -> None:
 
 
 def test_a_click_or_a_box_just_begun_is_nothing(tmp_path: Path) -> None:
-    session, widget = open_widget(make_pictures(tmp_path, a=(80, 60), b=(60, 80)))
+    session, widget = open_widget(make_images(tmp_path, a=(80, 60), b=(60, 80)))
     session.mark_no_object(1)
     draw(widget, 10, 20, 10, 20)
     assert session.missing == ["a.jpg"]
@@ -73,15 +73,15 @@ def test_a_click_or_a_box_just_begun_is_nothing(tmp_path: Path) -> None:
 
 def test_changes_are_not_sent_back_to_the_page(tmp_path: Path) -> None:
     # Where they were, quick drags on a busy machine came out without a size.
-    _, widget = open_widget(make_pictures(tmp_path, a=(80, 60)))
+    _, widget = open_widget(make_images(tmp_path, a=(80, 60)))
     assert widget.canvas.trait_metadata("bboxes", "echo_update") is False
     assert widget.canvas.trait_metadata("bboxes", "sync") is True
     assert "NAME.render" not in widget.canvas._esm
     assert "hand_on" in widget.canvas._esm
 
 
-def test_the_way_through_the_pictures(tmp_path: Path) -> None:
-    session, widget = open_widget(make_pictures(tmp_path, a=(80, 60), b=(60, 80), c=(9, 9)))
+def test_the_way_through_the_images(tmp_path: Path) -> None:
+    session, widget = open_widget(make_images(tmp_path, a=(80, 60), b=(60, 80), c=(9, 9)))
     draw(widget, 10, 20, 40, 50)
     press(widget, "Submit")
     assert widget.index == 1
@@ -101,7 +101,7 @@ def test_the_way_through_the_pictures(tmp_path: Path) -> None:
 
 
 def test_turning_pages_changes_no_box_and_no_key(tmp_path: Path) -> None:
-    make_pictures(tmp_path, a=(80, 60), b=(61, 83))
+    make_images(tmp_path, a=(80, 60), b=(61, 83))
     before = roboflow(tmp_path)
     before["images"][1].update(width=61, height=83)
     (tmp_path / FILE_NAME).write_text(json.dumps(before))
@@ -115,7 +115,7 @@ def test_turning_pages_changes_no_box_and_no_key(tmp_path: Path) -> None:
 
 
 def test_a_box_that_was_moved_keeps_its_id(tmp_path: Path) -> None:
-    make_pictures(tmp_path, a=(80, 60))
+    make_images(tmp_path, a=(80, 60))
     roboflow(tmp_path)
     session, widget = open_widget(tmp_path)
     (box,) = widget.canvas.bboxes
@@ -128,7 +128,7 @@ def test_a_box_that_was_moved_keeps_its_id(tmp_path: Path) -> None:
 
 
 def test_suggestions_are_saved_when_submitted_or_changed(tmp_path: Path) -> None:
-    folder = make_pictures(tmp_path, a=(80, 60), b=(80, 60), c=(80, 60))
+    folder = make_images(tmp_path, a=(80, 60), b=(80, 60), c=(80, 60))
     session, widget = open_widget(folder, suggest=FakeDetector())
     assert len(widget.canvas.bboxes) == 1
     press(widget, "Skip")
@@ -142,7 +142,7 @@ def test_suggestions_are_saved_when_submitted_or_changed(tmp_path: Path) -> None
 
 
 def test_taking_a_suggestion_away_is_no_answer_yet(tmp_path: Path) -> None:
-    session, widget = open_widget(make_pictures(tmp_path, a=(80, 60)), suggest=FakeDetector())
+    session, widget = open_widget(make_images(tmp_path, a=(80, 60)), suggest=FakeDetector())
     widget.canvas.bboxes = []
     press(widget, "Submit")
     assert session.missing == ["a.jpg"]
@@ -152,7 +152,7 @@ def test_taking_a_suggestion_away_is_no_answer_yet(tmp_path: Path) -> None:
 
 
 def test_a_broken_file_is_told_on_the_screen(tmp_path: Path) -> None:
-    session, widget = open_widget(make_pictures(tmp_path, a=(80, 60)))
+    session, widget = open_widget(make_images(tmp_path, a=(80, 60)))
     session.save(0, [Box((1, 2, 30, 40), "duck")])
     (tmp_path / FILE_NAME).write_text("{")
     draw(widget, 10, 20, 40, 50)
@@ -160,8 +160,8 @@ def test_a_broken_file_is_told_on_the_screen(tmp_path: Path) -> None:
     assert (tmp_path / FILE_NAME).read_text() == "{"
 
 
-def test_a_damaged_picture_can_be_skipped(tmp_path: Path) -> None:
-    folder = make_pictures(tmp_path, a=(80, 60), c=(80, 60))
+def test_a_damaged_image_can_be_skipped(tmp_path: Path) -> None:
+    folder = make_images(tmp_path, a=(80, 60), c=(80, 60))
     (folder / "b.jpg").write_bytes(b"no picture")
     session, widget = open_widget(folder)
     press(widget, "Skip")

@@ -37,7 +37,7 @@ def test_putting_back_what_was_read_changes_nothing(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_only_the_drawn_classes_of_one_picture_change(tmp_path: Path) -> None:
+def test_only_the_drawn_classes_of_one_image_change(tmp_path: Path) -> None:
     before = roboflow(tmp_path)
     AnnotationStore(tmp_path).put("a.jpg", (60, 80), [Box((5, 6, 9, 9), "duck")], DUCK)
     after = read(tmp_path)
@@ -82,7 +82,7 @@ def test_no_object_is_not_the_same_as_not_looked_at(tmp_path: Path) -> None:
     assert store.looked_at() == set()
 
 
-def test_forgetting_keeps_a_picture_that_has_other_boxes(tmp_path: Path) -> None:
+def test_forgetting_keeps_a_image_that_has_other_boxes(tmp_path: Path) -> None:
     roboflow(tmp_path)
     store = AnnotationStore(tmp_path)
     store.forget("a.jpg", DUCK)

@@ -19,7 +19,7 @@ from helpers.browser import jupyter
 from helpers.browser.colab_standin import Colab
 from PIL import Image, ImageDraw
 
-from duckdetect.annotation.canvas import Shown
+from duckdetect.annotation.canvas import CanvasTransform
 from duckdetect.annotation.session import Session
 from duckdetect.annotation.store import AnnotationStore, Box
 
@@ -44,34 +44,34 @@ def folder(tmp_path: Path) -> Path:
     if shipped:
         shutil.copy(shipped[0], folder / "1_landscape.jpg")
     else:
-        drawn_picture((640, 480)).save(folder / "1_landscape.jpg")
+        drawn_image((640, 480)).save(folder / "1_landscape.jpg")
     exif = Image.Exif()
     exif[0x0112] = 6  # Orientation: to be turned by 90 degrees clockwise
-    drawn_picture((3000, 2000)).save(folder / "2_turned.jpg", exif=exif)
-    drawn_picture((90, 60)).save(folder / "3_small.png")
+    drawn_image((3000, 2000)).save(folder / "2_turned.jpg", exif=exif)
+    drawn_image((90, 60)).save(folder / "3_small.png")
     return folder
 
 
-def drawn_picture(size_wh: tuple[int, int]) -> Image.Image:
+def drawn_image(size_wh: tuple[int, int]) -> Image.Image:
     width, height = size_wh
-    picture = Image.new("RGB", size_wh, (120, 160, 120))
+    image = Image.new("RGB", size_wh, (120, 160, 120))
     spot = (width * 0.6, height * 0.2, width * 0.9, height * 0.5)
-    ImageDraw.Draw(picture).ellipse(spot, fill=(240, 200, 40))
-    return picture
+    ImageDraw.Draw(image).ellipse(spot, fill=(240, 200, 40))
+    return image
 
 
 def size_hw(path: Path) -> tuple[int, int]:
-    with Image.open(path) as picture:
-        width, height = picture.size
-        return (width, height) if picture.getexif().get(0x0112) == 6 else (height, width)
+    with Image.open(path) as image:
+        width, height = image.size
+        return (width, height) if image.getexif().get(0x0112) == 6 else (height, width)
 
 
 def keep_screenshot(chrome: Any, name: str, ltrb: tuple[int, int, int, int] | None = None) -> None:
     """Write what the window shows to the folder in DUCKDETECT_SCREENSHOTS, if that is set."""
     if "DUCKDETECT_SCREENSHOTS" in os.environ:
-        picture = Image.open(io.BytesIO(chrome.get_screenshot_as_png())).convert("RGB")
+        image = Image.open(io.BytesIO(chrome.get_screenshot_as_png())).convert("RGB")
         path = Path(os.environ["DUCKDETECT_SCREENSHOTS"]) / name
-        picture.crop(ltrb).save(path, optimize=True)
+        image.crop(ltrb).save(path, optimize=True)
 
 
 def shipped_box(size_hw: tuple[int, int]) -> Xyxy:
@@ -105,7 +105,9 @@ def four_boxes(size_hw: tuple[int, int]) -> list[Xyxy]:
 class Page:
     """The picture on the screen: where its pixels are in the window, and what was saved of it."""
 
-    def __init__(self, chrome: Any, selector: str, folder: Path, name: str, shown: Shown) -> None:
+    def __init__(
+        self, chrome: Any, selector: str, folder: Path, name: str, shown: CanvasTransform
+    ) -> None:
         self.chrome, self.name, self.shown = chrome, name, shown
         self.store = AnnotationStore(folder)
         left, top, right, _ = browser.rectangle(chrome, selector)
@@ -155,7 +157,7 @@ def button(chrome: Any, text: str) -> None:
 def colab_page(chrome: Any, session: Session, index: int) -> Page:
     from duckdetect.annotation.colab_widget import place
 
-    path = session.pictures[index]
+    path = session.images[index]
     shown = place(size_hw(path))
     width = shown.canvas_hw[1]
     size = f"const c = document.querySelector('canvas'); return c.width == {width} && c.height"
@@ -263,15 +265,15 @@ def jupyter_page(chrome: Any, folder: Path, index: int) -> Page:
     path = sorted(folder.glob("*.*g"))[index]
     shown = place(size_hw(path))
     script = f"""
-        const image = document.querySelector('{jupyter.PICTURE}');
+        const image = document.querySelector('{jupyter.IMAGE}');
         return image && image.naturalWidth == {shown.canvas_hw[1]}
             && image.naturalHeight == {shown.canvas_hw[0]} && image.complete"""
     browser.wait_for(f"picture {path.name}", lambda: chrome.execute_script(script), 60)
     # The boxes of the picture before fade out, and until then the widget begins no other.
     boxes = len(AnnotationStore(folder).boxes(path.name))
     browser.wait_for("its own boxes only", lambda: jupyter.count_boxes(chrome) == boxes)
-    browser.wait_for_rest(chrome, jupyter.PICTURE)
-    return Page(chrome, jupyter.PICTURE, folder, path.name, shown)
+    browser.wait_for_rest(chrome, jupyter.IMAGE)
+    return Page(chrome, jupyter.IMAGE, folder, path.name, shown)
 
 
 def delete_selected(chrome: Any) -> None:

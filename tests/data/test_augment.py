@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from duckdetect.data import augment
-from duckdetect.data.augment import View, corners, looks
+from duckdetect.data.augment import View, augmented_views, corners
 
 BACKGROUND, OBJECT = 40, 220
 
 
 def marked_view(x1, y1, x2, y2, height=300, width=400):
     """A dark picture with one bright rectangle, which is the object."""
-    picture = np.full((height, width, 3), BACKGROUND, np.uint8)
-    picture[y1:y2, x1:x2] = OBJECT
-    return View(picture, np.array([[x1, y1, x2, y2]], np.float32), np.array([0]), "marked")
+    image = np.full((height, width, 3), BACKGROUND, np.uint8)
+    image[y1:y2, x1:x2] = OBJECT
+    return View(image, np.array([[x1, y1, x2, y2]], np.float32), np.array([0]), "marked")
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def plain_colours(monkeypatch):
 def test_boxes_follow_the_object(plain_colours):
     view = marked_view(150, 100, 260, 180)
     sizes = []
-    for look in looks([view], 40, seed=1):
-        bright = look.picture[..., 0] > (BACKGROUND + OBJECT) / 2
+    for look in augmented_views([view], 40, seed=1):
+        bright = look.image[..., 0] > (BACKGROUND + OBJECT) / 2
         rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
         seen = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
         np.testing.assert_allclose(look.xyxy[0], seen, atol=2.5)
-        sides = (look.xyxy[0, 2:] - look.xyxy[0, :2]) / look.picture.shape[1::-1]
+        sides = (look.xyxy[0, 2:] - look.xyxy[0, :2]) / look.image.shape[1::-1]
         sizes.append(float(np.sqrt(np.prod(sides))))
     # From the part of a window as wide as three pictures to nearly a whole window.
     assert min(sizes) < 0.12
@@ -48,14 +48,14 @@ def test_a_window_is_cut_where_it_lies(case):
     """Against a canvas that holds the whole picture and all around it, scaled as one."""
     rng = np.random.default_rng(case)
     rows, columns = np.mgrid[:150, :220]
-    picture = np.stack([rows, columns, (rows + columns) // 2], axis=-1).astype(np.uint8)
+    image = np.stack([rows, columns, (rows + columns) // 2], axis=-1).astype(np.uint8)
     start = rng.uniform(-120, 80, 2)
     end = start + rng.uniform(150, 400, 2)
     out_wh = rng.integers(120, 500, 2)
     fill = np.array([200, 10, 90], np.uint8)
-    ours = augment._cut(picture, start, end, out_wh, fill)
+    ours = augment._cut(image, start, end, out_wh, fill)
     canvas = np.full((900, 900, 3), fill, np.uint8)
-    canvas[300:450, 300:520] = picture
+    canvas[300:450, 300:520] = image
     box = (*(start + 300), *(end + 300))
     theirs = np.asarray(
         Image.fromarray(canvas).resize(tuple(out_wh), Image.Resampling.BILINEAR, box=box)
@@ -76,9 +76,9 @@ def test_a_window_is_cut_where_it_lies(case):
 )
 def test_boxes_stay_inside_and_hold_an_area(x, y, w, h, seed):
     view = marked_view(x, y, min(x + w, 400), min(y + h, 300))
-    for look in looks([view], 3, seed):
-        height, width = look.picture.shape[:2]
-        assert look.picture.dtype == np.uint8
+    for look in augmented_views([view], 3, seed):
+        height, width = look.image.shape[:2]
+        assert look.image.dtype == np.uint8
         assert len(look.xyxy) == len(look.class_id)
         assert (look.xyxy >= 0).all()
         assert (look.xyxy <= [width, height, width, height]).all()
@@ -87,27 +87,27 @@ def test_boxes_stay_inside_and_hold_an_area(x, y, w, h, seed):
 
 def test_the_seed_decides():
     view = marked_view(150, 100, 260, 180)
-    first, again, other = (list(looks([view], 4, seed)) for seed in (3, 3, 4))
+    first, again, other = (list(augmented_views([view], 4, seed)) for seed in (3, 3, 4))
     for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a.picture, b.picture)
+        np.testing.assert_array_equal(a.image, b.image)
         np.testing.assert_array_equal(a.xyxy, b.xyxy)
     assert any(a.xyxy.tolist() != b.xyxy.tolist() for a, b in zip(first, other, strict=True))
 
 
-def test_pictures_without_a_box_are_not_looked_at():
+def test_images_without_a_box_are_not_looked_at():
     empty = View(
         np.zeros((50, 50, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, int), "e"
     )
     view = marked_view(150, 100, 260, 180)
-    assert {look.name for look in looks([empty, view], 5, 0)} == {"marked"}
+    assert {look.name for look in augmented_views([empty, view], 5, 0)} == {"marked"}
 
 
 def test_corners_of_views_without_a_box() -> None:
-    picture = np.arange(100 * 60 * 3, dtype=np.uint32).reshape(60, 100, 3).astype(np.uint8)
-    none = View(picture, np.zeros((0, 4), np.float32), np.zeros(0, int), "none")
-    one = View(picture, np.array([[1, 1, 9, 9]], np.float32), np.zeros(1, int), "one")
-    found = [view.picture for view in corners([one, none], 0.6)]
-    expected = [picture[:36, :60], picture[:36, 40:], picture[24:, :60], picture[24:, 40:]]
+    image = np.arange(100 * 60 * 3, dtype=np.uint32).reshape(60, 100, 3).astype(np.uint8)
+    none = View(image, np.zeros((0, 4), np.float32), np.zeros(0, int), "none")
+    one = View(image, np.array([[1, 1, 9, 9]], np.float32), np.zeros(1, int), "one")
+    found = [view.image for view in corners([one, none], 0.6)]
+    expected = [image[:36, :60], image[:36, 40:], image[24:, :60], image[24:, 40:]]
     assert len(found) == 4
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)

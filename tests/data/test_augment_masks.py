@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
-from duckdetect.data.augment import PlainViews, View, _mirrored, looks
+from duckdetect.data.augment import PlainViews, View, _mirrored, augmented_views
 from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.data.loading import load_dataset
 from duckdetect.imaging.geometry import (
@@ -109,7 +109,7 @@ def test_masks_cost_nothing_unless_asked_for(ducks: Dataset) -> None:
     assert with_masks.masks is not None
     assert with_masks.masks.shape == (1, 600, 800)
     assert with_masks.has_mask.all()
-    np.testing.assert_array_equal(without.picture, with_masks.picture)
+    np.testing.assert_array_equal(without.image, with_masks.image)
 
 
 def test_labels_without_outlines_have_no_masks(ducks: Dataset, tmp_path: Path) -> None:
@@ -134,10 +134,10 @@ def test_labels_without_outlines_have_no_masks(ducks: Dataset, tmp_path: Path) -
 
 
 def test_masks_of_another_shape_are_refused() -> None:
-    picture, xyxy = np.zeros((20, 30, 3), np.uint8), np.array([[1, 1, 5, 5]], np.float32)
+    image, xyxy = np.zeros((20, 30, 3), np.uint8), np.array([[1, 1, 5, 5]], np.float32)
     for masks in (np.zeros((1, 30, 20), bool), np.zeros((1, 20, 30), np.float32)):
         with pytest.raises(ValueError, match=r"masks must be bool \(1, 20, 30\)"):
-            View(picture, xyxy, np.array([0]), "a.jpg", masks)
+            View(image, xyxy, np.array([0]), "a.jpg", masks)
 
 
 def test_mirrored_twice_is_the_same(people: Dataset) -> None:
@@ -157,8 +157,8 @@ def test_mirrored_twice_is_the_same(people: Dataset) -> None:
 def test_looks_keep_masks_and_boxes_together(name: str, request: pytest.FixtureRequest) -> None:
     plain = list(PlainViews(request.getfixturevalue(name).samples[:12], masks=True))
     n_cut, errors = 0, []
-    for look in looks(plain, 40, seed=5):
-        height, width = look.picture.shape[:2]
+    for look in augmented_views(plain, 40, seed=5):
+        height, width = look.image.shape[:2]
         assert look.masks is not None
         assert look.masks.shape == (len(look.xyxy), height, width)
         assert len(look.class_id) == len(look.xyxy)
@@ -177,21 +177,21 @@ def test_masks_follow_the_pixels(plain_colours: None) -> None:
     """A bright disc is masked, so the mask must lie where the look is bright."""
     y, x = np.mgrid[:300, :400]
     disc = (x - 150) ** 2 + (y - 120) ** 2 < 60**2
-    picture = np.where(disc[..., None], 230, 20).astype(np.uint8).repeat(3, axis=2)
-    view = View(picture, tight_xyxy(disc[None]), np.array([0]), "disc", disc[None])
-    for look in looks([view], 40, seed=2):
+    image = np.where(disc[..., None], 230, 20).astype(np.uint8).repeat(3, axis=2)
+    view = View(image, tight_xyxy(disc[None]), np.array([0]), "disc", disc[None])
+    for look in augmented_views([view], 40, seed=2):
         assert look.masks is not None
-        bright = look.picture[..., 0] > 125
+        bright = look.image[..., 0] > 125
         wrong = np.count_nonzero(look.masks[0] != bright) / np.count_nonzero(bright)
         assert wrong < 0.04
 
 
 def test_the_same_looks_with_and_without_masks(people: Dataset) -> None:
     samples = people.samples[:4]
-    with_masks = looks(list(PlainViews(samples, masks=True)), 8, seed=3)
-    without = looks(list(PlainViews(samples)), 8, seed=3)
+    with_masks = augmented_views(list(PlainViews(samples, masks=True)), 8, seed=3)
+    without = augmented_views(list(PlainViews(samples)), 8, seed=3)
     for one, other in zip(with_masks, without, strict=True):
-        np.testing.assert_array_equal(one.picture, other.picture)
+        np.testing.assert_array_equal(one.image, other.image)
         assert other.masks is None
 
 
@@ -204,7 +204,7 @@ def test_a_cut_object_is_boxed_by_what_is_seen_of_it(plain_colours: None) -> Non
     xyxy = tight_xyxy(mask)
     view = View(np.full((400, 400, 3), 90, np.uint8), xyxy, np.array([0, 1]), "L", mask)
     gone = 0
-    for look in looks([view], 60, seed=0):
+    for look in augmented_views([view], 60, seed=0):
         assert look.masks is not None
         assert (look.xyxy[:, 2:] > look.xyxy[:, :2]).all()
         big = np.flatnonzero(look.class_id == 0)
@@ -213,7 +213,7 @@ def test_a_cut_object_is_boxed_by_what_is_seen_of_it(plain_colours: None) -> Non
         if len(big) and small:
             assert look.masks[big[0]].sum() > 0.35 * small * mask[0].sum()
         box = look.xyxy[big]
-        sides = look.picture.shape[1::-1]
+        sides = look.image.shape[1::-1]
         cut = (box <= 0).any() or (box[:, 2:] >= sides).any()
         if cut:
             np.testing.assert_allclose(box, tight_xyxy(look.masks[big]))
@@ -226,7 +226,7 @@ def test_a_box_without_a_mask_stays_beside_one_with(plain_colours: None) -> None
     masks[0, 100:160, 100:160] = True
     view = View(np.zeros((300, 400, 3), np.uint8), xyxy, np.array([0, 1]), "half", masks)
     seen = 0
-    for look in looks([view], 30, seed=0):
+    for look in augmented_views([view], 30, seed=0):
         np.testing.assert_array_equal(look.has_mask, look.class_id == 0)
         seen += int((look.class_id == 1).sum())
     assert seen > 10
@@ -235,9 +235,9 @@ def test_a_box_without_a_mask_stays_beside_one_with(plain_colours: None) -> None
 def test_a_mask_too_thin_to_be_seen_goes_with_its_box(plain_colours: None) -> None:
     mask = np.zeros((1, 2000, 3000), bool)
     mask[0, 1000, 1000:1010] = True  # one pixel high; the window shrinks it away
-    picture = np.zeros((2000, 3000, 3), np.uint8)
-    view = View(picture, np.array([[500, 500, 2500, 1500]], np.float32), np.array([0]), "a", mask)
-    for look in looks([view], 5, seed=0):
+    image = np.zeros((2000, 3000, 3), np.uint8)
+    view = View(image, np.array([[500, 500, 2500, 1500]], np.float32), np.array([0]), "a", mask)
+    for look in augmented_views([view], 5, seed=0):
         assert look.masks is not None
         assert len(look.masks) == len(look.xyxy) == len(look.class_id) == 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_picture, put_yolo
+from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_image, put_yolo
 
 from duckdetect.data.check import check_dataset
 from duckdetect.data.dataset import Problem
@@ -44,7 +44,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     (tmp_path / "b.jpg").unlink()
     (tmp_path / "c.jpg").write_bytes(b"")
     (tmp_path / "d.jpg").write_text("text")
-    put_picture(tmp_path / "e.jpg", (H + 1, W))
+    put_image(tmp_path / "e.jpg", (H + 1, W))
     content = (tmp_path / "f.jpg").read_bytes()
     (tmp_path / "f.jpg").write_bytes(content[: len(content) // 2])  # a good head, and breaks off
     problems = check_dataset(tmp_path)
@@ -91,10 +91,10 @@ def test_boxes_of_two_classes_may_lie_on_each_other(tmp_path: Path) -> None:
     assert check_dataset(put_coco(tmp_path, boxes, categories=categories)) == []
 
 
-def test_pictures_that_no_label_names(tmp_path: Path) -> None:
+def test_images_that_no_label_names(tmp_path: Path) -> None:
     put_coco(tmp_path)
     for i in range(5):
-        put_picture(tmp_path / f"left{i}.png")
+        put_image(tmp_path / f"left{i}.png")
     (problem,) = check_dataset(tmp_path)
     assert problem.severity == "warning"
     assert "5 pictures are in no label (left0.png, left1.png, left2.png ...)" in str(problem)

@@ -18,7 +18,7 @@ from duckdetect.errors import UserError
 
 
 def warnings(path: Path) -> list[str]:
-    problems = dd.check_dataset(path)
+    problems = dd.data.check_dataset(path)
     assert all(problem.severity == "warning" for problem in problems)
     return [str(problem) for problem in problems]
 
@@ -42,7 +42,7 @@ def test_raccoons_in_two_splits(shared_data: Path, tmp_path: Path) -> None:
 
 
 def test_splits_that_are_made_have_no_leak(shared_data: Path, tmp_path: Path) -> None:
-    dd.split_dataset(shared_data / "raccoon", file=tmp_path / "s.json")
+    dd.data.split_dataset(shared_data / "raccoon", file=tmp_path / "s.json")
     (line,) = warnings(tmp_path / "s.json")
     assert "raccoon-3.jpg: box (1, 1, 720, 476) covers the whole picture" in line
 
@@ -59,10 +59,10 @@ def test_clips_in_two_splits(tmp_path: Path) -> None:
         f"{tmp_path}: the clip or source 'a' has pictures in train (1), test (1): keep them in "
         "one split, `duckdetect split` does",
     ]
-    assert dd.check_dataset(tmp_path, "train") == []
+    assert dd.data.check_dataset(tmp_path, "train") == []
 
 
-def test_the_same_pictures_in_two_splits_are_told_of_shortly(tmp_path: Path) -> None:
+def test_the_same_images_in_two_splits_are_told_of_shortly(tmp_path: Path) -> None:
     names = [f"{i}.jpg" for i in range(14)]
     put_coco(tmp_path / "train", names=names)
     shutil.copytree(tmp_path / "train", tmp_path / "test")
@@ -76,25 +76,25 @@ def test_the_same_pictures_in_two_splits_are_told_of_shortly(tmp_path: Path) -> 
     assert len(warnings(tmp_path)) == 22
 
 
-def test_within_a_split_pictures_may_be_alike(tmp_path: Path) -> None:
+def test_within_a_split_images_may_be_alike(tmp_path: Path) -> None:
     put_coco(tmp_path, names=["a.jpg", "b.jpg"])
     shutil.copyfile(tmp_path / "a.jpg", tmp_path / "b.jpg")
-    assert dd.check_dataset(tmp_path) == []
+    assert dd.data.check_dataset(tmp_path) == []
 
 
-def test_problems_of_a_split_files_pictures_are_told_once(tmp_path: Path) -> None:
+def test_problems_of_a_split_files_images_are_told_once(tmp_path: Path) -> None:
     boxes = [annotation(id=1), annotation([1, 1, 5, 5], id=2), annotation([9, 9, 0, 0], id=3)]
     put_coco(tmp_path / "in", boxes[:1], [f"{i}.jpg" for i in range(6)])
-    dd.split_dataset(tmp_path / "in", file=tmp_path / "s.json", train=0.5, valid=0, test=0.5)
+    dd.data.split_dataset(tmp_path / "in", file=tmp_path / "s.json", train=0.5, valid=0, test=0.5)
     put_coco(tmp_path / "in", boxes, [f"{i}.jpg" for i in range(6)])
-    lines = [str(problem) for problem in dd.check_dataset(tmp_path / "s.json")]
+    lines = [str(problem) for problem in dd.data.check_dataset(tmp_path / "s.json")]
     assert sum("is empty" in line for line in lines) == 1
     assert sum("is tiny" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize("name", ["raccoon", "people"])
-def test_the_sheet_of_real_pictures(name: str, shared_data: Path, tmp_path: Path) -> None:
-    sheet = dd.label_sheet(shared_data / name, tmp_path / "sheet.jpg", pictures=8)
+def test_the_sheet_of_real_images(name: str, shared_data: Path, tmp_path: Path) -> None:
+    sheet = dd.data.label_sheet(shared_data / name, tmp_path / "sheet.jpg", images=8)
     assert sheet.shape == (2 * 306 + 6, 4 * 306 + 6, 3)
     with Image.open(tmp_path / "sheet.jpg") as written:
         assert written.size == sheet.shape[1::-1]
@@ -105,29 +105,29 @@ def test_the_sheet_of_real_pictures(name: str, shared_data: Path, tmp_path: Path
             assert pink[row * 306 : (row + 1) * 306, column * 306 : (column + 1) * 306].sum() > 50
 
 
-def test_suspicious_pictures_come_first_with_the_reason(tmp_path: Path) -> None:
+def test_suspicious_images_come_first_with_the_reason(tmp_path: Path) -> None:
     names = [f"{i}.jpg" for i in range(9)]
     put_coco(tmp_path, [annotation([0, 0, 80, 60], id=1, image_id=9)], names)
-    problems = dd.check_dataset(tmp_path)
-    plain = dd.label_sheet(tmp_path, pictures=3)
-    first = dd.label_sheet(tmp_path, pictures=3, problems=problems)
+    problems = dd.data.check_dataset(tmp_path)
+    plain = dd.data.label_sheet(tmp_path, images=3)
+    first = dd.data.label_sheet(tmp_path, images=3, problems=problems)
     assert plain.shape == first.shape
     red = (first[:, :, 0] > 150) & (first[:, :, 1] < 60) & (first[:, :, 2] < 60)
     assert red[270:300, :306].sum() > 100  # the reason
     assert not red[270:300, 306:].any()
     dataset = dd.load_dataset(tmp_path)
-    np.testing.assert_array_equal(dd.label_sheet(dataset, pictures=3), plain)
+    np.testing.assert_array_equal(dd.data.label_sheet(dataset, images=3), plain)
 
 
 def test_a_sheet_shows_what_is_left_of_broken_data(tmp_path: Path) -> None:
     put_coco(tmp_path, [annotation([9, 9, 0, 0])], ["a.jpg", "b.jpg"])
     content = (tmp_path / "b.jpg").read_bytes()
     (tmp_path / "b.jpg").write_bytes(content[: len(content) // 2])
-    problems = dd.check_dataset(tmp_path)
-    assert dd.label_sheet(tmp_path, problems=problems).shape == (312, 312, 3)
+    problems = dd.data.check_dataset(tmp_path)
+    assert dd.data.label_sheet(tmp_path, problems=problems).shape == (312, 312, 3)
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="holds no labelled picture that can be shown: check it"):
-        dd.label_sheet(tmp_path, problems=[Problem("x", "y", "z")])
+        dd.data.label_sheet(tmp_path, problems=[Problem("x", "y", "z")])
 
 
 def test_the_command_line(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import supervision as sv
-from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_picture, put_yolo, voc_xml
+from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_image, put_yolo, voc_xml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
@@ -60,7 +60,7 @@ def test_round_trips_of_real_data(
             again = dd.load_dataset(folder, split)
             same(before, again, 0.5 if to == "voc" else 1e-3 if to == "yolo" else 0)
     assert there.boxes == sum(dd.load_dataset(source, split).n_boxes for split in splits)
-    assert dd.check_dataset(tmp_path / "back") == [] or name != "ducks"
+    assert dd.data.check_dataset(tmp_path / "back") == [] or name != "ducks"
 
 
 def test_outlines_of_real_people(shared_data: Path, tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_supervision_reads_what_is_written(shared_data: Path, tmp_path: Path) ->
             str(yolo / "images"), str(yolo / "labels"), str(yolo.parent / "data.yaml")
         ),
     }
-    truth = {s.path.name: s.xyxy for s in dd.load_dataset(shared_data / "people", "valid")}
+    ground_truth = {s.path.name: s.xyxy for s in dd.load_dataset(shared_data / "people", "valid")}
     for to, dataset in theirs.items():
-        assert len(dataset) == len(truth)
+        assert len(dataset) == len(ground_truth)
         for path, _, detections in dataset:
             moved = np.array([1, 1, 0, 0]) if to == "voc" else 0
-            xyxy = truth[Path(path).name]
+            xyxy = ground_truth[Path(path).name]
             np.testing.assert_allclose(detections.xyxy + moved, xyxy, atol=1.01)
 
 
@@ -121,7 +121,7 @@ def mixed(folder: Path) -> Path:
 def test_coco_keeps_everything(tmp_path: Path) -> None:
     done = convert_dataset(mixed(tmp_path / "in"), "coco", tmp_path / "out")
     assert done.lost == ()
-    assert done.pictures == {"train": 2, "valid": 1}
+    assert done.images == {"train": 2, "valid": 1}
     for split in ("train", "valid"):
         before, after = (dd.load_dataset(tmp_path / f, split) for f in ("in", "out"))
         same(before, after, 0)
@@ -192,8 +192,8 @@ def test_any_box_comes_back(
     side = 0.25 + np.array([row[2:] for row in rows]).reshape(-1, 2) * ([W, H] - corner - 0.25)
     xyxy = np.concatenate([corner, corner + side], axis=1).astype(np.float32)
     xyxy = np.minimum(xyxy, [W, H, W, H]).astype(np.float32)
-    picture = put_picture(folder / "a.jpg")
-    sample = Sample(picture, 1, SIZE_HW, xyxy, np.zeros(len(rows), np.int64))
+    image = put_image(folder / "a.jpg")
+    sample = Sample(image, 1, SIZE_HW, xyxy, np.zeros(len(rows), np.int64))
     dataset = Dataset(folder, ("duck",), (sample,))
     write_splits({None: dataset}, to, folder / "out")
     again = dd.load_dataset(folder / "out").samples[0].xyxy
@@ -212,7 +212,7 @@ def test_layouts_and_single_splits(tmp_path: Path, to: str) -> None:
     put_coco(tmp_path / "one" / "test")
     convert_dataset(tmp_path / "one", to, tmp_path / "b")
     assert list_parts(tmp_path / "b") == ["test"]
-    assert dd.check_dataset(tmp_path / "b") == []
+    assert dd.data.check_dataset(tmp_path / "b") == []
 
 
 def test_names_that_would_share_their_labels(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_names_that_would_share_their_labels(tmp_path: Path) -> None:
 
 
 def test_windows_names_and_other_encodings(tmp_path: Path) -> None:
-    put_picture(tmp_path / "in" / "Ente grün.jpg")
+    put_image(tmp_path / "in" / "Ente grün.jpg")
     xml = voc_xml("C:\\Bilder\\Ente grün.jpg", name="Gummientchen ü")
     (tmp_path / "in" / "Ente grün.xml").write_bytes(
         f'<?xml version="1.0" encoding="windows-1252"?>{xml}'.encode("windows-1252")
@@ -290,7 +290,7 @@ def test_an_interrupted_conversion_keeps_the_old_folder(
 
 
 def without_suffix(folder: Path) -> None:
-    put_picture(folder / "a.jpg").rename(folder / "a")
+    put_image(folder / "a.jpg").rename(folder / "a")
     image = {"id": 1, "file_name": "a"}
     content = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "duck"}]}
     (folder / "_annotations.coco.json").write_text(json.dumps(content))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_picture, put_yolo, voc_xml
+from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_image, put_yolo, voc_xml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,8 +25,8 @@ H, W = SIZE_HW
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return put_picture(tmp_path_factory.mktemp("pictures") / "a b.jpg")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return put_image(tmp_path_factory.mktemp("pictures") / "a b.jpg")
 
 
 def sample_of(xyxy: Any, **changes: Any) -> Sample:
@@ -38,11 +38,11 @@ coordinate = st.one_of(st.floats(-200, 300), st.floats(), st.integers(-5, 90))
 
 
 @given(st.lists(st.tuples(*[coordinate] * 4), max_size=4))
-def test_clipping(picture: Path, boxes: list[tuple[float, ...]]) -> None:
+def test_clipping(image: Path, boxes: list[tuple[float, ...]]) -> None:
     """Each box is kept inside the picture or told of, and moved by no more than what sticks out."""
     told: list[Problem] = []
     labels = [Label(str(i), box, i) for i, box in enumerate(boxes)]
-    sample = make_sample(picture, 1, None, labels, told.append)
+    sample = make_sample(image, 1, None, labels, told.append)
     assert sample is not None
     assert sorted([*map(int, sample.class_id), *(int(p.where) for p in told)]) == [
         *range(len(boxes))
@@ -58,23 +58,23 @@ def test_clipping(picture: Path, boxes: list[tuple[float, ...]]) -> None:
         assert len(str(problem).splitlines()) == 1
 
 
-def test_overhang(picture: Path) -> None:
+def test_overhang(image: Path) -> None:
     """Two hundredths of the picture, at least a pixel, are rounding; more is a mistake."""
     good = [Label("", (-1.5, -1.1, 81.5, 61.1), 0)]
-    sample = make_sample(picture, 1, None, good, strict)
+    sample = make_sample(image, 1, None, good, strict)
     assert sample is not None
     np.testing.assert_array_equal(sample.xyxy, [[0, 0, 80, 60]])
     for box in ((-1.7, 0, 9, 9), (0, -1.3, 9, 9), (0, 0, 81.7, 9), (0, 0, 9, 61.3)):
         with pytest.raises(UserError, match="reaches beyond the picture of 80x60: draw it again"):
-            make_sample(picture, 1, None, [Label("x", box, 0)], strict)
+            make_sample(image, 1, None, [Label("x", box, 0)], strict)
 
 
-def test_a_box_that_single_precision_makes_empty(picture: Path) -> None:
+def test_a_box_that_single_precision_makes_empty(image: Path) -> None:
     with pytest.raises(UserError, match="is empty"):
-        make_sample(picture, 1, None, [Label("x", (50.0000001, 1, 50.0000002, 9), 0)], strict)
+        make_sample(image, 1, None, [Label("x", (50.0000001, 1, 50.0000002, 9), 0)], strict)
 
 
-def test_problems_of_a_picture_whose_path_has_spaces(tmp_path: Path) -> None:
+def test_problems_of_a_image_whose_path_has_spaces(tmp_path: Path) -> None:
     path = tmp_path / "My Drive" / "my duck.jpg"
     told: list[Problem] = []
     assert make_sample(path, 1, None, [], told.append) is None
@@ -94,10 +94,10 @@ def test_samples_are_checked_where_they_are_made() -> None:
             sample_of(xyxy, **changes)
 
 
-def test_a_picture_that_changed_since(tmp_path: Path) -> None:
+def test_a_image_that_changed_since(tmp_path: Path) -> None:
     dataset = load_dataset(put_coco(tmp_path))
     assert dataset.samples[0].load().shape == (H, W, 3)
-    put_picture(tmp_path / "a.jpg", (5, 6))
+    put_image(tmp_path / "a.jpg", (5, 6))
     with pytest.raises(UserError, match=r"a\.jpg is 6x5 now, was 80x60 when labelled: put"):
         dataset.samples[0].load()
 
@@ -168,8 +168,8 @@ def test_coco_goes_before_the_others(tmp_path: Path) -> None:
         (lambda p: None, "is not there: give a folder of labelled pictures"),
         (lambda p: p.touch(), "is a file: give the folder of labelled pictures"),
         (lambda p: p.mkdir(), r"holds no labels \(_annotations\.coco\.json, data\.yaml or XML"),
-        (lambda p: put_picture(p / "a.jpg"), "holds no labels"),
-        (lambda p: put_picture(p / "train" / "a.jpg"), "train holds no labels"),
+        (lambda p: put_image(p / "a.jpg"), "holds no labels"),
+        (lambda p: put_image(p / "train" / "a.jpg"), "train holds no labels"),
         (lambda p: marked(p / "test", 1), "no split 'train': give one of test"),
     ],
 )
@@ -179,7 +179,7 @@ def test_folders_without_labels(tmp_path: Path, make: Any, message: str) -> None
         load_dataset(tmp_path / "in")
 
 
-def test_two_pictures_of_one_name(tmp_path: Path) -> None:
+def test_two_images_of_one_name(tmp_path: Path) -> None:
     put_coco(tmp_path, names=["x/a.jpg", "y/a.jpg"])
     with pytest.raises(UserError, match=r"2 entries are named a\.jpg"):
         load_dataset(tmp_path)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 import duckdetect as dd
-from duckdetect.data.similar import clip_name, groups_of, near_duplicates, picture_hash
-from duckdetect.data.split import share_out
-from duckdetect.imaging.io import load_picture
+from duckdetect.data.similar import clip_name, groups_of, image_hash, near_duplicates
+from duckdetect.data.split import grouped_stratified_split
+from duckdetect.imaging.io import load_image
 
 
-def pairs_of(pictures: list[np.ndarray]) -> list[tuple[int, int]]:
-    return near_duplicates(np.stack([picture_hash(picture) for picture in pictures]))
+def pairs_of(images: list[np.ndarray]) -> list[tuple[int, int]]:
+    return near_duplicates(np.stack([image_hash(image) for image in images]))
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:
@@ -44,11 +44,11 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_changed_copies_of_real_pictures_are_found_and_no_others(
+def test_changed_copies_of_real_images_are_found_and_no_others(
     name: str, shared_data: Path
 ) -> None:
     photos = [
-        Image.fromarray(load_picture(path))
+        Image.fromarray(load_image(path))
         for path in sorted((shared_data / "people").glob("*/*.jpg"))[:20]
     ]
     both = [np.asarray(i) for i in [*photos, *map(CHANGES[name], photos)]]
@@ -66,19 +66,19 @@ def test_the_raccoons_that_are_there_twice(shared_data: Path) -> None:
 
 def test_things_on_white_are_not_all_alike(shared_data: Path) -> None:
     rng = np.random.default_rng(0)
-    pictures = []
+    images = []
     for path in sorted((shared_data / "people").glob("*/*.jpg")):
-        thing = Image.fromarray(load_picture(path))
+        thing = Image.fromarray(load_image(path))
         thing.thumbnail((160, 160))
         canvas = Image.new("RGB", (640, 480), "white")
         at = [int(rng.integers(0, s - t)) for s, t in zip(canvas.size, thing.size, strict=True)]
         canvas.paste(thing, (at[0], at[1]))
-        pictures.append(np.asarray(canvas))
-    assert pairs_of(pictures) == []
-    assert len(pairs_of([pictures[0], np.roll(pictures[0], 3, axis=1)])) == 1
+        images.append(np.asarray(canvas))
+    assert pairs_of(images) == []
+    assert len(pairs_of([images[0], np.roll(images[0], 3, axis=1)])) == 1
 
 
-def test_plain_and_tiny_pictures() -> None:
+def test_plain_and_tiny_images() -> None:
     plain = [np.full((h, w, 3), v, np.uint8) for h, w, v in ((9, 9, 0), (1, 1, 9), (5, 70, 255))]
     assert pairs_of(plain) == [(0, 1), (0, 2), (1, 2)]
     noise = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), np.uint8)
@@ -86,7 +86,7 @@ def test_plain_and_tiny_pictures() -> None:
     assert near_duplicates(np.zeros((0, 288), np.int8)) == []
 
 
-def test_many_pictures_are_compared_in_rows() -> None:
+def test_many_images_are_compared_in_rows() -> None:
     hashes = np.random.default_rng(0).integers(-1, 2, (1300, 288)).astype(np.int8)
     hashes[1299] = hashes[3]
     hashes[700] = hashes[2]
@@ -139,8 +139,8 @@ def test_groups_stay_together_and_no_share_is_empty(
     group = groups_of(len(rows), [(k, k + 13) for k in range(len(rows) - 13) if rows[k][0] == 0])
     features = np.eye(4)[[kind for _, kind in rows]]
     features = np.concatenate([np.ones((len(rows), 1)), features], axis=1)
-    index = share_out(features, group, shares, seed)
-    np.testing.assert_array_equal(index, share_out(features, group, shares, seed))
+    index = grouped_stratified_split(features, group, shares, seed)
+    np.testing.assert_array_equal(index, grouped_stratified_split(features, group, shares, seed))
     assert set(index.tolist()) == set(range(len(shares)))
     for g in set(group.tolist()):
         assert len(set(index[group == g].tolist())) == 1
@@ -153,15 +153,15 @@ def test_shares_of_every_kind() -> None:
     features[:900, 1] = 1
     features[::25, 2] = 1  # 40 of them
     features[900:, 3] = 1
-    index = share_out(features, np.arange(1000), [0.7, 0.15, 0.15], 0)
+    index = grouped_stratified_split(features, np.arange(1000), [0.7, 0.15, 0.15], 0)
     sums = np.stack([features[index == k].sum(axis=0) for k in range(3)])
     np.testing.assert_allclose(sums, np.outer([0.7, 0.15, 0.15], [1000, 900, 40, 100]), atol=1.01)
 
 
 def test_a_group_that_is_larger_than_a_share() -> None:
     group = np.array([0] * 50 + [*range(1, 51)])
-    index = share_out(np.ones((100, 1)), group, [0.7, 0.15, 0.15], 0)
+    index = grouped_stratified_split(np.ones((100, 1)), group, [0.7, 0.15, 0.15], 0)
     assert np.bincount(index).tolist() == [70, 15, 15]
     assert index[0] == 0
     with pytest.raises(ValueError, match="1 groups for 2 shares"):
-        share_out(np.ones((3, 1)), np.zeros(3, int), [0.5, 0.5], 0)
+        grouped_stratified_split(np.ones((3, 1)), np.zeros(3, int), [0.5, 0.5], 0)

@@ -42,8 +42,8 @@ def archive(masks: Mapping[str, np.ndarray]) -> bytes:
     with zipfile.ZipFile(file, "w") as made:
         made.writestr("PennFudanPed/readme.txt", "made by a test")
         for name, mask in masks.items():
-            picture = rng.integers(0, 255, (*SIZE_HW, 3), np.uint8)
-            made.writestr(f"PennFudanPed/PNGImages/{name}.png", png(picture))
+            image = rng.integers(0, 255, (*SIZE_HW, 3), np.uint8)
+            made.writestr(f"PennFudanPed/PNGImages/{name}.png", png(image))
             made.writestr(f"PennFudanPed/PNGMasks/{name}_mask.png", png(mask))
             made.writestr(f"PennFudanPed/Annotation/{name}.txt", "Image size")
     return file.getvalue()

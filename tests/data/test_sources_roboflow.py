@@ -82,30 +82,30 @@ def test_a_version_is_downloaded(
 
 
 def test_the_key_and_the_format_can_be_given(client: Client, tmp_path: Path) -> None:
-    out = dd.download_roboflow("a/b/1", tmp_path / "out", "other", "coco-segmentation")
+    out = dd.data.download_roboflow("a/b/1", tmp_path / "out", "other", "coco-segmentation")
     assert client.asked == ["other", "a", "b", 1, "coco-segmentation", True]
     with pytest.raises(UserError, match="holds something already"):
-        dd.download_roboflow("a/b/1", out)
-    assert dd.download_roboflow("a/b/1", out, overwrite=True) == out
+        dd.data.download_roboflow("a/b/1", out)
+    assert dd.data.download_roboflow("a/b/1", out, overwrite=True) == out
 
 
 @pytest.mark.parametrize("project", ["", "ducks", "me/ducks", "me/ducks/three", "a/b/c/4"])
 def test_names_that_are_none(project: str, client: Client, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no WORKSPACE/PROJECT/VERSION: give it as"):
-        dd.download_roboflow(project, tmp_path / "out")
+        dd.data.download_roboflow(project, tmp_path / "out")
 
 
 def test_without_a_key(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBOFLOW_API_KEY", " ")
     with pytest.raises(UserError, match="no API key of Roboflow: set ROBOFLOW_API_KEY"):
-        dd.download_roboflow("a/b/1", tmp_path / "out")
+        dd.data.download_roboflow("a/b/1", tmp_path / "out")
     assert client.asked == []
 
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "roboflow", None)
     with pytest.raises(UserError, match=r"client is not here .*: pip install 'duckdetect\[robof"):
-        dd.download_roboflow("a/b/1", tmp_path / "out", KEY)
+        dd.data.download_roboflow("a/b/1", tmp_path / "out", KEY)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_errors_are_one_line_without_the_key(
     client.error = error
     put_coco(tmp_path / "out")
     with pytest.raises(UserError, match=message) as caught:
-        dd.download_roboflow("me/ducks/3", tmp_path / "out", overwrite=True)
+        dd.data.download_roboflow("me/ducks/3", tmp_path / "out", overwrite=True)
     assert KEY not in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     # What was there stays, and nothing half-done is left.
@@ -146,7 +146,7 @@ def test_errors_are_one_line_without_the_key(
 def test_an_export_without_labels(client: Client, tmp_path: Path) -> None:
     client.labels = False
     with pytest.raises(UserError, match="as 'coco' holds no labels: give the export of an object"):
-        dd.download_roboflow("me/ducks/3", tmp_path / "out")
+        dd.data.download_roboflow("me/ducks/3", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -208,7 +208,7 @@ def test_the_real_client(server: str, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("API_URL", server)
     for name in [n for n in sys.modules if n.partition(".")[0] == "roboflow"]:
         monkeypatch.delitem(sys.modules, name)
-    dd.download_roboflow("me/ducks/3", tmp_path / "out", KEY)
+    dd.data.download_roboflow("me/ducks/3", tmp_path / "out", KEY)
     assert dd.load_dataset(tmp_path / "out").n_boxes == 1
     for project, key, message in (
         ("me/ducks/3", "wrongKey", "This API key does not exist"),
@@ -216,4 +216,4 @@ def test_the_real_client(server: str, tmp_path: Path, monkeypatch: pytest.Monkey
         ("me/ducks/4", KEY, "ersion"),
     ):
         with pytest.raises(UserError, match=message):
-            dd.download_roboflow(project, tmp_path / "other", key)
+            dd.data.download_roboflow(project, tmp_path / "other", key)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.labelled_folders import annotation, put_coco, put_picture, put_yolo
+from helpers.labelled_folders import annotation, put_coco, put_image, put_yolo
 
 import duckdetect as dd
 from duckdetect.data.dataset import Dataset
@@ -29,15 +29,15 @@ def all_names(path: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", ["raccoon", "people"])
 def test_real_data_in_a_folder_and_in_a_file(name: str, shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / name
-    done = dd.split_dataset(source, tmp_path / "out")
+    done = dd.data.split_dataset(source, tmp_path / "out")
     sizes = [len(done.parts[split]) for split in SPLITS]
     n = sum(sizes)
     assert n == (100 if name == "raccoon" else 50)
     for size, share in zip(sizes, (0.7, 0.15, 0.15), strict=True):
         assert abs(size - share * n) <= 1
     assert list(find_splits(tmp_path / "out")) == list(SPLITS)
-    assert [p for p in dd.check_dataset(tmp_path / "out") if p.severity == "error"] == []
-    again = dd.split_dataset(source, file=tmp_path / "split.json")
+    assert [p for p in dd.data.check_dataset(tmp_path / "out") if p.severity == "error"] == []
+    again = dd.data.split_dataset(source, file=tmp_path / "split.json")
     assert all_names(tmp_path / "out") == all_names(tmp_path / "split.json")
     for split in SPLITS:
         copies, kept = (dd.load_dataset(tmp_path / f, split) for f in ("out", "split.json"))
@@ -51,7 +51,7 @@ def test_real_data_in_a_folder_and_in_a_file(name: str, shared_data: Path, tmp_p
 
 def test_near_duplicates_stay_together(shared_data: Path, tmp_path: Path) -> None:
     for seed in range(3):
-        done = dd.split_dataset(shared_data / "raccoon", file=tmp_path / "s.json", seed=seed)
+        done = dd.data.split_dataset(shared_data / "raccoon", file=tmp_path / "s.json", seed=seed)
         where = {n: split for split, part in done.parts.items() for n in names(part)}
         for pair in ((21, 45), (50, 52), (50, 74), (51, 85), (65, 98)):
             assert len({where[f"raccoon-{k}.jpg"] for k in pair}) == 1
@@ -61,7 +61,7 @@ def test_near_duplicates_stay_together(shared_data: Path, tmp_path: Path) -> Non
 
 def test_seeds(shared_data: Path, tmp_path: Path) -> None:
     def text(seed: int) -> str:
-        dd.split_dataset(shared_data / "people", file=tmp_path / "s.json", seed=seed)
+        dd.data.split_dataset(shared_data / "people", file=tmp_path / "s.json", seed=seed)
         return (tmp_path / "s.json").read_text()
 
     assert text(0) == text(0) != text(1)
@@ -72,7 +72,7 @@ def test_the_order_of_the_labels_does_not_matter(shared_data: Path, tmp_path: Pa
     labels = tmp_path / "in" / "_annotations.coco.json"
 
     def text() -> str:
-        dd.split_dataset(tmp_path / "in", file=tmp_path / "s.json")
+        dd.data.split_dataset(tmp_path / "in", file=tmp_path / "s.json")
         return (tmp_path / "s.json").read_text()
 
     before = text()
@@ -87,14 +87,14 @@ def put_many(folder: Path, n: int, name: str = "{}.jpg", **changes: Any) -> Path
     return put_coco(folder, boxes, [name.format(i) for i in range(n)], **changes)
 
 
-def test_classes_and_empty_pictures_are_shared_out(tmp_path: Path) -> None:
+def test_classes_and_empty_images_are_shared_out(tmp_path: Path) -> None:
     """40 pictures of a duck, 10 of a cat, 10 of nothing; in fifths."""
     boxes = [annotation(id=i, image_id=i, category_id=1 + (i > 40)) for i in range(1, 51)]
     categories = [{"id": 1, "name": "duck"}, {"id": 2, "name": "cat"}]
     folder = put_coco(
         tmp_path / "in", boxes, [f"{i}.jpg" for i in range(60)], categories=categories
     )
-    done = dd.split_dataset(folder, tmp_path / "out", 0.6, 0.2, 0.2)
+    done = dd.data.split_dataset(folder, tmp_path / "out", 0.6, 0.2, 0.2)
     for split, share in zip(SPLITS, (0.6, 0.2, 0.2), strict=True):
         part = dd.load_dataset(tmp_path / "out", split)
         kinds = [s.class_id.tolist() for s in part]
@@ -107,7 +107,7 @@ def test_frames_of_a_clip_stay_together(tmp_path: Path) -> None:
     clips = [f"clip{k}_{i:03}.jpg" for k in range(4) for i in range(5)]
     boxes = [annotation(id=i, image_id=i) for i in range(1, 21)]
     put_coco(folder, boxes, clips)
-    done = dd.split_dataset(folder, file=tmp_path / "s.json", train=0.5, valid=0.25, test=0.25)
+    done = dd.data.split_dataset(folder, file=tmp_path / "s.json", train=0.5, valid=0.25, test=0.25)
     assert [len(done.parts[s]) for s in SPLITS] == [10, 5, 5]
     for part in done.parts.values():
         assert all(names(part).count(n) == 1 for n in names(part))
@@ -119,9 +119,9 @@ def test_frames_of_a_clip_stay_together(tmp_path: Path) -> None:
 def test_one_clip_alone_cannot_be_split(tmp_path: Path) -> None:
     folder = put_many(tmp_path / "in", 10, "frame_{}.jpg")
     with pytest.raises(UserError, match="10 pictures in 1 groups that show the same, fewer than 3"):
-        dd.split_dataset(folder, tmp_path / "out")
+        dd.data.split_dataset(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    done = dd.split_dataset(folder, tmp_path / "out", clips=False)
+    done = dd.data.split_dataset(folder, tmp_path / "out", clips=False)
     assert [len(done.parts[s]) for s in SPLITS] == [7, 2, 1] or done.n_groups == 10
 
 
@@ -133,13 +133,13 @@ def test_augmented_copies_stay_together(tmp_path: Path) -> None:
         (folder / image["file_name"]).rename(folder / new)
         image["file_name"] = new
     (folder / "_annotations.coco.json").write_text(json.dumps(content))
-    done = dd.split_dataset(folder, file=tmp_path / "s.json", train=0.5, valid=0.25, test=0.25)
+    done = dd.data.split_dataset(folder, file=tmp_path / "s.json", train=0.5, valid=0.25, test=0.25)
     assert [len(done.parts[s]) for s in SPLITS] == [6, 3, 3]
 
 
 def test_a_split_that_is_not_wanted(tmp_path: Path) -> None:
     put_many(tmp_path / "in", 10)
-    done = dd.split_dataset(tmp_path / "in", tmp_path / "out", train=0.8, valid=0, test=0.2)
+    done = dd.data.split_dataset(tmp_path / "in", tmp_path / "out", train=0.8, valid=0, test=0.2)
     assert list(done.parts) == ["train", "test"]
     assert list(find_splits(tmp_path / "out")) == ["train", "test"]
 
@@ -147,11 +147,11 @@ def test_a_split_that_is_not_wanted(tmp_path: Path) -> None:
 def test_splits_that_are_there_are_joined_and_same_names_told_apart(tmp_path: Path) -> None:
     for split in ("train", "test"):
         put_many(tmp_path / "in" / split, 5)
-    done = dd.split_dataset(tmp_path / "in", tmp_path / "out", 0.6, 0.2, 0.2)
+    done = dd.data.split_dataset(tmp_path / "in", tmp_path / "out", 0.6, 0.2, 0.2)
     assert sum(len(dd.load_dataset(tmp_path / "out", s)) for s in SPLITS) == 10
     assert any("the 2 parts it had (train, test) are joined" in note for note in done.notes)
     with pytest.raises(UserError, match=r"2 pictures named \d\.jpg, which a split file cannot"):
-        dd.split_dataset(tmp_path / "in", file=tmp_path / "s.json", train=1, valid=0, test=0)
+        dd.data.split_dataset(tmp_path / "in", file=tmp_path / "s.json", train=1, valid=0, test=0)
 
 
 def test_a_split_file_of_a_zip_and_one_that_moved(
@@ -161,7 +161,7 @@ def test_a_split_file_of_a_zip_and_one_that_moved(
     put_many(tmp_path / "a" / "in", 10)
     shutil.make_archive(str(tmp_path / "a" / "in"), "zip", tmp_path / "a" / "in")
     for data in ("in", "in.zip"):
-        dd.split_dataset(tmp_path / "a" / data, file=tmp_path / "a" / "splits" / "s.json")
+        dd.data.split_dataset(tmp_path / "a" / data, file=tmp_path / "a" / "splits" / "s.json")
         before = all_names(tmp_path / "a" / "splits" / "s.json")
         (tmp_path / "a").rename(tmp_path / "b")
         assert all_names(tmp_path / "b" / "splits" / "s.json") == before
@@ -171,18 +171,18 @@ def test_a_split_file_of_a_zip_and_one_that_moved(
 
 def test_yolo_classes_in_a_split_file(tmp_path: Path) -> None:
     put_yolo(tmp_path / "in", splits=("train", "valid"))
-    dd.split_dataset(tmp_path / "in", file=tmp_path / "s.json", train=0.5, valid=0, test=0.5)
+    dd.data.split_dataset(tmp_path / "in", file=tmp_path / "s.json", train=0.5, valid=0, test=0.5)
     assert find_splits(tmp_path / "s.json").keys() == {"train", "test"}
     assert dd.load_dataset(tmp_path / "s.json", "test").classes == ("duck",)
     with pytest.raises(UserError, match="no split 'valid': give one of train, test"):
         dd.load_dataset(tmp_path / "s.json", "valid")
 
 
-def test_pictures_that_come_and_go_after_the_split(tmp_path: Path) -> None:
+def test_images_that_come_and_go_after_the_split(tmp_path: Path) -> None:
     put_many(tmp_path / "in", 6)
-    dd.split_dataset(tmp_path / "in", file=tmp_path / "s.json", train=0.5, valid=0, test=0.5)
+    dd.data.split_dataset(tmp_path / "in", file=tmp_path / "s.json", train=0.5, valid=0, test=0.5)
     put_many(tmp_path / "in", 8)
-    (problem,) = dd.check_dataset(tmp_path / "s.json")
+    (problem,) = dd.data.check_dataset(tmp_path / "s.json")
     assert (problem.severity, problem.what) == ("warning", "2 pictures are in no split (6.jpg ...)")
     put_many(tmp_path / "in", 5)
     split = "train" if "5.jpg" in (tmp_path / "s.json").read_text().partition("test")[0] else "test"
@@ -229,14 +229,14 @@ def test_broken_split_files(tmp_path: Path, content: Any, message: str) -> None:
 def test_wrong_settings(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     put_many(tmp_path / "in", 8)
     with pytest.raises(UserError, match=message):
-        dd.split_dataset(tmp_path / "in", **{"out": tmp_path / "out"} | settings)
+        dd.data.split_dataset(tmp_path / "in", **{"out": tmp_path / "out"} | settings)
 
 
 def test_a_split_file_is_not_split_again(tmp_path: Path) -> None:
     put_many(tmp_path / "in", 8)
-    dd.split_dataset(tmp_path / "in", file=tmp_path / "s.json")
+    dd.data.split_dataset(tmp_path / "in", file=tmp_path / "s.json")
     with pytest.raises(UserError, match="is a split file itself: split the folder"):
-        dd.split_dataset(tmp_path / "s.json", file=tmp_path / "t.json")
-    put_picture(tmp_path / "empty" / "a.jpg")
+        dd.data.split_dataset(tmp_path / "s.json", file=tmp_path / "t.json")
+    put_image(tmp_path / "empty" / "a.jpg")
     with pytest.raises(UserError, match="holds no labels"):
-        dd.split_dataset(tmp_path / "empty", file=tmp_path / "t.json")
+        dd.data.split_dataset(tmp_path / "empty", file=tmp_path / "t.json")

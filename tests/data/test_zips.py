@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.labelled_folders import put_coco, put_picture, put_yolo, voc_xml
+from helpers.labelled_folders import put_coco, put_image, put_yolo, voc_xml
 
 import duckdetect as dd
 from duckdetect.data.loading import find_splits
@@ -34,7 +34,7 @@ def zip_of(folder: Path, path: Path, top: str = "", windows: bool = False) -> Pa
 
 
 def put_voc(folder: Path) -> None:
-    put_picture(folder / "JPEGImages" / "a.jpg")
+    put_image(folder / "JPEGImages" / "a.jpg")
     (folder / "Annotations").mkdir()
     (folder / "Annotations" / "a.xml").write_text(voc_xml())
 
@@ -54,7 +54,7 @@ def test_every_format(make: Callable, top: str, windows: bool, tmp_path: Path) -
     for mine, other in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(mine.xyxy, other.xyxy)
         np.testing.assert_array_equal(mine.load(), other.load())
-    assert dd.check_dataset(path) == []
+    assert dd.data.check_dataset(path) == []
     assert list(find_splits(path)) == list(find_splits(tmp_path / "in"))
 
 
@@ -64,7 +64,7 @@ def test_real_people(shared_data: Path, tmp_path: Path) -> None:
     assert len(dd.load_dataset(path / "test")) == len(dd.load_dataset(path / "test", "test")) == 8
     with pytest.raises(UserError, match="people/other is not there: give a folder"):
         dd.load_dataset(path / "other")
-    done = dd.convert_dataset(path, "yolo", tmp_path / "yolo")
+    done = dd.data.convert_dataset(path, "yolo", tmp_path / "yolo")
     assert done.boxes == 165
 
 
@@ -88,7 +88,7 @@ def test_what_macs_and_windows_leave(tmp_path: Path) -> None:
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(b"junk")
     path = zip_of(tmp_path / "in", tmp_path / "export.zip")
-    assert dd.check_dataset(path) == []
+    assert dd.data.check_dataset(path) == []
     assert sorted(p.name for p in dd.load_dataset(path).root.iterdir()) == [
         "_annotations.coco.json",
         "a.jpg",
@@ -177,7 +177,7 @@ def test_zips_that_are_refused(
         dd.load_dataset(path)
     assert len(str(caught.value).splitlines()) == 1
     assert str(path) in str(caught.value)
-    (problem,) = dd.check_dataset(path)
+    (problem,) = dd.data.check_dataset(path)
     assert str(path) in str(problem)
     # Nothing is left, neither in the cache nor outside.
     assert [p.name for p in (cache / "data").iterdir() if not p.name.endswith(".lock")] == []
@@ -202,7 +202,7 @@ def test_a_zip_of_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_labels_inside_and_other_files(tmp_path: Path) -> None:
-    put_picture(tmp_path / "in" / "a.jpg")
+    put_image(tmp_path / "in" / "a.jpg")
     with pytest.raises(UserError, match="holds no labels"):
         dd.load_dataset(zip_of(tmp_path / "in", tmp_path / "export.zip"))
     (tmp_path / "a.rar").write_bytes(b"Rar!")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision as sv
-from helpers.labelled_folders import put_coco, put_picture
+from helpers.labelled_folders import put_coco, put_image
 from helpers.run_folders import Guesser, put_run
 
 import duckdetect as dd
@@ -54,7 +54,7 @@ def test_masks_are_kept(ducks: dd.Dataset, tmp_path: Path) -> None:
     data = replace(ducks, samples=(labelled,))
 
     class Masked(Guesser):
-        def predict(self, pictures: object, threshold: float) -> list[sv.Detections]:
+        def predict(self, images: object, threshold: float) -> list[sv.Detections]:
             return [sv.Detections(xyxy, mask, np.array([0.5], np.float32), np.array([0]))]
 
     run = put_run(tmp_path / "run", data)
@@ -72,8 +72,8 @@ def test_masks_are_kept(ducks: dd.Dataset, tmp_path: Path) -> None:
 
 def test_nothing_found_is_kept(ducks: dd.Dataset, tmp_path: Path) -> None:
     class Blind(Guesser):
-        def predict(self, pictures: object, threshold: float) -> list[sv.Detections]:
-            return [sv.Detections.empty() for _ in pictures]  # type: ignore[attr-defined]
+        def predict(self, images: object, threshold: float) -> list[sv.Detections]:
+            return [sv.Detections.empty() for _ in images]  # type: ignore[attr-defined]
 
     run = put_run(tmp_path / "run", ducks)
     evaluate_run(run, ducks, detector=Blind(ducks))
@@ -119,8 +119,8 @@ def test_a_broken_about_is_as_none(ducks: dd.Dataset, tmp_path: Path) -> None:
 
 def test_a_failing_evaluation_leaves_the_one_before(ducks: dd.Dataset, tmp_path: Path) -> None:
     class Scoreless(Guesser):
-        def predict(self, pictures: object, threshold: float) -> list[sv.Detections]:
-            good = super().predict(pictures, threshold)
+        def predict(self, images: object, threshold: float) -> list[sv.Detections]:
+            good = super().predict(images, threshold)
             good[0].confidence = None
             return good
 
@@ -180,9 +180,9 @@ def test_data_is_found_again_unless_it_changed(
     above = find_again({**record, "folder": str(tmp_path)})
     assert above is not None
     assert above.root == data.root
-    picture = data.samples[0].path
-    put_picture(picture)
+    image = data.samples[0].path
+    put_image(image)
     assert find_again(record) is not None  # the same picture
-    picture.write_bytes(picture.read_bytes() + b"more")
+    image.write_bytes(image.read_bytes() + b"more")
     assert find_again(record) is None
     assert find_again({"folder": str(tmp_path / "gone"), "sha256": ""}) is None

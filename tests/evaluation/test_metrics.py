@@ -21,12 +21,12 @@ from pycocotools.cocoeval import COCOeval
 
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import collect_detections, evaluate
-from duckdetect.evaluation.matching import confusion_matrix, match_detections, worst_pictures
+from duckdetect.evaluation.matching import confusion_matrix, match_detections, worst_images
 from duckdetect.evaluation.metrics import TWELVE, bootstrap_intervals, score_detections
 
 
 @dataclass
-class Truth:
+class GroundTruth:
     """Stands in for datasets.Sample, so that these tests stand on their own."""
 
     image_id: int
@@ -44,7 +44,7 @@ class Truth:
 class Data:
     """Stands in for datasets.Dataset."""
 
-    samples: list[Truth]
+    samples: list[GroundTruth]
     classes: tuple[str, ...] = ("duck", "goose")
     root: Path = Path("data")
 
@@ -70,9 +70,11 @@ class Data:
         }
 
 
-def truth(image_id: int, *boxes: Sequence[float], classes: Sequence[int] = (), crowd: Any = ()):
+def ground_truth(
+    image_id: int, *boxes: Sequence[float], classes: Sequence[int] = (), crowd: Any = ()
+):
     n = len(boxes)
-    return Truth(
+    return GroundTruth(
         image_id,
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(classes or [0] * n, np.int64),
@@ -118,17 +120,17 @@ def reference(data: Data, detections: Sequence[sv.Detections]) -> COCOeval:
     return evaluation
 
 
-def random_case(seed: int, n_pictures: int = 12, levels: int = 0) -> tuple[Data, list]:
+def random_case(seed: int, n_images: int = 12, levels: int = 0) -> tuple[Data, list]:
     """Boxes of all sizes, crowds, near misses, doubles, false alarms; scores may tie."""
     random = np.random.default_rng(seed)
     samples, detections = [], []
-    for picture in range(n_pictures):
+    for image in range(n_images):
         n = int(random.integers(0, 6))
         corner = random.uniform(0, 300, (n, 2))
         side = np.exp(random.uniform(math.log(8), math.log(250), (n, 2)))
         boxes = np.concatenate([corner, corner + side], 1).astype(np.float32)
         classes = random.integers(0, 2, n)
-        samples.append(Truth(picture, boxes, classes, random.random(n) < 0.15))
+        samples.append(GroundTruth(image, boxes, classes, random.random(n) < 0.15))
         copies = np.repeat(np.arange(n), random.integers(0, 4, n))
         moved = boxes[copies] + random.normal(0, 0.12, (len(copies), 4)) * side[copies].repeat(2, 1)
         noise_corner = random.uniform(0, 400, (3, 2))
@@ -171,12 +173,12 @@ def test_matching_is_that_of_pycocotools(seed: int) -> None:
     cells = [cell for cell in reference(data, detections).evalImgs if cell is not None]
     cells = [cell for cell in cells if cell["aRng"] == [0, 1e10]]
     n_compared = 0
-    for picture, (sample, one) in enumerate(zip(data.samples, detections, strict=True)):
+    for image, (sample, one) in enumerate(zip(data.samples, detections, strict=True)):
         match = match_detections(sample, one)
         for k in range(2):
             mine = one.class_id[match.kept] == k
             for cell in cells:
-                if (cell["image_id"], cell["category_id"]) == (picture, k + 1):
+                if (cell["image_id"], cell["category_id"]) == (image, k + 1):
                     np.testing.assert_array_equal(match.ignored[mine], cell["dtIgnore"][0])
                     np.testing.assert_array_equal(
                         match.truth_index[mine] >= 0, cell["dtMatches"][0] > 0
@@ -202,7 +204,7 @@ def brute_force(data: Data, detections: list[sv.Detections]) -> tuple[float, flo
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([0, 2, 5]))
 def test_best_threshold_is_that_of_brute_force(seed: int, levels: int) -> None:
-    data, detections = random_case(seed, n_pictures=4, levels=levels)
+    data, detections = random_case(seed, n_images=4, levels=levels)
     metrics = score_detections(data, detections)
     f1, score = brute_force(data, detections)
     if metrics.F1 is None:
@@ -215,7 +217,7 @@ def test_best_threshold_is_that_of_brute_force(seed: int, levels: int) -> None:
 
 def test_of_equal_f1_the_higher_threshold_is_taken() -> None:
     # At 0.9: 1 right, 0 false, 1 missed. At 0.5: 2 right, 2 false, 0 missed. Both F1 2/3.
-    data = Data([truth(0, (0, 0, 10, 10), (50, 50, 60, 60))])
+    data = Data([ground_truth(0, (0, 0, 10, 10), (50, 50, 60, 60))])
     rows = [(0, 0, 10, 10, 0.9), (80, 0, 90, 9, 0.5), (80, 50, 90, 59, 0.5), (50, 50, 60, 60, 0.5)]
     metrics = score_detections(data, [found(*rows)])
     assert pytest.approx(2 / 3) == metrics.F1
@@ -223,9 +225,9 @@ def test_of_equal_f1_the_higher_threshold_is_taken() -> None:
     assert (metrics.precision, metrics.recall) == (1.0, 0.5)
 
 
-def test_perfect_detections_of_first_picture_first_box_first_class() -> None:
+def test_perfect_detections_of_first_image_first_box_first_class() -> None:
     # Image id 0, annotation id 0 and class 0 at once: pycocotools alone calls this AP 0.
-    data = Data([truth(0, (10, 10, 60, 60))], classes=("duck",))
+    data = Data([ground_truth(0, (10, 10, 60, 60))], classes=("duck",))
     metrics = score_detections(data, [found((10, 10, 60, 60, 0.5))])
     assert pytest.approx((1, 1, 1, 1)) == (metrics.AP, metrics.AP50, metrics.AR100, metrics.AR1)
     assert (metrics.AP_small, metrics.AP_large) == (None, None)
@@ -239,21 +241,23 @@ def test_perfect_detections_of_first_picture_first_box_first_class() -> None:
 def test_average_precision_in_closed_form(score_of_box_in_second: float, expected: float) -> None:
     # Two boxes in two pictures, one false detection at 0.5. Below it, the second box is found at
     # precision 2/3: 51 of the 101 recall steps (0 to 0.5) have precision 1, the other 50 have 2/3.
-    data = Data([truth(7, (0, 0, 50, 50)), truth(3, (0, 0, 50, 50))], classes=("duck",))
+    data = Data(
+        [ground_truth(7, (0, 0, 50, 50)), ground_truth(3, (0, 0, 50, 50))], classes=("duck",)
+    )
     first = found((0, 0, 50, 50, 0.95), (100, 100, 150, 150, 0.5))
     metrics = score_detections(data, [first, found((0, 0, 50, 50, score_of_box_in_second))])
     assert pytest.approx(expected) == metrics.AP50
 
 
-def test_pictures_are_told_apart_by_place_not_by_id_order() -> None:
-    data = Data([truth(9, (0, 0, 20, 20)), truth(4)])
+def test_images_are_told_apart_by_place_not_by_id_order() -> None:
+    data = Data([ground_truth(9, (0, 0, 20, 20)), ground_truth(4)])
     metrics = score_detections(data, [found((0, 0, 20, 20, 0.8)), found()])
     assert pytest.approx(1) == metrics.per_class["duck"].AP
     assert metrics.per_class["goose"].AP is None
 
 
 def test_empty_truth_has_no_ap_but_counts_false_detections() -> None:
-    data = Data([truth(0), truth(1)])
+    data = Data([ground_truth(0), ground_truth(1)])
     metrics = score_detections(data, [found((0, 0, 9, 9, 0.9), (5, 5, 9, 9, 0.1)), found()])
     assert [getattr(metrics, name) for name in TWELVE] == [None] * 12
     assert (metrics.n_false, metrics.n_true, metrics.n_boxes) == (2, 0, 0)
@@ -263,7 +267,7 @@ def test_empty_truth_has_no_ap_but_counts_false_detections() -> None:
 
 
 def test_empty_detections_score_zero() -> None:
-    data = Data([truth(0, (0, 0, 50, 50), classes=[1]), truth(1)])
+    data = Data([ground_truth(0, (0, 0, 50, 50), classes=[1]), ground_truth(1)])
     metrics = score_detections(data, [found(), sv.Detections(xyxy=np.zeros((0, 4)))])
     assert (metrics.AP, metrics.AP50, metrics.AR100, metrics.F1, metrics.recall) == (0,) * 5
     assert (metrics.best_threshold, metrics.precision, metrics.n_false) == (None, None, 0)
@@ -272,12 +276,12 @@ def test_empty_detections_score_zero() -> None:
 
 
 def test_nothing_at_all() -> None:
-    metrics = score_detections(Data([truth(0)]), [found()])
+    metrics = score_detections(Data([ground_truth(0)]), [found()])
     assert (metrics.AP, metrics.F1, metrics.n_false) == (None, None, 0)
 
 
 def test_crowds_swallow_detections_without_a_count() -> None:
-    data = Data([truth(0, (0, 0, 100, 100), (200, 0, 240, 40), crowd=[True, False])])
+    data = Data([ground_truth(0, (0, 0, 100, 100), (200, 0, 240, 40), crowd=[True, False])])
     inside = [(10 * i, 10, 10 * i + 9, 30, 0.9) for i in range(5)]
     metrics = score_detections(data, [found(*inside, (200, 0, 240, 40, 0.8))])
     assert (metrics.n_boxes, metrics.n_true, metrics.n_false, metrics.F1) == (1, 1, 0, 1)
@@ -285,14 +289,14 @@ def test_crowds_swallow_detections_without_a_count() -> None:
 
 
 def test_a_box_of_its_own_comes_before_the_crowd_around_it() -> None:
-    sample = truth(0, (0, 0, 200, 100), (10, 10, 50, 50), crowd=[True, False])
+    sample = ground_truth(0, (0, 0, 200, 100), (10, 10, 50, 50), crowd=[True, False])
     one = found((12, 12, 50, 50, 0.9))  # wholly in the crowd, 0.9 in the box
     match = match_detections(sample, one)
     assert (match.n_true, match.n_missed, match.ignored.tolist()) == (1, 0, [False])
 
 
 def test_scores_at_the_threshold_are_kept_and_class_must_agree() -> None:
-    sample = truth(0, (0, 0, 10, 10), (20, 0, 30, 10), classes=[0, 1])
+    sample = ground_truth(0, (0, 0, 10, 10), (20, 0, 30, 10), classes=[0, 1])
     one = found((0, 0, 10, 10, 0.5), (20, 0, 30, 10, 0.75), classes=[0, 0])
     match = match_detections(sample, one, score_threshold=0.5)
     np.testing.assert_array_equal(match.kept, [1, 0])
@@ -302,12 +306,12 @@ def test_scores_at_the_threshold_are_kept_and_class_must_agree() -> None:
     assert match_detections(sample, one, score_threshold=0.51).n_true == 0
 
 
-def test_confusion_matrix_and_worst_pictures() -> None:
+def test_confusion_matrix_and_worst_images() -> None:
     data = Data(
         [
-            truth(0, (0, 0, 10, 10)),
-            truth(1, (0, 0, 10, 10), (20, 0, 30, 10), classes=[0, 1]),
-            truth(2, (0, 0, 10, 10), crowd=[True]),
+            ground_truth(0, (0, 0, 10, 10)),
+            ground_truth(1, (0, 0, 10, 10), (20, 0, 30, 10), classes=[0, 1]),
+            ground_truth(2, (0, 0, 10, 10), crowd=[True]),
         ]
     )
     detections = [
@@ -317,14 +321,14 @@ def test_confusion_matrix_and_worst_pictures() -> None:
     ]
     expected = [[1, 1, 0], [0, 0, 1], [0, 1, 0]]
     np.testing.assert_array_equal(confusion_matrix(data, detections, 0.5), expected)
-    worst = worst_pictures(data, detections, 0.3)
+    worst = worst_images(data, detections, 0.3)
     assert [index for index, _ in worst] == [1, 2]
     assert worst[0][1].n_missed == 2
 
 
-def test_bootstrap_interval_holds_the_figure_and_shrinks_with_more_pictures() -> None:
-    few, few_found = random_case(5, n_pictures=10)
-    many, many_found = random_case(5, n_pictures=80)
+def test_bootstrap_interval_holds_the_figure_and_shrinks_with_more_images() -> None:
+    few, few_found = random_case(5, n_images=10)
+    many, many_found = random_case(5, n_images=80)
     widths = []
     for data, detections in ((few, few_found), (many, many_found)):
         low, high = bootstrap_intervals(data, detections, n_resamples=60)["AP50"] or (0, 0)
@@ -333,7 +337,7 @@ def test_bootstrap_interval_holds_the_figure_and_shrinks_with_more_pictures() ->
     assert widths[1] < 0.6 * widths[0]
     again = bootstrap_intervals(few, few_found, n_resamples=60)
     assert again == bootstrap_intervals(few, few_found, n_resamples=60)
-    assert bootstrap_intervals(Data([truth(0)]), [found()], 3) == {"AP": None, "AP50": None}
+    assert bootstrap_intervals(Data([ground_truth(0)]), [found()], 3) == {"AP": None, "AP50": None}
 
 
 class Oracle:
@@ -345,15 +349,15 @@ class Oracle:
         self.class_ids = list(class_ids)
         self.batches: list[int] = []
 
-    def predict(self, pictures: list[np.ndarray], threshold: float) -> list[sv.Detections]:
+    def predict(self, images: list[np.ndarray], threshold: float) -> list[sv.Detections]:
         assert threshold == 0.0
-        self.batches.append(len(pictures))
+        self.batches.append(len(images))
         rows = [(10 * k, 0, 10 * k + 10, 10, 0.5) for k in self.class_ids]
-        return [found(*rows, classes=self.class_ids) for _ in pictures]
+        return [found(*rows, classes=self.class_ids) for _ in images]
 
 
 def test_evaluate_matches_classes_by_name_and_loads_lazily(tmp_path: Path) -> None:
-    data = Data([truth(i, (20, 0, 30, 10)) for i in range(19)])
+    data = Data([ground_truth(i, (20, 0, 30, 10)) for i in range(19)])
     detector = Oracle([0, 2])
     out = tmp_path / "new" / "metrics.json"
     metrics = evaluate(detector, data, out=out)
@@ -366,12 +370,12 @@ def test_evaluate_matches_classes_by_name_and_loads_lazily(tmp_path: Path) -> No
     assert {"AP", "AP50", "AP75", "AR100", "best_threshold", "per_class"} <= set(written)
     assert written["per_class"]["duck"]["AP50"] == pytest.approx(1)
     assert "curve" not in written
-    assert collect_detections(detector, Data([truth(0)]))[0].class_id.tolist() == [0]
+    assert collect_detections(detector, Data([ground_truth(0)]))[0].class_id.tolist() == [0]
     assert detector.predict([0], 0.0)[0].class_id.tolist() == [0, 2]
 
 
 def test_evaluate_says_what_to_mend() -> None:
-    other = Data([truth(0)], classes=("cat", "dog"))
+    other = Data([ground_truth(0)], classes=("cat", "dog"))
     with pytest.raises(UserError, match=r"'swan', 'goose', 'duck' and data labels 'cat', 'dog'"):
         evaluate(Oracle([0]), other)
     with pytest.raises(UserError, match="data holds no pictures"):
@@ -379,7 +383,7 @@ def test_evaluate_says_what_to_mend() -> None:
 
 
 def test_mistakes_of_the_caller_are_told() -> None:
-    data = Data([truth(0)])
+    data = Data([ground_truth(0)])
     with pytest.raises(ValueError, match="2 detections for 1 pictures"):
         score_detections(data, [found(), found()])
     with pytest.raises(ValueError, match="need scores"):
@@ -387,7 +391,9 @@ def test_mistakes_of_the_caller_are_told() -> None:
 
 
 def test_table_is_aligned_for_any_name(capsys: pytest.CaptureFixture[str]) -> None:
-    data = Data([truth(0, (0, 0, 9, 9), (20, 0, 29, 9), classes=[0, 1])], classes=("鸭", "Küken"))
+    data = Data(
+        [ground_truth(0, (0, 0, 9, 9), (20, 0, 29, 9), classes=[0, 1])], classes=("鸭", "Küken")
+    )
     metrics = score_detections(data, [found((0, 0, 9, 9, 0.75))])
     assert capsys.readouterr().out == ""  # pycocotools prints; we do not
     lines = metrics.table().splitlines()

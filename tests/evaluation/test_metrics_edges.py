@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import supervision as sv
-from evaluation.test_metrics import Data, found, random_case, reference, truth
+from evaluation.test_metrics import Data, found, ground_truth, random_case, reference
 
 from duckdetect.evaluation.metrics import (
     TWELVE,
@@ -25,7 +25,7 @@ Found = list[sv.Detections]
 
 
 def no_box_is_labelled(data: Data, detections: Found) -> tuple[Data, Found]:
-    return Data([truth(one.image_id) for one in data.samples]), detections
+    return Data([ground_truth(one.image_id) for one in data.samples]), detections
 
 
 def a_class_is_never_labelled(data: Data, detections: Found) -> tuple[Data, Found]:
@@ -37,7 +37,7 @@ def a_class_is_never_found(data: Data, detections: Found) -> tuple[Data, Found]:
     return data, [one[one.class_id == 0] for one in detections]
 
 
-def half_the_pictures_have_no_detection(data: Data, detections: Found) -> tuple[Data, Found]:
+def half_the_images_have_no_detection(data: Data, detections: Found) -> tuple[Data, Found]:
     return data, [sv.Detections.empty() if i % 2 else one for i, one in enumerate(detections)]
 
 
@@ -64,7 +64,7 @@ CASES = [
     no_box_is_labelled,
     a_class_is_never_labelled,
     a_class_is_never_found,
-    half_the_pictures_have_no_detection,
+    half_the_images_have_no_detection,
     all_boxes_are_crowds,
     all_scores_are_one,
     more_detections_than_count,
@@ -77,18 +77,18 @@ def test_the_twelve_figures_at_the_edges(
     case: Callable[[Data, Found], tuple[Data, Found]], seed: int
 ) -> None:
     data, detections = case(*random_case(seed))
-    figures = score_detections(data, detections).to_json()
+    metrics = score_detections(data, detections).to_json()
     # The reference wants scores and class ids of empty detections, too.
     empty = found((0, 0, 1, 1, 1.0))[:0]
     evaluation = reference(data, [one if len(one) else empty for one in detections])
     expected = [None if value == -1 else value for value in evaluation.stats]
-    assert [figures[name] for name in TWELVE] == expected
+    assert [metrics[name] for name in TWELVE] == expected
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_resampled_precision_is_that_of_pycocotools(seed: int) -> None:
     """The drawn pictures put into its own lists and added up by itself; no scores tie."""
-    data, detections = random_case(seed, n_pictures=20)
+    data, detections = random_case(seed, n_images=20)
     evaluation = run_coco(data, detections, all_sizes_only=True)
     cells, n = list(evaluation.evalImgs), len(data.samples)
     ranked = [rank_detections(cells[k * n : (k + 1) * n]) for k in range(2)]
@@ -106,7 +106,7 @@ def test_resampled_precision_is_that_of_pycocotools(seed: int) -> None:
 
 
 @pytest.mark.parametrize("levels", [0, 3], ids=["scores differ", "scores tie"])
-def test_every_picture_drawn_once_gives_the_figure_itself(levels: int) -> None:
+def test_every_image_drawn_once_gives_the_figure_itself(levels: int) -> None:
     data, detections = random_case(8, levels=levels)
     evaluation = run_coco(data, detections, all_sizes_only=True)
     n = len(data.samples)

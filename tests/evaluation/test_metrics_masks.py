@@ -197,12 +197,12 @@ class MaskOracle:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def predict(self, pictures: list[np.ndarray], threshold: float) -> list[sv.Detections]:
-        self.batches.append(len(pictures))
-        masks = np.zeros((100, *pictures[0].shape[:2]), bool)
+    def predict(self, images: list[np.ndarray], threshold: float) -> list[sv.Detections]:
+        self.batches.append(len(images))
+        masks = np.zeros((100, *images[0].shape[:2]), bool)
         masks[:, :, : masks.shape[2] // 2] = True
         score = np.linspace(0.9, 0.1, 100).tolist()
-        return [found(masks, score, [i % 2 for i in range(100)]) for _ in pictures]
+        return [found(masks, score, [i % 2 for i in range(100)]) for _ in images]
 
 
 def test_evaluate_keeps_run_lengths_not_masks(project_data: Path, tmp_path: Path) -> None:
@@ -213,9 +213,9 @@ def test_evaluate_keeps_run_lengths_not_masks(project_data: Path, tmp_path: Path
     kept_bytes, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert detector.batches == [1] * 6
-    one_picture = 100 * int(np.prod(dataset.samples[0].size_hw))
-    assert kept_bytes < 0.1 * one_picture
-    assert peak_bytes < 3.5 * one_picture  # the masks, their copy of one class, the reader's
+    one_image = 100 * int(np.prod(dataset.samples[0].size_hw))
+    assert kept_bytes < 0.1 * one_image
+    assert peak_bytes < 3.5 * one_image  # the masks, their copy of one class, the reader's
     assert [len(one) for one in detections] == [50] * 6
     metrics = evaluate(detector, dataset, out=tmp_path / "metrics.json")
     written = json.loads((tmp_path / "metrics.json").read_text())["masks"]

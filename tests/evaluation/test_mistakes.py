@@ -11,13 +11,13 @@ import supervision as sv
 from duckdetect.data.dataset import Sample
 from duckdetect.evaluation.matching import (
     CONFUSED,
-    FALSE,
+    DUPLICATE,
+    FALSE_POSITIVE,
     IGNORED,
     KINDS,
     MISPLACED,
     MISSED,
-    RIGHT,
-    TWICE,
+    TRUE_POSITIVE,
     Curve,
     match_detections,
     sort_mistakes,
@@ -60,17 +60,24 @@ FOUND = found(
 
 def test_each_kind_is_told() -> None:
     mistakes = sort_mistakes(TRUTH, FOUND, 0.3)
-    assert mistakes.found == (RIGHT, TWICE, CONFUSED, MISPLACED, FALSE, IGNORED)
-    assert mistakes.truth == (RIGHT, CONFUSED, MISPLACED, MISSED, IGNORED)
-    assert mistakes.count == {MISSED: 1, MISPLACED: 1, CONFUSED: 1, TWICE: 1, FALSE: 1}
-    assert sort_mistakes(TRUTH, FOUND, 0.05).truth[3] == RIGHT
+    assert mistakes.found == (
+        TRUE_POSITIVE,
+        DUPLICATE,
+        CONFUSED,
+        MISPLACED,
+        FALSE_POSITIVE,
+        IGNORED,
+    )
+    assert mistakes.ground_truth == (TRUE_POSITIVE, CONFUSED, MISPLACED, MISSED, IGNORED)
+    assert mistakes.count == {MISSED: 1, MISPLACED: 1, CONFUSED: 1, DUPLICATE: 1, FALSE_POSITIVE: 1}
+    assert sort_mistakes(TRUTH, FOUND, 0.05).ground_truth[3] == TRUE_POSITIVE
 
 
 def test_nothing_on_either_side() -> None:
     nothing = sample(classes=[])
     assert sort_mistakes(nothing, sv.Detections.empty(), 0.5).count == dict.fromkeys(KINDS, 0)
-    assert sort_mistakes(nothing, FOUND, 0.85).found == (FALSE,)
-    assert sort_mistakes(TRUTH, sv.Detections.empty(), 0.5).truth[:4] == (MISSED,) * 4
+    assert sort_mistakes(nothing, FOUND, 0.85).found == (FALSE_POSITIVE,)
+    assert sort_mistakes(TRUTH, sv.Detections.empty(), 0.5).ground_truth[:4] == (MISSED,) * 4
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -78,7 +85,7 @@ def test_the_right_ones_are_matchings_own(seed: int) -> None:
     random = np.random.default_rng(seed)
     corner = random.uniform(0, 150, (6, 2))
     boxes = np.concatenate([corner, corner + random.uniform(20, 80, (6, 2))], axis=1)
-    truth = sample(
+    ground_truth = sample(
         *boxes.tolist(), classes=random.integers(0, 2, 6).tolist(),
         crowd=(random.random(6) < 0.2).tolist(),
     )  # fmt: skip
@@ -87,39 +94,45 @@ def test_the_right_ones_are_matchings_own(seed: int) -> None:
     moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 1)
     rows = np.column_stack([moved, random.random(12), random.integers(0, 2, 12)])
     detections = found(*rows.tolist())
-    mistakes = sort_mistakes(truth, detections, 0.3)
-    match = match_detections(truth, detections, 0.3)
-    assert mistakes.found.count(RIGHT) == mistakes.truth.count(RIGHT) == match.n_true
+    mistakes = sort_mistakes(ground_truth, detections, 0.3)
+    match = match_detections(ground_truth, detections, 0.3)
+    assert (
+        mistakes.found.count(TRUE_POSITIVE)
+        == mistakes.ground_truth.count(TRUE_POSITIVE)
+        == match.n_true
+    )
     assert mistakes.found.count(IGNORED) == int(match.ignored.sum())
     assert len(mistakes.found) - mistakes.found.count(IGNORED) == match.n_true + match.n_false
-    assert mistakes.truth.count(MISSED) <= match.n_missed
+    assert mistakes.ground_truth.count(MISSED) <= match.n_missed
 
 
-def near(picture: np.ndarray, color: tuple[int, int, int]) -> bool:
-    return bool((np.abs(picture.astype(int) - color).max(axis=2) <= 3).any())
+def near(image: np.ndarray, color: tuple[int, int, int]) -> bool:
+    return bool((np.abs(image.astype(int) - color).max(axis=2) <= 3).any())
 
 
-def test_pictures_show_the_kinds_on_the_side_they_are_of() -> None:
-    picture = np.full((200, 300, 3), 255, np.uint8)
-    before = picture.copy()
-    truth, drawn = draw_mistakes(
-        picture, TRUTH, FOUND, sort_mistakes(TRUTH, FOUND, 0.3), ("duck", "goose")
+def test_images_show_the_kinds_on_the_side_they_are_of() -> None:
+    image = np.full((200, 300, 3), 255, np.uint8)
+    before = image.copy()
+    ground_truth, drawn = draw_mistakes(
+        image, TRUTH, FOUND, sort_mistakes(TRUTH, FOUND, 0.3), ("duck", "goose")
     )
-    np.testing.assert_array_equal(picture, before)
-    assert truth.shape == drawn.shape == picture.shape
+    np.testing.assert_array_equal(image, before)
+    assert ground_truth.shape == drawn.shape == image.shape
     for kind, color in COLORS.items():
-        assert near(truth, color) == (kind in (RIGHT, CONFUSED, MISPLACED, MISSED, IGNORED)), kind
+        assert near(ground_truth, color) == (
+            kind in (TRUE_POSITIVE, CONFUSED, MISPLACED, MISSED, IGNORED)
+        ), kind
         assert near(drawn, color) == (kind != MISSED), kind
 
 
-def test_large_pictures_are_shrunk_with_their_boxes() -> None:
-    picture = np.zeros((400, 600, 3), np.uint8)
-    truth = Sample(
+def test_large_images_are_shrunk_with_their_boxes() -> None:
+    image = np.zeros((400, 600, 3), np.uint8)
+    ground_truth = Sample(
         Path("a.jpg"), 1, (400, 600), np.array([[300, 200, 598, 398]], np.float32), np.array([0])
     )
     one, other = draw_mistakes(
-        picture, truth, sv.Detections.empty(),
-        sort_mistakes(truth, sv.Detections.empty(), 0.5), ["鸭子"], max_side_px=300,
+        image, ground_truth, sv.Detections.empty(),
+        sort_mistakes(ground_truth, sv.Detections.empty(), 0.5), ["鸭子"], max_side_px=300,
     )  # fmt: skip
     assert one.shape == other.shape == (200, 300, 3)
     assert near(one[100:, 150:], COLORS[MISSED])

@@ -29,8 +29,8 @@ def has_color(path: Path, color: tuple[int, int, int]) -> bool:
 
 
 def height(path: Path) -> int:
-    with Image.open(path) as picture:
-        return picture.size[1]
+    with Image.open(path) as image:
+        return image.size[1]
 
 
 @pytest.mark.parametrize("n", [1, 2, 100])
@@ -41,9 +41,9 @@ def test_history_is_drawn_from_numbers_or_text(
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     path = tmp_path / "run" / "losses.png"
     plot_history(rows(n), path)
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        assert picture.size[0] >= 800
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.size[0] >= 800
     if n > 1:
         assert has_color(path, BLUE)
     before = path.read_bytes()
@@ -56,8 +56,8 @@ def test_accuracy_and_validation_are_drawn_where_they_were_measured(tmp_path: Pa
     plot_history(rows(10), path)
     assert not has_color(path, GREEN)
     low = height(path)
-    looks = [{"step": k, "loss": 1, "box_loss": 0.9, "AP50": k / 10} for k in (5, 10)]
-    plot_history(rows(10, class_accuracy=0.5), path, looks)
+    views = [{"step": k, "loss": 1, "box_loss": 0.9, "AP50": k / 10} for k in (5, 10)]
+    plot_history(rows(10, class_accuracy=0.5), path, views)
     assert has_color(path, GREEN)
     assert height(path) > low  # a panel more
 

@@ -15,7 +15,7 @@ from duckdetect.annotation.store import FILE_NAME
 DUCK = ["duck"]
 
 
-def make_pictures(folder: Path, **size_wh: tuple[int, int]) -> Path:
+def make_images(folder: Path, **size_wh: tuple[int, int]) -> Path:
     folder.mkdir(exist_ok=True)
     for name, wh in size_wh.items():
         Image.new("RGB", wh, (40, 90, 160)).save(folder / f"{name}.jpg")
@@ -63,13 +63,13 @@ class FakeDetector:
     def __init__(self) -> None:
         self.calls = 0
 
-    def predict(self, pictures: list[np.ndarray]) -> list[Any]:
-        self.calls += len(pictures)
+    def predict(self, images: list[np.ndarray]) -> list[Any]:
+        self.calls += len(images)
         return [
             types.SimpleNamespace(
                 xyxy=np.array([[-3, 2, 30, 40], [5, 5, 9, 9], [1, 1, 20, 20]], np.float32),
                 class_id=np.array([1, 1, 0]),
                 confidence=np.array([0.9, 0.1, 0.9]),
             )
-            for _ in pictures
+            for _ in images
         ]

@@ -43,7 +43,7 @@ def views(n: int, num_classes: int = 1, seed: int = 0) -> tuple[View, ...]:
     made = []
     for i in range(n):
         height, width = int(rng.integers(120, 400)), int(rng.integers(120, 400))
-        picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         boxes = []
         for _ in range(i % 4):
             w, h = rng.uniform(0.05, 0.9) * width, rng.uniform(0.05, 0.9) * height
@@ -51,7 +51,7 @@ def views(n: int, num_classes: int = 1, seed: int = 0) -> tuple[View, ...]:
             boxes.append([x, y, x + w, y + h])
         xyxy = np.array(boxes, np.float32).reshape(-1, 4)
         class_id = rng.integers(0, num_classes, len(xyxy))
-        made.append(View(picture, xyxy, class_id, f"noise {i}"))
+        made.append(View(image, xyxy, class_id, f"noise {i}"))
     return tuple(made)
 
 

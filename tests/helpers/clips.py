@@ -67,10 +67,8 @@ def write(
         )
         for k in range(n):
             seconds = times_s[k] if times_s else float(k / Fraction(fps))
-            picture = scene(k, size_hw, bool(sound) and beep[0] <= seconds < beep[1])
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format=video.pix_fmt
-            )
+            image = scene(k, size_hw, bool(sound) and beep[0] <= seconds < beep[1])
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=video.pix_fmt)
             frame.pts, frame.time_base = round(seconds / base), base
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
@@ -112,7 +110,7 @@ def times(path: Path) -> list[float]:
         return [float(f.time) for f in container.decode(video=0)]
 
 
-def pictures(path: Path) -> list[np.ndarray]:
+def images(path: Path) -> list[np.ndarray]:
     with av.open(str(path)) as container:
         return [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
 

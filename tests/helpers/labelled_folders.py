@@ -18,7 +18,7 @@ def noise(size_hw: tuple[int, int] = SIZE_HW, channels: int = 3, seed: int = 0) 
     return np.random.default_rng(seed).integers(0, 256, (*size_hw, channels), np.uint8)
 
 
-def put_picture(path: Path, size_hw: tuple[int, int] = SIZE_HW) -> Path:
+def put_image(path: Path, size_hw: tuple[int, int] = SIZE_HW) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Each looks different, as two that are the same in two splits are a leak.
     seed = zlib.crc32("/".join(path.parts[-3:]).encode())
@@ -51,7 +51,7 @@ def put_coco(
 ) -> Path:
     """One picture and one box by default; `changes` replace keys of the JSON's top level."""
     for name in names:
-        put_picture(folder / name)
+        put_image(folder / name)
     content = coco_of(names, [annotation()] if annotations is None else annotations) | changes
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text(json.dumps(content), encoding="utf-8")
@@ -83,7 +83,7 @@ def put_yolo(
 ) -> Path:
     """Roboflow's layout."""
     for split in splits:
-        put_picture(folder / split / "images" / f"{split}.jpg")
+        put_image(folder / split / "images" / f"{split}.jpg")
         (folder / split / "labels").mkdir(parents=True)
         (folder / split / "labels" / f"{split}.txt").write_text(lines, encoding="utf-8")
     (folder / "data.yaml").write_text(yaml, encoding="utf-8")

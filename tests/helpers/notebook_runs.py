@@ -179,7 +179,7 @@ def _texts(found: list[Any]) -> Iterator[str]:
             yield output.data.get("text/plain", "")
 
 
-def pictures(notebook: nbformat.NotebookNode, cell_id: str) -> list[str]:
+def images(notebook: nbformat.NotebookNode, cell_id: str) -> list[str]:
     """MIME types of the pictures that a cell shows."""
     found = outputs(notebook, cell_id)
     return [

@@ -101,8 +101,8 @@ def matched_views(base: RcnnModel, n: int, seed: int = 0) -> list[View]:
     rng = np.random.default_rng(seed)
     made = []
     for i, view in enumerate(views(n, base.num_classes, seed)):
-        height, width = view.picture.shape[:2]
-        inputs, filled_hw = base.prepare(tf.constant(view.picture))
+        height, width = view.image.shape[:2]
+        inputs, filled_hw = base.prepare(tf.constant(view.image))
         first = base.objectness(base.features(inputs[tf.newaxis]), training=True)
         boxes, count = base.propose(*first, filled_hw[tf.newaxis])
         parts = base.to_parts(boxes)[0].numpy()[: int(count[0])]
@@ -111,7 +111,7 @@ def matched_views(base: RcnnModel, n: int, seed: int = 0) -> list[View]:
         xyxy = y1x1y2x2[:, [1, 0, 3, 2]] * [width, height, width, height]
         class_id = rng.integers(0, base.num_classes, len(xyxy))
         masks = ellipses(xyxy, (height, width))
-        made.append(View(view.picture, xyxy.astype(np.float32), class_id, view.name, masks))
+        made.append(View(view.image, xyxy.astype(np.float32), class_id, view.name, masks))
     return made
 
 
@@ -130,14 +130,14 @@ def provide(base: RcnnModel, views: list[View]) -> tuple[tf.Tensor, tf.Tensor]:
     """Give the API's model the views' boxes and masks; its inputs and their shapes."""
     boxes, classes, masks, inputs, shapes = [], [], [], [], []
     for view in views:
-        height, width = view.picture.shape[:2]
-        picture, shape = base.model.preprocess(tf.constant(view.picture[None], tf.float32))
+        height, width = view.image.shape[:2]
+        image, shape = base.model.preprocess(tf.constant(view.image[None], tf.float32))
         scale = np.array([height, width, height, width], np.float32)
         boxes.append(tf.constant(view.xyxy[:, [1, 0, 3, 2]] / scale, tf.float32))
         classes.append(tf.one_hot(view.class_id, base.num_classes))
         if view.masks is not None:
             masks.append(tf.constant(base.input_masks(view.masks), tf.float32))
-        inputs.append(picture)
+        inputs.append(image)
         shapes.append(shape)
     base.model.provide_groundtruth(
         groundtruth_boxes_list=boxes,

@@ -20,7 +20,7 @@ def put_run(
     folder: Path,
     trained_on: Dataset,
     steps: int = 20,
-    looks: int = 4,
+    views: int = 4,
     watched_with: Dataset | None = None,
 ) -> Path:
     """Write config.json, histories and a detector that is a stub: nobody loads it."""
@@ -41,8 +41,8 @@ def put_run(
         for k in range(1, steps + 1)
     ]
     put_csv(folder / "history.csv", rows)
-    if looks:
-        marks = np.linspace(1, steps, looks).round().astype(int)
+    if views:
+        marks = np.linspace(1, steps, views).round().astype(int)
         put_csv(
             folder / "validation.csv",
             [{"step": k, "loss": 3.5 / k, "AP": 0.3, "AP50": 0.5 + k / 1000} for k in marks],
@@ -70,8 +70,8 @@ class Guesser:
         self._random = np.random.default_rng(seed)
         self._spread = spread
 
-    def predict(self, pictures: Any, threshold: float) -> list[sv.Detections]:
-        return [self._guess() for _ in pictures]
+    def predict(self, images: Any, threshold: float) -> list[sv.Detections]:
+        return [self._guess() for _ in images]
 
     def _guess(self) -> sv.Detections:
         sample, random = next(self._samples), self._random

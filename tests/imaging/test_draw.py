@@ -36,7 +36,7 @@ from duckdetect.video.writer import write_video
 CLASSES = ("rubber duck", "Entenküken", "鸭")
 
 
-def picture(height: int = 120, width: int = 160, value: int = 90) -> np.ndarray:
+def image(height: int = 120, width: int = 160, value: int = 90) -> np.ndarray:
     return np.full((height, width, 3), value, np.uint8)
 
 
@@ -74,7 +74,7 @@ def test_class_colors_are_distinct_and_fixed() -> None:
 
 
 def test_box_is_drawn_where_it_is_in_rgb_in_the_colour_of_its_class() -> None:
-    before = picture(300, 400)
+    before = image(300, 400)
     kept = before.copy()
     drawn = draw_detections(before, detections((100, 80, 200, 160, 0.9), class_ids=[1]), CLASSES)
     np.testing.assert_array_equal(before, kept)
@@ -88,7 +88,7 @@ def test_box_is_drawn_where_it_is_in_rgb_in_the_colour_of_its_class() -> None:
 
 
 def test_no_detections_leave_a_copy() -> None:
-    before = picture()
+    before = image()
     drawn = draw_detections(before, sv.Detections.empty(), CLASSES)
     np.testing.assert_array_equal(drawn, before)
     assert drawn is not before
@@ -98,10 +98,10 @@ def test_no_detections_leave_a_copy() -> None:
 @pytest.mark.parametrize(
     ("size_hw", "line_px"), [((100, 100), 1), ((600, 800), 2), ((4000, 6000), 15)]
 )
-def test_lines_and_letters_grow_with_the_picture(size_hw: tuple[int, int], line_px: int) -> None:
+def test_lines_and_letters_grow_with_the_image(size_hw: tuple[int, int], line_px: int) -> None:
     h, w = size_hw
     box = (0.2 * w, 0.3 * h, 0.8 * w, 0.9 * h, 0.87)
-    drawn = draw_detections(picture(h, w), detections(box), CLASSES)
+    drawn = draw_detections(image(h, w), detections(box), CLASSES)
     row = (drawn[int(0.8 * h), : w // 2] == class_color(0)).all(axis=1)
     assert abs(int(row.sum()) - line_px) <= max(1, line_px // 5)
     label = (drawn == class_color(0)).all(axis=2)[: int(0.3 * h) - line_px]
@@ -111,7 +111,7 @@ def test_lines_and_letters_grow_with_the_picture(size_hw: tuple[int, int], line_
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_labels_lie_inside_the_picture(data: st.DataObject) -> None:
+def test_labels_lie_inside_the_image(data: st.DataObject) -> None:
     h, w = data.draw(st.integers(40, 300)), data.draw(st.integers(80, 300))
     n = data.draw(st.integers(1, 8))
     corners = st.floats(-50, 350)
@@ -135,7 +135,7 @@ def test_labels_avoid_one_another() -> None:
 @pytest.mark.parametrize("corner", [(0, 0), (360, 0), (0, 270), (360, 270)])
 def test_label_and_lines_are_whole_at_every_border(corner: tuple[int, int]) -> None:
     x, y = corner
-    ground = picture(300, 400)
+    ground = image(300, 400)
     whole = draw_detections(ground, detections((150, 150, 190, 180, 0.5)), CLASSES)
     box = (x - 20 * (x == 0), y - 20 * (y == 0), x + 60, y + 60, 0.5)
     drawn = draw_detections(ground, detections(box), CLASSES)
@@ -154,7 +154,7 @@ def test_masks_tint_their_inside_only() -> None:
     mask = np.zeros((1, 300, 400), bool)
     mask[0, 100:140, 110:150] = True
     found = detections((100, 90, 200, 160, 0.9), mask=mask)
-    drawn = draw_detections(picture(300, 400), found, CLASSES)
+    drawn = draw_detections(image(300, 400), found, CLASSES)
     assert (drawn[110:130, 120:140] != 90).any(axis=2).all()
     # Red is the strongest channel of class 0 in RGB: the colours are not mirrored.
     assert drawn[120, 130, 0] > drawn[120, 130, 2] > drawn[120, 130, 1]
@@ -165,11 +165,11 @@ def test_names_in_any_script_and_of_any_length() -> None:
     names = ("Ääß", "鸭", "утка", "a\nb\tc", "", "x" * 500, "🦆", "word " * 100)
     for width in (4, 64, 640):
         for name in names:
-            drawn = draw_detections(picture(50, width), detections((1, 20, 3, 40, 0.5)), (name,))
+            drawn = draw_detections(image(50, width), detections((1, 20, 3, 40, 0.5)), (name,))
             assert drawn.shape == (50, width, 3)
     # Two names whose signs the font has look different; so they are drawn, not replaced.
     one, two = (
-        draw_detections(picture(200, 300), detections((50, 80, 99, 99, 0.5)), (name,))
+        draw_detections(image(200, 300), detections((50, 80, 99, 99, 0.5)), (name,))
         for name in ("Ente ä", "Ente ö")
     )
     assert (one != two).any()
@@ -185,13 +185,13 @@ def test_a_name_too_long_keeps_its_score() -> None:
 
 
 def test_truth_without_scores_and_labels_of_ones_own() -> None:
-    truth = sv.Detections(xyxy=np.array([[50, 80, 99, 99]]), class_id=np.array([0]))
-    named = draw_detections(picture(200, 300), truth, ("duck 0.50",))
-    scored = draw_detections(picture(200, 300), detections((50, 80, 99, 99, 0.5)), ("duck",))
+    ground_truth = sv.Detections(xyxy=np.array([[50, 80, 99, 99]]), class_id=np.array([0]))
+    named = draw_detections(image(200, 300), ground_truth, ("duck 0.50",))
+    scored = draw_detections(image(200, 300), detections((50, 80, 99, 99, 0.5)), ("duck",))
     np.testing.assert_array_equal(named, scored)
     found = detections((50, 80, 99, 99, 0.5), (150, 80, 199, 99, 0.2))
-    told = draw_detections(picture(200, 300), found, CLASSES, labels=["right", "left"])
-    swapped = draw_detections(picture(200, 300), found[[1, 0]], CLASSES, labels=["left", "right"])
+    told = draw_detections(image(200, 300), found, CLASSES, labels=["right", "left"])
+    swapped = draw_detections(image(200, 300), found[[1, 0]], CLASSES, labels=["left", "right"])
     np.testing.assert_array_equal(told, swapped)
 
 
@@ -200,13 +200,13 @@ def test_thousands_of_detections_take_seconds() -> None:
     corner = random.uniform(-20, 600, (3000, 2))
     rows = np.concatenate([corner, corner + 30, random.random((3000, 1))], axis=1)
     start = time.perf_counter()
-    drawn = draw_detections(picture(480, 640), detections(*rows.tolist()), CLASSES)
+    drawn = draw_detections(image(480, 640), detections(*rows.tolist()), CLASSES)
     assert time.perf_counter() - start < 20  # about 1 s alone; quadratic label search took minutes
     assert share(drawn, class_color(0)) > 0.2
 
 
-def test_grid_puts_pictures_row_by_row() -> None:
-    sheet = draw_grid([picture(50, 100, v) for v in (10, 20, 30)], columns=2, cell_px=40, gap_px=4)
+def test_grid_puts_images_row_by_row() -> None:
+    sheet = draw_grid([image(50, 100, v) for v in (10, 20, 30)], columns=2, cell_px=40, gap_px=4)
     assert sheet.shape == (92, 92, 3)
     centres = [sheet[24, 24, 0], sheet[24, 68, 0], sheet[68, 24, 0], sheet[68, 68, 0]]
     assert centres == [10, 20, 30, 255]
@@ -227,24 +227,24 @@ def test_frames_of_one_stem_do_not_overwrite_one_another(tmp_path: Path) -> None
 
 def test_frames_replace_the_older_folder_only_once_all_are_there(tmp_path: Path) -> None:
     folder = tmp_path / "frames"
-    write_frames(folder, [("old.png", picture())])
+    write_frames(folder, [("old.png", image())])
 
     def broken() -> Iterator[tuple[str, np.ndarray]]:
-        yield "new.png", picture()
+        yield "new.png", image()
         raise RuntimeError("the disk caught fire")
 
     with pytest.raises(RuntimeError):
         write_frames(folder, broken())
     assert [p.name for p in tmp_path.rglob("*")] == ["frames", "old.jpg"]
     with FramesWriter(folder) as frames:
-        frames.write("new.png", picture())
+        frames.write("new.png", image())
     assert [p.name for p in tmp_path.rglob("*")] == ["frames", "new.jpg"]
 
 
 def test_gif_holds_every_frame_for_its_time_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "new" / "d.gif"
-    same, black = noise(1), picture(60, 80, 0)
-    frames = [noise(0), same, same, same, black, black, black, picture(30, 40, 200), noise(2, 40)]
+    same, black = noise(1), image(60, 80, 0)
+    frames = [noise(0), same, same, same, black, black, black, image(30, 40, 200), noise(2, 40)]
     write_gif(path, iter(frames), seconds_per_frame=0.25, max_side_px=60)
     with Image.open(path) as gif:
         assert gif.n_frames == len(frames)
@@ -275,7 +275,7 @@ def test_gif_gives_small_bright_things_their_shades(tmp_path: Path) -> None:
 
 
 def test_gif_of_one_frame_and_of_none(tmp_path: Path) -> None:
-    write_gif(tmp_path / "one.gif", [picture(1, 1)], seconds_per_frame=0)
+    write_gif(tmp_path / "one.gif", [image(1, 1)], seconds_per_frame=0)
     assert read(tmp_path / "one.gif").shape == (1, 1, 3)
     with pytest.raises(ValueError, match="at least one frame"):
         write_gif(tmp_path / "none.gif", [])
@@ -319,7 +319,7 @@ def test_video_keeps_frames_rate_and_colours(
 
 
 def test_video_colours_are_true_in_each_channel(tmp_path: Path) -> None:
-    frame = picture(64, 96)
+    frame = image(64, 96)
     colors = [(255, 38, 142), (10, 200, 30), (20, 40, 220)]
     for k, color in enumerate(colors):
         frame[:, 32 * k : 32 * k + 32] = color
@@ -365,7 +365,7 @@ def test_a_video_that_was_cut_off_says_after_which_frame(tmp_path: Path) -> None
     assert len(list(clip)) == 40
 
 
-def test_sound_without_pictures_is_no_video(tmp_path: Path) -> None:
+def test_sound_without_images_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100)
@@ -382,7 +382,7 @@ def test_a_failing_video_leaves_the_older_one(tmp_path: Path) -> None:
     write_clip(path, [noise(0)], 10)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="a frame of"):
-        write_clip(path, [noise(0), picture(10, 10)], 10)
+        write_clip(path, [noise(0), image(10, 10)], 10)
     with pytest.raises(ValueError, match="at least one frame"), write_video(path, 10, (60, 80)):
         pass
     assert path.read_bytes() == before

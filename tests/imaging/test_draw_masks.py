@@ -13,13 +13,13 @@ import supervision as sv
 from PIL import Image
 
 from duckdetect.data.augment import PlainViews, View
-from duckdetect.data.contact_sheet import label_sheet, look_sheet
+from duckdetect.data.contact_sheet import label_sheet, view_sheet
 from duckdetect.data.dataset import Sample
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.draw import class_color, draw_detections, draw_masks
 from duckdetect.imaging.geometry import compacted, decode_rle, draw_outlines, rasterise
-from duckdetect.imaging.io import load_picture
+from duckdetect.imaging.io import load_image
 from duckdetect.inference.detections_json import read_detections, write_detections_json
 
 CLASSES = ("person", "dog")
@@ -44,9 +44,9 @@ def found(view: View, seed: int = 0) -> sv.Detections:
 
 def scaled(view: View, size_wh: tuple[int, int]) -> View:
     assert view.masks is not None
-    factor = np.tile(np.array(size_wh) / view.picture.shape[1::-1], 2)
+    factor = np.tile(np.array(size_wh) / view.image.shape[1::-1], 2)
     return View(
-        np.asarray(Image.fromarray(view.picture).resize(size_wh)),
+        np.asarray(Image.fromarray(view.image).resize(size_wh)),
         (view.xyxy * factor).astype(np.float32),
         view.class_id,
         view.name,
@@ -71,10 +71,10 @@ def test_masks_are_veiled_and_outlined_at_any_size(
     view = scaled(people[4], size_wh)
     masks = view.masks
     assert masks is not None
-    before = view.picture.copy()
+    before = view.image.copy()
     color = class_color(0)
-    drawn = draw_masks(view.picture, masks, [color] * len(masks))
-    np.testing.assert_array_equal(view.picture, before)
+    drawn = draw_masks(view.image, masks, [color] * len(masks))
+    np.testing.assert_array_equal(view.image, before)
     line_px = max(1, round(max(size_wh) / 600))
     union = masks.any(axis=0)
     far = eroded(~union, 2 * line_px)
@@ -92,25 +92,25 @@ def test_masks_are_veiled_and_outlined_at_any_size(
 
 
 def test_a_small_mask_lies_on_a_large_one() -> None:
-    picture = np.full((100, 100, 3), 100, np.uint8)
+    image = np.full((100, 100, 3), 100, np.uint8)
     masks = np.zeros((3, 100, 100), bool)
     masks[0, 40:60, 40:60] = True
     masks[1, 10:90, 10:90] = True
     red, blue = (255, 0, 0), (0, 0, 255)
-    drawn = draw_masks(picture, masks, [red, blue, red])  # the third is empty
+    drawn = draw_masks(image, masks, [red, blue, red])  # the third is empty
     assert drawn[50, 50].tolist() == [162, 60, 60]
     assert drawn[20, 20].tolist() == [60, 60, 162]
     assert drawn[5, 5].tolist() == [100, 100, 100]
     assert drawn[10, 50].tolist() == [0, 0, 255]
-    np.testing.assert_array_equal(draw_masks(picture, masks[2:], [red]), picture)
+    np.testing.assert_array_equal(draw_masks(image, masks[2:], [red]), image)
 
 
 def test_a_hole_stays_clear() -> None:
-    picture = np.full((100, 100, 3), 100, np.uint8)
+    image = np.full((100, 100, 3), 100, np.uint8)
     mask = np.zeros((1, 100, 100), bool)
     mask[0, 10:90, 10:90] = True
     mask[0, 30:70, 30:70] = False
-    drawn = draw_masks(picture, mask, [(255, 0, 0)])
+    drawn = draw_masks(image, mask, [(255, 0, 0)])
     assert (drawn[35:65, 35:65] == 100).all()
     assert (drawn[28:32, 50] == [255, 0, 0]).all(axis=1).any()
 
@@ -119,13 +119,13 @@ def test_boxes_and_labels_lie_on_the_masks(people: list[View]) -> None:
     for view in people:
         detections = found(view)
         boxes = sv.Detections(view.xyxy, None, detections.confidence, detections.class_id)
-        plain = draw_detections(view.picture, boxes, CLASSES)
-        drawn = draw_detections(view.picture, detections, CLASSES)
-        ink = (plain != view.picture).any(axis=2)
+        plain = draw_detections(view.image, boxes, CLASSES)
+        drawn = draw_detections(view.image, detections, CLASSES)
+        ink = (plain != view.image).any(axis=2)
         np.testing.assert_array_equal(drawn[ink], plain[ink])
         assert (drawn != plain).any()
         # Run lengths are drawn as masks are.
-        again = draw_detections(view.picture, compacted(detections), CLASSES)
+        again = draw_detections(view.image, compacted(detections), CLASSES)
         np.testing.assert_array_equal(again, drawn)
 
 
@@ -196,8 +196,8 @@ def test_the_projects_own_masks_lie_on_the_ducks(project_data: Path) -> None:
     dataset = load_dataset(project_data / "ducks", "train")
     for view in PlainViews(dataset.samples, masks=True):
         assert view.masks is not None
-        drawn = draw_masks(view.picture, view.masks, [(0, 0, 255)])
-        changed = (drawn != load_picture(dataset.samples[0].path.parent / view.name)).any(axis=2)
+        drawn = draw_masks(view.image, view.masks, [(0, 0, 255)])
+        changed = (drawn != load_image(dataset.samples[0].path.parent / view.name)).any(axis=2)
         overlap = (changed & view.masks[0]).sum() / (changed | view.masks[0]).sum()
         assert overlap > 0.95
 
@@ -205,7 +205,7 @@ def test_the_projects_own_masks_lie_on_the_ducks(project_data: Path) -> None:
 def test_the_sheets_show_masks_where_labels_have_them(project_data: Path) -> None:
     dataset = load_dataset(project_data / "ducks", "train").subset([0, 1])
     bare = replace(dataset, samples=tuple(replace(s, segmentation=None) for s in dataset))
-    for sheet in (label_sheet, functools.partial(look_sheet, looks=2, seed=4)):
+    for sheet in (label_sheet, functools.partial(view_sheet, views=2, seed=4)):
         masked, boxes = (sheet(one, columns=2) for one in (dataset, bare))
         assert masked.shape == boxes.shape
         changed = (masked != boxes).any(axis=2)
@@ -219,7 +219,7 @@ def test_the_sheets_show_masks_where_labels_have_them(project_data: Path) -> Non
     assert masks[0].mean() == pytest.approx(whole.mean(), rel=0.05)
     assert not masks[1].any()
     with pytest.raises(UserError, match="has no box in any"):
-        look_sheet(replace(dataset, samples=(without(dataset.samples[0]),)))
+        view_sheet(replace(dataset, samples=(without(dataset.samples[0]),)))
 
 
 def without(sample: Sample) -> Sample:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.labelled_folders import noise, put_picture
+from helpers.labelled_folders import noise, put_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,10 +17,10 @@ from PIL import Image
 from duckdetect.errors import UserError
 from duckdetect.imaging import io
 from duckdetect.imaging.io import (
-    list_pictures,
-    load_picture,
+    image_size_hw,
+    list_images,
+    load_image,
     natural_key,
-    picture_size_hw,
     save_jpeg,
     shrink,
 )
@@ -48,9 +48,9 @@ def test_exif_orientations_come_out_upright(tmp_path: Path, form: str, orientati
     exact = {"lossless": True} if form == "webp" else {}
     Image.fromarray(stored).save(path, exif=exif, **exact)
     expected = UPRIGHT[orientation](stored)
-    loaded = load_picture(path)
+    loaded = load_image(path)
     assert loaded.shape == expected.shape
-    assert picture_size_hw(path) == expected.shape[:2]
+    assert image_size_hw(path) == expected.shape[:2]
     tolerance = 60 if form == "jpeg" else 0
     assert np.abs(loaded.astype(int) - expected).mean() <= tolerance / 4
     assert tolerance or np.array_equal(loaded, expected)
@@ -63,8 +63,8 @@ def test_exif_orientations_that_mean_nothing_are_passed_over(
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(noise((20, 30))).save(tmp_path / "a.jpg", exif=exif)
-    assert load_picture(tmp_path / "a.jpg").shape == (20, 30, 3)
-    assert picture_size_hw(tmp_path / "a.jpg") == (20, 30)
+    assert load_image(tmp_path / "a.jpg").shape == (20, 30, 3)
+    assert image_size_hw(tmp_path / "a.jpg") == (20, 30)
 
 
 MODES = {  # that Pillow writes in these formats
@@ -81,7 +81,7 @@ MODES = {  # that Pillow writes in these formats
 def test_all_modes_come_out_as_rgb(tmp_path: Path, form: str, mode: str) -> None:
     path = tmp_path / f"a.{form}"
     Image.new("RGB", (9, 7), (200, 200, 200)).convert(mode).save(path)
-    loaded = load_picture(path)
+    loaded = load_image(path)
     assert loaded.shape == (7, 9, 3)
     assert loaded.dtype == np.uint8
     # Mode 1 dithers: right on average only.
@@ -93,22 +93,22 @@ def test_16_bits_are_read_by_their_high_byte(tmp_path: Path, form: str) -> None:
     values = np.array([[0, 255, 256], [0x1234, 0x8000, 0xFFFF]], np.uint16)
     Image.fromarray(values).save(tmp_path / f"a.{form}")
     expected = np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    np.testing.assert_array_equal(load_picture(tmp_path / f"a.{form}"), expected)
+    np.testing.assert_array_equal(load_image(tmp_path / f"a.{form}"), expected)
 
 
 def test_big_endian_16_bit_tiff(tmp_path: Path) -> None:
     values = np.array([[0x1234, 0xFFFF]], np.uint16)
     image = Image.frombytes("I;16B", (2, 1), values.astype(">u2").tobytes())
     image.save(tmp_path / "a.tif")
-    assert load_picture(tmp_path / "a.tif")[0, :, 0].tolist() == [0x12, 0xFF]
+    assert load_image(tmp_path / "a.tif")[0, :, 0].tolist() == [0x12, 0xFF]
 
 
 def test_16_bit_pgm_and_32_bit_tiff(tmp_path: Path) -> None:
     # Pillow reads both as mode I; a PGM's suffix is not on the list, its content is read all the same.
     (tmp_path / "a.bmp").write_bytes(b"P5 2 1 65535\n" + bytes([0x12, 0x34, 0xFF, 0xFF]))
-    assert load_picture(tmp_path / "a.bmp")[0, :, 0].tolist() == [0x12, 0xFF]
+    assert load_image(tmp_path / "a.bmp")[0, :, 0].tolist() == [0x12, 0xFF]
     Image.fromarray(np.array([[0x8000, -5, 70000]], np.int32)).save(tmp_path / "a.tif")
-    assert load_picture(tmp_path / "a.tif")[0, :, 0].tolist() == [0x80, 0, 255]
+    assert load_image(tmp_path / "a.tif")[0, :, 0].tolist() == [0x80, 0, 255]
 
 
 def png(size_wh: tuple[int, int], bits: int, colour: int, rows: bytes) -> bytes:
@@ -137,34 +137,34 @@ def test_16_bit_colour_png(
 ) -> None:
     row = b"\0" + struct.pack(f">{len(values)}H", *values)
     (tmp_path / "a.png").write_bytes(png((1, 1), 16, colour, row))
-    assert tuple(load_picture(tmp_path / "a.png")[0, 0]) == expected
+    assert tuple(load_image(tmp_path / "a.png")[0, 0]) == expected
 
 
 def test_floats_from_0_to_1_or_to_255_without_nan(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 0.5, 1, np.nan]], np.float32)).save(tmp_path / "unit.tif")
-    assert load_picture(tmp_path / "unit.tif")[0, :, 0].tolist() == [0, 127, 255, 0]
+    assert load_image(tmp_path / "unit.tif")[0, :, 0].tolist() == [0, 127, 255, 0]
     Image.fromarray(np.array([[-3, 128, 300, np.inf]], np.float32)).save(tmp_path / "byte.tif")
-    assert load_picture(tmp_path / "byte.tif")[0, :, 0].tolist() == [0, 128, 255, 0]
+    assert load_image(tmp_path / "byte.tif")[0, :, 0].tolist() == [0, 128, 255, 0]
 
 
 def test_transparency_shows_white(tmp_path: Path) -> None:
     half = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
     half.putpixel((1, 0), (0, 0, 255, 255))
     half.save(tmp_path / "rgba.png")
-    assert load_picture(tmp_path / "rgba.png").tolist() == [[[255, 255, 255], [0, 0, 255]]]
+    assert load_image(tmp_path / "rgba.png").tolist() == [[[255, 255, 255], [0, 0, 255]]]
 
     Image.new("LA", (1, 1), (0, 128)).save(tmp_path / "la.png")
-    assert load_picture(tmp_path / "la.png")[0, 0, 0] == pytest.approx(127, abs=1)
+    assert load_image(tmp_path / "la.png")[0, 0, 0] == pytest.approx(127, abs=1)
 
     palette = Image.new("P", (2, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.putpixel((1, 0), 1)
     for form, transparent in (("png", 0), ("png", b"\x00\xff"), ("gif", 0)):
         palette.save(tmp_path / f"p.{form}", transparency=transparent)
-        assert load_picture(tmp_path / f"p.{form}").tolist() == [[[255] * 3, [40, 50, 60]]]
+        assert load_image(tmp_path / f"p.{form}").tolist() == [[[255] * 3, [40, 50, 60]]]
 
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "key.png", transparency=(1, 2, 3))
-    assert load_picture(tmp_path / "key.png").tolist() == [[[255, 255, 255]]]
+    assert load_image(tmp_path / "key.png").tolist() == [[[255, 255, 255]]]
 
 
 @pytest.mark.parametrize("form", ["gif", "png", "webp", "tif"])
@@ -173,39 +173,39 @@ def test_of_an_animation_the_first_frame_counts(tmp_path: Path, form: str) -> No
     path = tmp_path / f"a.{form}"
     exact = {"lossless": True} if form == "webp" else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], **exact)
-    assert load_picture(path)[0, 0].tolist() == [255, 0, 0]
+    assert load_image(path)[0, 0].tolist() == [255, 0, 0]
 
 
 def test_the_array_may_be_drawn_on(tmp_path: Path) -> None:
-    picture = load_picture(put_picture(tmp_path / "a.png"))
-    picture[0, 0] = 1
-    assert picture.flags.owndata or picture.flags.writeable
+    image = load_image(put_image(tmp_path / "a.png"))
+    image[0, 0] = 1
+    assert image.flags.owndata or image.flags.writeable
 
 
 def test_1x1(tmp_path: Path) -> None:
-    assert load_picture(put_picture(tmp_path / "a.png", (1, 1))).shape == (1, 1, 3)
-    assert picture_size_hw(tmp_path / "a.png") == (1, 1)
+    assert load_image(put_image(tmp_path / "a.png", (1, 1))).shape == (1, 1, 3)
+    assert image_size_hw(tmp_path / "a.png") == (1, 1)
 
 
 def test_50_megapixels_are_read(tmp_path: Path) -> None:
     Image.new("L", (10_000, 5_000), 77).save(tmp_path / "a.png")
-    assert picture_size_hw(tmp_path / "a.png") == (5_000, 10_000)
-    picture = load_picture(tmp_path / "a.png")
-    assert picture.shape == (5_000, 10_000, 3)
-    assert picture[-1, -1].tolist() == [77] * 3
+    assert image_size_hw(tmp_path / "a.png") == (5_000, 10_000)
+    image = load_image(tmp_path / "a.png")
+    assert image.shape == (5_000, 10_000, 3)
+    assert image[-1, -1].tolist() == [77] * 3
 
 
 def test_between_pillows_warning_and_our_limit(tmp_path: Path) -> None:
     """Pillow warns from 89 million pixels on, which would be an error here."""
     Image.new("1", (10_000, 10_000)).save(tmp_path / "a.png")
-    assert picture_size_hw(tmp_path / "a.png") == (10_000, 10_000)
+    assert image_size_hw(tmp_path / "a.png") == (10_000, 10_000)
 
 
 @pytest.mark.parametrize("side", [12_300, 40_000])  # over our limit; over Pillow's as well
 def test_decompression_bombs_are_refused_by_their_heads(tmp_path: Path, side: int) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png((side, side), 8, 2, b""))
-    for read in (load_picture, picture_size_hw):
+    for read in (load_image, image_size_hw):
         with pytest.raises(UserError, match=r"bomb\.png has over 150 million pixels: save it"):
             read(path)
 
@@ -218,7 +218,7 @@ def bad(kind: str, path: Path) -> Path:
     elif kind == "not a picture":
         path.write_text("<html>404</html>")
     elif kind == "is damaged":
-        put_picture(path)
+        put_image(path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
 
@@ -229,7 +229,7 @@ def bad(kind: str, path: Path) -> Path:
 def test_bad_files_get_one_line_that_names_them(tmp_path: Path, kind: str) -> None:
     path = bad(kind, tmp_path / "my picture.jpg")
     with pytest.raises(UserError, match=kind) as caught:
-        load_picture(path)
+        load_image(path)
     assert str(path) in str(caught.value)
     assert ": " in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -255,7 +255,7 @@ def test_whatever_is_broken_in_a_file_is_a_user_error(
     for _ in range(data.draw(st.integers(0, 5))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    for read in (picture_size_hw, load_picture):
+    for read in (image_size_hw, load_image):
         told = ""
         try:
             read(path)
@@ -265,17 +265,17 @@ def test_whatever_is_broken_in_a_file_is_a_user_error(
 
 
 def test_pillows_warnings_are_kept_to_itself_and_others_left_alone(tmp_path: Path) -> None:
-    put_picture(tmp_path / "a.png")
-    load_picture(tmp_path / "a.png")
+    put_image(tmp_path / "a.png")
+    load_image(tmp_path / "a.png")
     with pytest.warns(UserWarning, match="still shown"):
         warnings.warn("still shown", stacklevel=1)
 
 
-def test_list_pictures_sorts_numbers_and_leaves_out_what_is_none(tmp_path: Path) -> None:
+def test_list_images_sorts_numbers_and_leaves_out_what_is_none(tmp_path: Path) -> None:
     for name in ("10.jpg", "2.JPG", "a10b.png", "a9b.png", ".hidden.jpg", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
-    assert [p.name for p in list_pictures(tmp_path)] == ["2.JPG", "10.jpg", "a9b.png", "a10b.png"]
+    assert [p.name for p in list_images(tmp_path)] == ["2.JPG", "10.jpg", "a9b.png", "a10b.png"]
 
 
 @pytest.mark.parametrize(
@@ -286,10 +286,10 @@ def test_list_pictures_sorts_numbers_and_leaves_out_what_is_none(tmp_path: Path)
         (lambda p: p.mkdir(), "holds no pictures"),
     ],
 )
-def test_list_pictures_of_a_bad_folder(tmp_path: Path, make: object, message: str) -> None:
+def test_list_images_of_a_bad_folder(tmp_path: Path, make: object, message: str) -> None:
     make(tmp_path / "in")  # type: ignore[operator]
     with pytest.raises(UserError, match=message):
-        list_pictures(tmp_path / "in")
+        list_images(tmp_path / "in")
 
 
 @given(st.lists(st.text("ab1209²٣_", min_size=1).map(Path), max_size=8))
@@ -303,9 +303,9 @@ def test_save_jpeg_round_trip_and_no_half_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "new" / "a.jpg"
-    picture = np.full((16, 24, 3), 90, np.uint8)
-    save_jpeg(path, picture)
-    assert np.abs(load_picture(path).astype(int) - picture).max() <= 3
+    image = np.full((16, 24, 3), 90, np.uint8)
+    save_jpeg(path, image)
+    assert np.abs(load_image(path).astype(int) - image).max() <= 3
     before = path.read_bytes()
 
     def broken(self: Image.Image, target: Path, **_: object) -> None:
@@ -314,15 +314,15 @@ def test_save_jpeg_round_trip_and_no_half_file(
 
     monkeypatch.setattr(Image.Image, "save", broken)
     with pytest.raises(OSError, match="No space"):
-        save_jpeg(path, picture)
+        save_jpeg(path, image)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["a.jpg"]
 
 
-def test_shrink_averages_and_leaves_small_pictures_alone() -> None:
+def test_shrink_averages_and_leaves_small_images_alone() -> None:
     checks = np.indices((1200, 1200)).sum(0) % 2 * 255
-    picture = np.repeat(checks.astype(np.uint8)[..., None], 3, axis=2)
-    small = shrink(picture, (300, 300))
+    image = np.repeat(checks.astype(np.uint8)[..., None], 3, axis=2)
+    small = shrink(image, (300, 300))
     assert small.shape == (600, 600, 3)
     assert np.abs(small.astype(int) - 127).max() <= 1
     assert shrink(small, (300, 300)) is small
@@ -331,9 +331,9 @@ def test_shrink_averages_and_leaves_small_pictures_alone() -> None:
 
 
 def test_the_limit_is_by_area(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = put_picture(tmp_path / "a.png", (20, 30))
+    path = put_image(tmp_path / "a.png", (20, 30))
     monkeypatch.setattr(io, "MAX_PIXELS", 600)
-    assert load_picture(path).shape == (20, 30, 3)
+    assert load_image(path).shape == (20, 30, 3)
     monkeypatch.setattr(io, "MAX_PIXELS", 599)
     with pytest.raises(UserError, match="pixels"):
-        load_picture(path)
+        load_image(path)

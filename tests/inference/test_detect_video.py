@@ -21,7 +21,7 @@ import duckdetect
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
 from duckdetect.inference.detect import detect
-from duckdetect.utils.prefetch import ahead
+from duckdetect.utils.prefetch import prefetch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,7 @@ def run(source: Path, out: Path, **given: Any) -> Any:
 def test_every_frame_is_written_and_told(tmp_path: Path) -> None:
     source = clips.write(tmp_path / "a.mkv", 40, sound="aac")
     done = run(source, tmp_path / "out")
-    assert (done.n_pictures, done.n_found, done.n_detections) == (40, 40, 40)
+    assert (done.n_images, done.n_found, done.n_detections) == (40, 40, 40)
     assert done.notes == ()
     assert sorted(p.name for p in done.folder.iterdir()) == ["detections.json", "detections.mp4"]
     assert clips.codecs(done.animation) == {"video": "h264", "audio": "aac"}
@@ -50,7 +50,7 @@ def test_every_frame_is_written_and_told(tmp_path: Path) -> None:
         np.testing.assert_allclose(row["bbox"], [x, y, 20, 20], atol=2)
         assert row["file_name"] == "a.mkv"
         assert "track_id" not in row
-    drawn = clips.pictures(done.animation)[30]
+    drawn = clips.images(done.animation)[30]
     x, y = clips.square(30)[:2]
     assert drawn[y + 10, x - 2 : x + 3, 0].max() > 200  # the box's line, on grey
     assert drawn[y + 10, x - 2 : x + 3, 1].min() < 100
@@ -63,14 +63,14 @@ def test_every_nth_frame_is_looked_at_and_boxes_are_drawn_between(
     source = clips.write(tmp_path / "a.mp4", 43)
     detector = clips.YellowDetector()
     done = run(source, tmp_path / "out", every=5, track=track, detector=detector, start="0.2")
-    assert detector.n_looked == done.n_pictures == 8
+    assert detector.n_looked == done.n_images == 8
     assert [r["frame"] for r in rows(done.folder)] == [5, 10, 15, 20, 25, 30, 35, 40]
     assert len(clips.times(done.animation)) == 38
     (note,) = done.notes
     assert note.startswith("looked at 8 of 38 frames; the boxes on those between are ")
     assert ("moved on with their objects" in note) == track
     # On the 4th frame after the 7th look (35), the square has moved on by 8 pixels.
-    drawn = clips.pictures(done.animation)[39 - 5].astype(int)
+    drawn = clips.images(done.animation)[39 - 5].astype(int)
     moved, still = (clips.square(k)[0] for k in (39, 35))
     # The ground is grey; what else has a colour, but for the yellow square, is the box's line.
     row = drawn[48 + 6]
@@ -92,7 +92,7 @@ def test_identities_bridge_weak_frames(tmp_path: Path) -> None:
     assert [r["score"] for r in rows(done.folder)].count(0.3) == 11
 
 
-def test_options_for_videos_are_not_ignored_on_pictures(tmp_path: Path) -> None:
+def test_options_for_videos_are_not_ignored_on_images(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(clips.scene(0)).save(tmp_path / "a.png")
@@ -239,11 +239,11 @@ def test_a_stage_hands_on_errors_and_stops_when_it_is_left() -> None:
 
     got: list[int] = []
     with pytest.raises(OSError, match="the end of the world"):
-        got.extend(ahead(ahead(numbers(20), 2), 3))
+        got.extend(prefetch(prefetch(numbers(20), 2), 3))
     assert got == list(range(20))
     before = threading.active_count()
     state.update(made=0, closed=0)
-    stages = ahead(ahead(numbers(10**9), 2), 3)
+    stages = prefetch(prefetch(numbers(10**9), 2), 3)
     assert next(stages) == 0
     time.sleep(0.1)
     stages.close()

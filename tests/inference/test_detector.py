@@ -11,7 +11,7 @@ from helpers.bases import mobilenet, mobilenet_with_coco_head, retinanet
 
 import duckdetect as dd
 from duckdetect import UserError
-from duckdetect.imaging.io import list_pictures, shrink
+from duckdetect.imaging.io import list_images, shrink
 from duckdetect.inference.build import export_detector
 from duckdetect.models.graphs import frozen_part
 
@@ -26,12 +26,12 @@ def noise(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_pictures_of_all_sizes_in_one_list(detector):
-    pictures = [noise(h, w) for h, w in [(1, 1), (40, 900), (900, 40), (300, 300)] * 3]
-    found = detector.predict(pictures, threshold=0)
+def test_images_of_all_sizes_in_one_list(detector):
+    images = [noise(h, w) for h, w in [(1, 1), (40, 900), (900, 40), (300, 300)] * 3]
+    found = detector.predict(images, threshold=0)
     assert len(found) == 12
-    for picture, one in zip(pictures, found, strict=True):
-        height, width = picture.shape[:2]
+    for image, one in zip(images, found, strict=True):
+        height, width = image.shape[:2]
         assert len(one) > 0
         assert one.xyxy.dtype == np.float32
         assert (one.xyxy >= 0).all()
@@ -40,24 +40,24 @@ def test_pictures_of_all_sizes_in_one_list(detector):
         assert set(one.data["class_name"]) <= {"duck", "Ente"}
 
 
-def test_a_list_and_single_pictures_agree(detector):
-    pictures = [noise(120, 200, seed) for seed in range(10)]
+def test_a_list_and_single_images_agree(detector):
+    images = [noise(120, 200, seed) for seed in range(10)]
     for together, alone in zip(
-        detector.predict(pictures, 0), map(lambda p: detector.predict(p, 0), pictures), strict=True
+        detector.predict(images, 0), map(lambda p: detector.predict(p, 0), images), strict=True
     ):
         np.testing.assert_allclose(together.confidence, alone.confidence, atol=1e-5)
 
 
 def test_the_threshold_is_the_detectors_own_unless_given(detector):
-    picture = noise(200, 200)
-    every = detector.predict(picture, 0)
+    image = noise(200, 200)
+    every = detector.predict(image, 0)
     detector.threshold = float(every.confidence[3])
-    assert len(detector.predict(picture)) == (every.confidence >= detector.threshold).sum()
-    assert len(detector.predict(picture, 1.0)) == 0
+    assert len(detector.predict(image)) == (every.confidence >= detector.threshold).sum()
+    assert len(detector.predict(image, 1.0)) == 0
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         np.zeros((5, 5), np.uint8),
         np.zeros((5, 5, 4), np.uint8),
@@ -66,9 +66,9 @@ def test_the_threshold_is_the_detectors_own_unless_given(detector):
     ],
     ids=["grey", "alpha", "float", "empty"],
 )
-def test_other_arrays_are_refused(detector, picture):
+def test_other_arrays_are_refused(detector, image):
     with pytest.raises(UserError, match="load_picture"):
-        detector.predict([picture])
+        detector.predict([image])
 
 
 def test_nothing_in_nothing_out(detector):
@@ -102,8 +102,8 @@ def test_saving_and_loading_keeps_everything(detector, tmp_path):
     loaded = dd.load_detector(tmp_path)
     assert loaded.classes == ("duck", "Ente")
     assert loaded.threshold == 0.25
-    picture = noise(240, 320)
-    ours, theirs = detector.predict(picture, 0), loaded.predict(picture, 0)
+    image = noise(240, 320)
+    ours, theirs = detector.predict(image, 0), loaded.predict(image, 0)
     np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=1e-5)
     np.testing.assert_allclose(ours.xyxy, theirs.xyxy, atol=1e-3)
 
@@ -127,7 +127,7 @@ def test_missing_broken_and_newer_detectors(detector, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_large_pictures_are_averaged_not_sampled():
+def test_large_images_are_averaged_not_sampled():
     stripes = np.zeros((1200, 1200, 3), np.uint8)
     stripes[:, ::2] = 200
     assert shrink(stripes, (300, 300)).shape == (600, 600, 3)
@@ -141,8 +141,8 @@ def test_what_was_found_before_is_drawn_as_if_found_now(project_data, tmp_path):
     base = mobilenet_with_coco_head()
     names = [str(i) for i in range(90)]
     detector = export_detector(base, frozen_part(base, "heads"), "heads", names)
-    paths = list_pictures(project_data / "ducks" / "test")[:9]
-    known = detector.predict([dd.load_picture(path) for path in paths], 0.0)
+    paths = list_images(project_data / "ducks" / "test")[:9]
+    known = detector.predict([dd.data.load_image(path) for path in paths], 0.0)
     now = dd.detect(detector, paths, tmp_path / "now", 0.3, progress=False)
     detector.predict = None  # it is not asked again
     again = dd.detect(detector, paths, tmp_path / "again", 0.3, known=known, progress=False)

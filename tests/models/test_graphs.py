@@ -23,9 +23,9 @@ def frozen(base):
     return frozen_part(base, "heads")
 
 
-@pytest.mark.parametrize("fine", [False, True])
-def test_constants_say_what_the_layers_say(base, frozen, fine):
-    hw = base.fine_hw if fine else base.input_hw
+@pytest.mark.parametrize("high_res", [False, True])
+def test_constants_say_what_the_layers_say(base, frozen, high_res):
+    hw = base.high_res_hw if high_res else base.input_hw
     inputs = tf.random.stateless_uniform([2, *hw, 3], (1, 2), -1, 1)
     box, classes = frozen(inputs)
     expected = base.head_inputs(inputs, "heads").classes
@@ -53,7 +53,7 @@ def test_a_small_model_is_constant_and_a_large_one_is_not():
 
 
 def test_a_saved_detector_holds_the_frozen_weights_once(base, frozen, tmp_path):
-    detector = export_detector(base, frozen, "heads", ["duck", "Ente"], careful=True, fine=True)
+    detector = export_detector(base, frozen, "heads", ["duck", "Ente"], refine=True, high_res=True)
     heads = {v.ref() for v in base.trained_variables("heads")}
     assert {v.ref() for v in detector._functions.weights} == heads
     detector.save(tmp_path / "saved")
@@ -62,13 +62,13 @@ def test_a_saved_detector_holds_the_frozen_weights_once(base, frozen, tmp_path):
     assert weights < n_bytes < 1.2 * weights
 
     # It has looked already (warm_up), and the last layers go on as they are.
-    picture = views(2)[1].picture
-    before = detector.predict(picture, 0.0)
+    image = views(2)[1].image
+    before = detector.predict(image, 0.0)
     bias = base.trained_variables("heads")[-1]
     bias.assign(bias - 20.0)
-    after = detector.predict(picture, 0.0)
+    after = detector.predict(image, 0.0)
     bias.assign(bias + 20.0)
-    again = dd.load_detector(tmp_path / "saved").predict(picture, 0.0)
+    again = dd.load_detector(tmp_path / "saved").predict(image, 0.0)
     np.testing.assert_allclose(again.xyxy, before.xyxy, atol=1e-2)
     np.testing.assert_allclose(again.confidence, before.confidence, atol=1e-5)
     assert not np.array_equal(after.confidence, before.confidence)
@@ -77,7 +77,7 @@ def test_a_saved_detector_holds_the_frozen_weights_once(base, frozen, tmp_path):
 def test_targets_are_the_apis(base):
     for model in (base, retinanet(2)):
         for view in views(8, num_classes=2):
-            height, width = view.picture.shape[:2]
+            height, width = view.image.shape[:2]
             boxes = view.xyxy[:, [1, 0, 3, 2]] / [height, width, height, width]
             boxes = boxes.astype(np.float32)
             ours = model.assign(boxes, view.class_id)

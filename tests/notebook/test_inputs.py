@@ -16,6 +16,7 @@ from helpers.labelled_folders import annotation, put_coco
 
 import duckdetect as dd
 from duckdetect import UserError, notebook
+from duckdetect.data import sources
 from duckdetect.data.dataset import Dataset
 from duckdetect.notebook import display, environment, inputs
 
@@ -56,7 +57,7 @@ def test_the_sample_is_copied_and_never_over_what_is_there(project: Path, said: 
     assert said == [f"5 pictures in {folder}."]
 
 
-def test_own_pictures_left_aside_are_named(project: Path, ducks: Dataset, said: list[str]) -> None:
+def test_own_images_left_aside_are_named(project: Path, ducks: Dataset, said: list[str]) -> None:
     (project / "images" / "a.jpg").write_bytes(ducks.samples[0].path.read_bytes())
     notebook.choose_pictures(project, "sample ducks")
     assert "choose 'my own'" in said[-1]
@@ -69,7 +70,7 @@ def test_own_pictures_left_aside_are_named(project: Path, ducks: Dataset, said: 
 @pytest.mark.parametrize(
     ("choice", "words"), [("my own", "holds no pictures yet"), ("cats", "choose one of")]
 )
-def test_no_pictures_is_said(project: Path, choice: str, words: str) -> None:
+def test_no_images_is_said(project: Path, choice: str, words: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
         notebook.choose_pictures(project, choice)
     assert "\n" not in str(caught.value)
@@ -81,7 +82,7 @@ def test_ducky_photos_are_downloaded_once(
     photos = shared_data / "ducky" / "train"
     files = {path.name: path.read_bytes() for path in photos.glob("*.jpg")}
     with FileServer({f"/ducky/{name}": contents for name, contents in files.items()}) as server:
-        monkeypatch.setattr(inputs, "_DUCKY_ADDRESS", f"{server.address}/ducky")
+        monkeypatch.setattr(sources, "_DUCKY_ADDRESS", f"{server.address}/ducky")
         chosen = notebook.choose_pictures(project, "TensorFlow's duck photos")
     assert {path.name: path.read_bytes() for path in chosen.folder.iterdir()} == files
     # The server is gone, and nothing is asked of it.
@@ -89,7 +90,7 @@ def test_ducky_photos_are_downloaded_once(
 
 
 def test_ducky_photos_offline(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "_DUCKY_ADDRESS", closed_address())
+    monkeypatch.setattr(sources, "_DUCKY_ADDRESS", closed_address())
     with pytest.raises(UserError, match=r"cannot be had now .*choose 'sample ducks'") as caught:
         notebook.choose_pictures(project, "TensorFlow's duck photos")
     assert "\n" not in str(caught.value)
@@ -103,7 +104,7 @@ def test_class_names() -> None:
 @pytest.fixture
 def zoo_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the quick base's weights are here."""
-    quick = dd.fetch(QUICK, progress=False).folder
+    quick = dd.models.fetch(QUICK, progress=False).folder
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / QUICK).symlink_to(quick)
     monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "weights"))
@@ -176,7 +177,7 @@ def test_the_latest_run_is_the_last_that_is_done(tmp_path: Path, said: list[str]
     assert notebook.latest_run(tmp_path, "b") == tmp_path / "b"
 
 
-def test_new_pictures(project: Path, ducks: Dataset, said: list[str]) -> None:
+def test_new_images(project: Path, ducks: Dataset, said: list[str]) -> None:
     assert notebook.new_pictures(project) == inputs.SAMPLE / "clip"
     assert "new_images is empty" in said[0]
     (project / "new_images" / "a.jpg").write_bytes(ducks.samples[0].path.read_bytes())

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from helpers.bases import mobilenet_with_coco_head
 
-from duckdetect.imaging.io import list_pictures, load_picture
+from duckdetect.imaging.io import list_images, load_image
 from duckdetect.inference.build import export_detector
 from duckdetect.models.graphs import frozen_part
 from duckdetect.models.weights import fetch
@@ -35,18 +35,18 @@ def base():
     return mobilenet_with_coco_head()
 
 
-def pictures(shared_data):
+def images(shared_data):
     return [
-        load_picture(path)
+        load_image(path)
         for folder in ("ducky/train", "raccoon/images", "people/test")
-        for path in list_pictures(shared_data / folder)[:5]
+        for path in list_images(shared_data / folder)[:5]
     ]
 
 
 def test_boxes_and_scores_of_all_anchors(base, frozen_graph, shared_data):
-    for picture in pictures(shared_data):
-        boxes, scores = (t.numpy()[0] for t in frozen_graph(tf.constant(picture[None]))[:2])
-        inputs, filled_hw = base.prepare(tf.constant(picture))
+    for image in images(shared_data):
+        boxes, scores = (t.numpy()[0] for t in frozen_graph(tf.constant(image[None]))[:2])
+        inputs, filled_hw = base.prepare(tf.constant(image))
         np.testing.assert_array_equal(filled_hw, 1)
         features = base.head_inputs(inputs[None], "heads")
         codes = base.box_codes(features.box, "heads")
@@ -60,14 +60,14 @@ def test_detections_in_pixels(base, frozen_graph, shared_data):
     names = [str(i) for i in range(90)]
     detector = export_detector(base, frozen_part(base, "heads"), "heads", names)
     compared = 0
-    for picture in pictures(shared_data):
+    for image in images(shared_data):
         boxes, scores, classes, count = (
-            t.numpy()[0] for t in frozen_graph(tf.constant(picture[None]))[2:]
+            t.numpy()[0] for t in frozen_graph(tf.constant(image[None]))[2:]
         )
-        found = detector.predict(picture, threshold=0.3)  # the graph's own threshold
+        found = detector.predict(image, threshold=0.3)  # the graph's own threshold
         n = int(count)
         assert len(found) == n
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         expected = boxes[:n, [1, 0, 3, 2]] * np.array([width, height, width, height])
         np.testing.assert_allclose(found.confidence, scores[:n], atol=1e-4)
         np.testing.assert_array_equal(found.class_id, classes[:n].astype(int) - 1)

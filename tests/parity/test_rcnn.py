@@ -36,11 +36,11 @@ def test_second_stage_losses_equal_the_apis(num_classes):
 
     rows, logits, codes, masks = [], [], [], []
     for view in views:
-        inputs, filled_hw = base.prepare(tf.constant(view.picture))
+        inputs, filled_hw = base.prepare(tf.constant(view.image))
         features = base.features(inputs[tf.newaxis])
         boxes, count = base.propose(*base.objectness(features, True), filled_hw[tf.newaxis])
-        truth = to_truth(base, view, filled_hw.numpy())
-        rows.append(sample(base, boxes[0], count[0], truth, tf.constant([0, 0])))
+        ground_truth = to_truth(base, view, filled_hw.numpy())
+        rows.append(sample(base, boxes[0], count[0], ground_truth, tf.constant([0, 0])))
         deep = base.box_features(features, rows[-1].y1x1y2x2[tf.newaxis])
         box_codes, class_logits = base.box_heads(deep)
         codes.append(box_codes)
@@ -124,7 +124,7 @@ def test_detections_equal_the_apis():
     head.mask_prediction_conv_depth = 128  # as the zoo's 90 classes make it
     other = model_builder.build(config, is_training=False)
     view = matched_views(base, 4)[3]
-    inputs, shapes = other.preprocess(tf.constant(view.picture[None], tf.float32))
+    inputs, shapes = other.preprocess(tf.constant(view.image[None], tf.float32))
     other.predict(inputs, shapes)  # makes its variables
     for name in vars(base.model):
         if name.endswith(("_features", "_conv", "_predictor")) and name.startswith("_"):
@@ -134,7 +134,7 @@ def test_detections_equal_the_apis():
                 target.assign(source)
     theirs = other.postprocess(other.predict(inputs, shapes), shapes)
 
-    prepared, filled_hw = base.prepare(tf.constant(view.picture))
+    prepared, filled_hw = base.prepare(tf.constant(view.image))
 
     def detect(threshold, mask_threshold):
         thresholds = tf.constant(threshold), tf.constant(mask_threshold)

@@ -25,13 +25,13 @@ CASES = [
 
 @pytest.mark.parametrize(("build", "part", "num_classes"), CASES)
 def test_losses_and_weights_equal_the_stock_loops(build, part, num_classes):
-    pictures = views(6, num_classes)
+    images = views(6, num_classes)
     config = TrainConfig.stock(steps=STEPS, train=part, seed=3)
 
     ours = build(num_classes)
     before = values(ours)
     cache = cache_features(
-        ours, frozen_part(ours, part), pictures, len(pictures), patches=part == "heads"
+        ours, frozen_part(ours, part), images, len(images), patches=part == "heads"
     )
     history = train_heads(ours, cache, config, progress=False).history
 
@@ -42,8 +42,8 @@ def test_losses_and_weights_equal_the_stock_loops(build, part, num_classes):
     optimizer = tf.keras.optimizers.SGD(config.learning_rate, momentum=config.momentum)
     step = stock_step(stock, optimizer, trained)
     for number, row in enumerate(history):
-        index = batch_index(len(pictures), config.batch_size, config.seed, number)
-        box_loss, class_loss = step([pictures[i] for i in index])
+        index = batch_index(len(images), config.batch_size, config.seed, number)
+        box_loss, class_loss = step([images[i] for i in index])
         assert row["box_loss"] == pytest.approx(box_loss, rel=1e-4, abs=1e-4), f"step {number}"
         assert row["class_loss"] == pytest.approx(class_loss, rel=1e-4, abs=1e-4), f"step {number}"
 

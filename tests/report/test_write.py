@@ -124,9 +124,9 @@ def test_the_pdf_is_in_order(made: SimpleNamespace) -> None:
     for number, page in enumerate(pages, 1):
         assert f"{number} / {len(pages)}" in page
         assert len(page) > 40, "an empty page"
-    n_pictures = sum(len(page.images) for page in pdf.pages)
+    n_images = sum(len(page.images) for page in pdf.pages)
     shown = [b.items for s in made.content.sections for b in s.blocks if b.kind == "pictures"]
-    assert n_pictures >= sum(map(len, shown)) > 15
+    assert n_images >= sum(map(len, shown)) > 15
 
 
 @pytest.mark.browser
@@ -181,8 +181,8 @@ def test_the_kept_evaluation_is_used_and_split_beside_it_found(
 ) -> None:
     for split in ("train", "valid"):
         put_coco(tmp_path / "data" / split)
-    learnt, watched = (dd.load_dataset(tmp_path / "data", s) for s in ("train", "valid"))
-    run = put_run(tmp_path / "run", learnt, watched_with=watched)
+    learnt, validation_subset = (dd.load_dataset(tmp_path / "data", s) for s in ("train", "valid"))
+    run = put_run(tmp_path / "run", learnt, watched_with=validation_subset)
     calls = []
 
     def guess(run: Path, data: Path, split: str | None, progress: bool) -> object:
@@ -207,7 +207,7 @@ def test_the_kept_evaluation_is_used_and_split_beside_it_found(
     assert squeezed("no longer in") in html_text(gone.html)
 
 
-def test_training_pictures_and_curves_may_be_missing(tmp_path: Path) -> None:
+def test_training_images_and_curves_may_be_missing(tmp_path: Path) -> None:
     run = put_run(tmp_path / "run", dd.load_dataset(put_coco(tmp_path / "data")))
     for text in ("", "step,loss\n1,zero\n", "step\n1\n"):
         (run / "history.csv").write_text(text)
@@ -295,16 +295,18 @@ def test_the_command_that_trains_it_again(tmp_path: Path) -> None:
     stock = dd.TrainConfig.stock(seed=3).to_dict()
     (line,) = train_commands(Path("out"), {**config, "train": stock})
     assert line == "duckdetect train 'my data' --base b --out out --recipe stock --seed 3"
-    few = dd.TrainConfig(steps=9, looks=2).to_dict()
+    few = dd.TrainConfig(steps=9, views=2).to_dict()
     (line,) = train_commands(Path("out"), {**config, "train": few})
     assert line == "duckdetect train 'my data' --base b --out out --steps 9 --looks 2 --seed 0"
     odd = dd.TrainConfig(momentum=0.5, seed=1).to_dict()
     lines = train_commands(Path("out"), {**config, "train": odd})
     assert lines[-1] == ">>> dd.finetune('b', data, dd.TrainConfig(momentum=0.5, seed=1), 'out')"
-    watched = {**config, "validation": {"folder": "others"}}
-    (line,) = train_commands(Path("out"), {**watched, "train": few})
+    validation_subset = {**config, "validation": {"folder": "others"}}
+    (line,) = train_commands(Path("out"), {**validation_subset, "train": few})
     assert " --out out --val others --steps 9 " in line
-    assert train_commands(Path("out"), {**watched, "train": odd})[-1].endswith(", val=val)")
+    assert train_commands(Path("out"), {**validation_subset, "train": odd})[-1].endswith(
+        ", val=val)"
+    )
     put_coco(tmp_path / "train")
     put_coco(tmp_path / "valid")
     plain = {**config, "data": {"folder": str(tmp_path)}}

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.labelled_folders import annotation, noise, put_coco, put_picture, put_yolo, voc_xml
+from helpers.labelled_folders import annotation, noise, put_coco, put_image, put_yolo, voc_xml
 from PIL import Image
 
 from duckdetect.cli.app import main
-from duckdetect.imaging.io import load_picture
+from duckdetect.imaging.io import load_image
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def damage(kind: str, path: Path) -> None:
         Image.new("1", (12_500, 12_500)).save(path, format="PNG")
 
 
-PICTURES = [
+IMAGES = [
     ("missing", "missing"),
     ("empty", "is empty: remove it or save it"),
     ("no picture", "is not a picture that can be read: remove it"),
@@ -60,8 +60,8 @@ PICTURES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "message"), PICTURES)
-def test_training_on_a_bad_picture(
+@pytest.mark.parametrize(("kind", "message"), IMAGES)
+def test_training_on_a_bad_image(
     tmp_path: Path, refused: Callable[..., str], kind: str, message: str
 ) -> None:
     folder = put_coco(tmp_path / "my ducks")
@@ -79,7 +79,7 @@ def put_two_of_one_name(folder: Path) -> None:
 
 def put_text(name: str, text: str) -> Callable[[Path], Any]:
     def put(folder: Path) -> None:
-        put_picture(folder / "a.jpg")
+        put_image(folder / "a.jpg")
         (folder / name).write_text(text)
 
     return put
@@ -118,18 +118,18 @@ def test_check_lists_all_problems_of_a_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     boxes = [annotation([1, 1, 0, 9]), annotation(category_id=5, id=2)]
-    names = [f"{kind}.png" for kind, _ in PICTURES]
+    names = [f"{kind}.png" for kind, _ in IMAGES]
     put_coco(tmp_path, boxes, names=["a.jpg", *names])
-    for kind, _ in PICTURES:
+    for kind, _ in IMAGES:
         damage(kind, tmp_path / f"{kind}.png")
     assert main(["check", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
-    for kind, message in PICTURES:
+    for kind, message in IMAGES:
         assert sum(f"{kind}.png" in line and message in line for line in out.splitlines()) == 1
     assert "annotation 1: box (1, 1, 1, 10) is empty" in out
     assert "annotation 2: there is no category 5" in out
     assert "error(s), listed above: mend them before training" in err
-    assert f"{len(PICTURES) + 2} error(s)" in err
+    assert f"{len(IMAGES) + 2} error(s)" in err
     assert len(err.splitlines()) == 1
 
 
@@ -160,21 +160,21 @@ def detector(tmp_path_factory: pytest.TempPathFactory, project_data: Path) -> Si
     return SimpleNamespace(folder=folder, detector=run.detector, data=project_data / "ducks")
 
 
-@pytest.mark.parametrize(("kind", "message"), PICTURES)
-def test_detecting_on_a_bad_picture_keeps_what_was_there(
+@pytest.mark.parametrize(("kind", "message"), IMAGES)
+def test_detecting_on_a_bad_image_keeps_what_was_there(
     tmp_path: Path,
     refused: Callable[..., str],
     detector: SimpleNamespace,
     kind: str,
     message: str,
 ) -> None:
-    good = put_picture(tmp_path / "in" / "1.png")
+    good = put_image(tmp_path / "in" / "1.png")
     out = tmp_path / "out"
     assert main(["detect", str(detector.folder), str(good.parent), "--out", str(out)]) == 0
     before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
     assert {p.name for p in before} == {"1.jpg", "detections.gif", "detections.json"}
 
-    put_picture(tmp_path / "in" / "2.png", (300, 400))
+    put_image(tmp_path / "in" / "2.png", (300, 400))
     damage(kind, tmp_path / "in" / "2.png")
     source = tmp_path / "in" / "2.png" if kind == "missing" else tmp_path / "in"
     line = refused("detect", detector.folder, source, "--out", out)
@@ -190,7 +190,7 @@ def test_an_interrupted_detection_keeps_what_was_there(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for i in range(2):
-        put_picture(tmp_path / "in" / f"{i}.png")
+        put_image(tmp_path / "in" / f"{i}.png")
     argv = ["detect", str(detector.folder), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     assert main(argv) == 0
     before = {p: p.read_bytes() for p in sorted((tmp_path / "out").rglob("*")) if p.is_file()}
@@ -200,7 +200,7 @@ def test_an_interrupted_detection_keeps_what_was_there(
         calls.append(path)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return load_picture(path)
+        return load_image(path)
 
     monkeypatch.setattr("duckdetect.imaging.io.load_picture", interrupted)
     code = main(argv)
@@ -230,12 +230,12 @@ def test_what_is_no_input_of_detect(
 def test_outputs_that_cannot_be_written(
     tmp_path: Path, refused: Callable[..., str], detector: SimpleNamespace
 ) -> None:
-    picture = put_picture(tmp_path / "a.png")
+    image = put_image(tmp_path / "a.png")
     data = detector.data / "train"
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/duckdetect")):
         for argv in (
-            ("detect", detector.folder, picture),
+            ("detect", detector.folder, image),
             ("train", data, "--base", "ssd_mobilenet_v2", "--steps", 1),
         ):
             line = refused(*argv, "--out", out)
@@ -272,20 +272,20 @@ def test_evaluating_on_bad_data(
 
 # What stands in the odd pictures: the left half red, the right half blue.
 def halves(size_hw: tuple[int, int]) -> np.ndarray:
-    picture = np.zeros((*size_hw, 3), np.uint8)
-    picture[:, : size_hw[1] // 2] = [220, 20, 20]
-    picture[:, size_hw[1] // 2 :] = [20, 20, 220]
-    return picture
+    image = np.zeros((*size_hw, 3), np.uint8)
+    image[:, : size_hw[1] // 2] = [220, 20, 20]
+    image[:, size_hw[1] // 2 :] = [20, 20, 220]
+    return image
 
 
-def put_odd_pictures(folder: Path) -> dict[str, tuple[int, int]]:
+def put_odd_images(folder: Path) -> dict[str, tuple[int, int]]:
     """Their sizes once upright, by stem."""
     folder.mkdir()
-    picture = Image.fromarray(halves((120, 200)))
-    picture.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
+    image = Image.fromarray(halves((120, 200)))
+    image.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
     turned = Image.Exif()
     turned[0x0112] = 6  # stored a quarter turn to the left
-    picture.rotate(90, expand=True).save(folder / "exif.jpg", exif=turned, quality=95)
+    image.rotate(90, expand=True).save(folder / "exif.jpg", exif=turned, quality=95)
     clear = np.dstack([halves((120, 200)), np.full((120, 200), 255, np.uint8)])
     clear[:10, :, 3] = 0
     Image.fromarray(clear).save(folder / "alpha.png")
@@ -301,22 +301,22 @@ def put_odd_pictures(folder: Path) -> dict[str, tuple[int, int]]:
     }  # fmt: skip
 
 
-def test_odd_pictures_come_out_right(tmp_path: Path, detector: SimpleNamespace) -> None:
-    sizes = put_odd_pictures(tmp_path / "in")
+def test_odd_images_come_out_right(tmp_path: Path, detector: SimpleNamespace) -> None:
+    sizes = put_odd_images(tmp_path / "in")
     out = tmp_path / "out"
     argv = ["detect", str(detector.folder), str(tmp_path / "in"), "--out", str(out)]
     # A threshold that keeps the frames bare, then one that keeps every box.
     assert main([*argv, "--threshold", "1"]) == 0
     for stem, size_hw in sizes.items():
-        frame = load_picture(out / "frames" / f"{stem}.jpg").astype(int)
+        frame = load_image(out / "frames" / f"{stem}.jpg").astype(int)
         assert frame.shape == (*size_hw, 3), stem
         if stem in ("cmyk", "exif", "alpha", "huge"):
             height, width = size_hw
             left, right = frame[height // 2, width // 4], frame[height // 2, width * 3 // 4]
             np.testing.assert_allclose(left, [220, 20, 20], atol=25, err_msg=stem)
             np.testing.assert_allclose(right, [20, 20, 220], atol=25, err_msg=stem)
-    assert load_picture(out / "frames" / "alpha.jpg")[2, 2].min() > 240
-    deep = load_picture(out / "frames" / "deep.jpg")[60, :, 0]
+    assert load_image(out / "frames" / "alpha.jpg")[2, 2].min() > 240
+    deep = load_image(out / "frames" / "deep.jpg")[60, :, 0]
     np.testing.assert_allclose(deep, np.linspace(0, 255, 200), atol=6)
     with Image.open(out / "detections.gif") as animation:
         assert animation.n_frames == len(sizes)

@@ -39,11 +39,11 @@ def test_detect_on_a_folder(run, project_data, tmp_path, capsys):
     assert "detections.gif" in capsys.readouterr().out
 
 
-def test_detect_on_one_picture_twice_gives_the_same(run, project_data, tmp_path):
-    picture = project_data / "ducks" / "test" / "test_01.jpg"
+def test_detect_on_one_image_twice_gives_the_same(run, project_data, tmp_path):
+    image = project_data / "ducks" / "test" / "test_01.jpg"
     texts = []
     for _ in range(2):
-        assert main(["detect", str(run), str(picture), "--out", str(tmp_path)]) == 0
+        assert main(["detect", str(run), str(image), "--out", str(tmp_path)]) == 0
         texts.append((tmp_path / "detections.json").read_text())
     assert texts[0] == texts[1]
 
@@ -52,10 +52,10 @@ def test_eval_prints_and_writes_the_figures(run, project_data, tmp_path, capsys)
     out = tmp_path / "figures.json"
     data = str(project_data / "ducks" / "train")
     assert main(["eval", str(run), data, "--out", str(out)]) == 0
-    figures = json.loads(out.read_text())
-    assert figures == json.loads((run / "metrics.json").read_text())
-    assert {"AP", "AP50", "AP75", "AR100", "best_threshold", "per_class"} <= figures.keys()
-    assert figures["AP50"] > 0.9
+    metrics = json.loads(out.read_text())
+    assert metrics == json.loads((run / "metrics.json").read_text())
+    assert {"AP", "AP50", "AP75", "AR100", "best_threshold", "per_class"} <= metrics.keys()
+    assert metrics["AP50"] > 0.9
     assert "AP50" in capsys.readouterr().out
 
 
@@ -71,16 +71,16 @@ def test_training_with_validation(project_data, tmp_path, capsys):
     command = ["train", str(data / "train"), "--val", str(data / "test"), "--out", str(out)]
     settings = ["--steps", "12", "--looks", "4", "--val-every", "5", "--warmup", "3"]
     assert main([*command, "--base", "ssd_mobilenet_v2", *settings]) == 0
-    looks = read_validation(out)
-    assert [row["step"] for row in looks] == [5, 10, 12]
-    best = max(looks, key=lambda row: row["AP50"] + row["AP"])
+    views = read_validation(out)
+    assert [row["step"] for row in views] == [5, 10, 12]
+    best = max(views, key=lambda row: row["AP50"] + row["AP"])
     said = capsys.readouterr().out
     assert f"at step {best['step']}: AP50 {best['AP50']:.3f}" in said
     rates = [row["learning_rate"] for row in read_history(out)]
     assert rates[0] < rates[1] < rates[2] < rates[3] > rates[-1]
     # What was kept is what was best: the saved detector, with one look as in validation, is as good.
     detector = load_detector(out)
-    detector.fine_hw = None
+    detector.high_res_hw = None
     metrics = evaluate(detector, load_dataset(data / "test"))
     assert pytest.approx(best["AP50"]) == metrics.AP50
 
@@ -133,8 +133,8 @@ def test_an_unknown_option_is_exit_code_2(capsys):
 def test_the_demo(tmp_path, project_data):
     demo = run_demo("ssd_mobilenet_v2", tmp_path / "demo")
     assert demo.metrics.AP50 > 0.7
-    assert demo.pictures.n_pictures == 30
-    assert demo.clip.n_pictures == 48
+    assert demo.images.n_images == 30
+    assert demo.clip.n_images == 48
     for name in (
         "detections.gif",
         "clip/detections.gif",

@@ -22,7 +22,7 @@ import nbformat
 from helpers import notebook_runs as runs
 
 import duckdetect as dd
-from duckdetect.training.config import LOOKS
+from duckdetect.training.config import VIEWS
 
 ROOT = Path(__file__).parents[2]
 BASE = "ssd_mobilenet_v2"
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.fixture(scope="module")
 def weights() -> Path:
     """The quick base's folder in the tests' cache."""
-    return dd.fetch(BASE, progress=False).folder
+    return dd.models.fetch(BASE, progress=False).folder
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +71,11 @@ def n_frames(gif: Path) -> int:
         return image.n_frames
 
 
-def check_results(folder: Path, n_pictures: int) -> None:
+def check_results(folder: Path, n_images: int) -> None:
     """Frames, a GIF of the right length, and detections with boxes inside their pictures."""
     frames = sorted((folder / "frames").iterdir())
-    assert len(frames) == n_pictures
-    assert n_frames(folder / "detections.gif") == n_pictures
+    assert len(frames) == n_images
+    assert n_frames(folder / "detections.gif") == n_images
     records = json.loads((folder / "detections.json").read_text())
     assert records
     sizes = {}
@@ -98,14 +98,14 @@ def check_whole_run(done: SimpleNamespace) -> None:
     assert json.loads((folder / "metrics.json").read_text())["AP50"] > 0.5
     assert dd.load_detector(folder).classes == ("rubber duck",)
     assert "the sample's own boxes are used" in runs.text(done.notebook, "labels")
-    assert runs.pictures(done.notebook, "labels") == ["image/jpeg"]
-    assert runs.pictures(done.notebook, "train") == ["image/png"]
+    assert runs.images(done.notebook, "labels") == ["image/jpeg"]
+    assert runs.images(done.notebook, "train") == ["image/png"]
     assert (folder / "curves.png").stat().st_size > 10_000
     assert f"{STEPS} steps trained now, 0 were done before" in runs.text(done.notebook, "train")
-    assert runs.pictures(done.notebook, "detect") == ["image/jpeg"]
-    assert runs.pictures(done.notebook, "animation") == ["image/gif"]
+    assert runs.images(done.notebook, "detect") == ["image/jpeg"]
+    assert runs.images(done.notebook, "animation") == ["image/gif"]
     assert "AP50" in runs.text(done.notebook, "figures")
-    assert runs.pictures(done.notebook, "figures") == ["image/png"] * 2
+    assert runs.images(done.notebook, "figures") == ["image/png"] * 2
     assert "Nothing wrong was found in the boxes of 5" in runs.text(done.notebook, "check")
     assert "report.html" in runs.text(done.notebook, "report")
     page = (folder / "report.html").read_text()
@@ -117,7 +117,7 @@ def check_whole_run(done: SimpleNamespace) -> None:
         if "text/html" in o.get("data", {})
     ]
     assert "srcdoc" in frame
-    assert runs.pictures(done.notebook, "new") == ["image/gif"]
+    assert runs.images(done.notebook, "new") == ["image/gif"]
 
 
 def new_folders(project: Path) -> list[Path]:
@@ -173,7 +173,7 @@ def test_run_again_on_a_new_runtime(colab: SimpleNamespace, tmp_path: Path) -> N
     check_results(folder, N_TEST)
 
 
-def test_new_pictures_need_only_the_set_up(colab: SimpleNamespace, tmp_path: Path) -> None:
+def test_new_images_need_only_the_set_up(colab: SimpleNamespace, tmp_path: Path) -> None:
     """Another day, on a fresh runtime: two uploaded pictures, the detector from Drive."""
     test = ROOT / "data" / "ducks" / "test"
     before = new_folders(colab.project)
@@ -183,12 +183,12 @@ def test_new_pictures_need_only_the_set_up(colab: SimpleNamespace, tmp_path: Pat
     (new,) = set(new_folders(colab.project)) - set(before)
     check_results(new, 2)
     assert sorted(path.stem for path in (new / "frames").iterdir()) == ["test_03", "test_04"]
-    assert runs.pictures(notebook, "new") == ["image/gif"]
+    assert runs.images(notebook, "new") == ["image/gif"]
     (upload,) = (colab.project / "new_images").glob("upload_*")
     assert len(list(upload.iterdir())) == 2
 
 
-def test_own_pictures(tmp_path: Path, shared_data: Path, weights: Path) -> None:
+def test_own_images(tmp_path: Path, shared_data: Path, weights: Path) -> None:
     """Without boxes one clear line stops the notebook; with them the same cells go on."""
     photos = shared_data / "ducky" / "train"
     images = tmp_path / "transfer_learning_project" / "images"
@@ -209,7 +209,7 @@ def test_own_pictures(tmp_path: Path, shared_data: Path, weights: Path) -> None:
     stopped = runs.text(notebook, "labels").strip()
     assert stopped.startswith("UserError: no box is drawn yet on the 5 pictures of")
     assert "\n" not in stopped
-    assert runs.pictures(notebook, "labels-2") == ["image/jpeg"]
+    assert runs.images(notebook, "labels-2") == ["image/jpeg"]
     folder = only_run(images.parent)
     assert len(list((folder / "frames").iterdir())) == 5
     assert json.loads((folder / "metrics.json").read_text())["AP50"] > 0.9
@@ -245,7 +245,7 @@ def test_the_form_fields_are_the_packages_defaults() -> None:
     config = dd.TrainConfig()
     for name in ("steps", "batch_size", "learning_rate", "seed"):
         assert float(fields[name.upper()]) == getattr(config, name), name
-    assert fields["LOOKS"] == str(LOOKS)  # of a base that is light, or has a GPU to run on
+    assert fields["LOOKS"] == str(VIEWS)  # of a base that is light, or has a GPU to run on
 
 
 def test_colab_gets_what_the_lock_files_pin() -> None:
@@ -277,11 +277,11 @@ def test_it_looks_right(local: SimpleNamespace, tmp_path: Path) -> None:
     page = tmp_path / "model.html"
     page.write_text(notebook_docs.as_html(notebook), encoding="utf-8")
     with browser.start(tmp_path / "profile") as chrome:
-        shown = notebook_docs.shown_pictures(chrome, page)
+        shown = notebook_docs.shown_images(chrome, page)
         assert len(shown) == 7
-        for picture in shown:
-            assert picture["loaded"] > 100
-            assert 100 < picture["width"] <= picture["room"] + 1
+        for image in shown:
+            assert image["loaded"] > 100
+            assert 100 < image["width"] <= image["room"] + 1
         if "DUCKDETECT_SCREENSHOTS" in os.environ:
             docs = Path(os.environ["DUCKDETECT_SCREENSHOTS"])
             notebook_docs.keep_page(chrome, tmp_path / "page.png")

@@ -25,7 +25,7 @@ import duckdetect as dd
 from duckdetect.data.augment import PlainViews
 from duckdetect.data.dataset import join
 from duckdetect.models.catalog import spec_for
-from duckdetect.training.config import LOOKS
+from duckdetect.training.config import VIEWS
 from duckdetect.training.loop import make_optimizer, run_loop
 from duckdetect.training.two_stage import TwoStageTrainer
 
@@ -41,11 +41,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zoo's archive of the small model, whose class 0 is the sample's duck already."""
     base = tiny_rcnn(90, seed=1)
-    config = dd.TrainConfig(steps=300, batch_size=8, learning_rate=0.01, train="all", looks=0)
+    config = dd.TrainConfig(steps=300, batch_size=8, learning_rate=0.01, train="all", views=0)
     ducks = join([dd.load_dataset(ROOT / "data" / "ducks", s) for s in ("train", "test")])
     ducks = ducks.subset([i for i, sample in enumerate(ducks) if len(sample.class_id)])
     trainer = TwoStageTrainer(base, True, config)
-    trainer.look_at(PlainViews(ducks.samples, masks=True), len(ducks), False)
+    trainer.cache_views(PlainViews(ducks.samples, masks=True), len(ducks), False)
     optimizer = make_optimizer(config, trainer.variables)
     step = trainer.make_step(optimizer)
     run_loop(step, optimizer, trainer.variables, trainer.names, config, None, False, None)
@@ -86,8 +86,8 @@ def test_data_and_split(local: SimpleNamespace) -> None:
     assert "35 pictures in 35 groups, split with seed 0" in runs.text(local.notebook, "split")
     file = local.project / "data" / "sample_ducks-split-0.json"
     assert sum(len(dd.load_dataset(file, s)) for s in ("train", "valid", "test")) == 35
-    assert runs.pictures(local.notebook, "split") == ["image/jpeg"]
-    assert runs.pictures(local.notebook, "looks") == ["image/jpeg"]
+    assert runs.images(local.notebook, "split") == ["image/jpeg"]
+    assert runs.images(local.notebook, "views") == ["image/jpeg"]
 
 
 def test_training_says_what_is_frozen_and_is_validated(local: SimpleNamespace) -> None:
@@ -102,7 +102,7 @@ def test_training_says_what_is_frozen_and_is_validated(local: SimpleNamespace) -
     assert config["model"]["masks_trained"] is True
     assert config["model"]["frozen_weights"] > 100_000
     assert (local.run / "validation.csv").is_file()
-    assert runs.pictures(local.notebook, "train") == ["image/png"]
+    assert runs.images(local.notebook, "train") == ["image/png"]
     assert list((local.run / "tensorboard").rglob("events*"))
     assert runs.text(local.notebook, "tensorboard") == ""  # unless it is ticked
 
@@ -117,10 +117,10 @@ def test_boxes_and_masks_are_measured_on_the_test_split(local: SimpleNamespace) 
     about = json.loads((local.run / "evaluation" / "about.json").read_text())
     assert about["data"]["split"] == "test"
     assert about["data"]["pictures"] == 5
-    assert runs.pictures(local.notebook, "figures") == ["image/png"] * 2
+    assert runs.images(local.notebook, "figures") == ["image/png"] * 2
 
 
-def test_pictures_video_and_report(local: SimpleNamespace) -> None:
+def test_images_video_and_report(local: SimpleNamespace) -> None:
     records = json.loads((local.run / "detections.json").read_text())
     assert records
     for record in records:
@@ -150,9 +150,9 @@ def test_a_second_run_repeats_nothing(local: SimpleNamespace) -> None:
     assert 0 < int(steps) <= STEPS
     assert f"\n0 steps trained now, {STEPS} were done before" in "\n" + second
     assert "layers" not in second  # nothing was loaded to be trained
-    figures = runs.text(local.notebook, "figures-2")
-    assert "by their masks" in figures
-    assert "detecting" not in figures
+    metrics = runs.text(local.notebook, "figures-2")
+    assert "by their masks" in metrics
+    assert "detecting" not in metrics
 
 
 def test_an_export_on_drive(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_an_export_on_drive(tmp_path: Path) -> None:
     )
     assert "MyDrive/exports/ducks.v1.zip" in runs.text(notebook, "data")
     assert "the same" in runs.text(notebook, "check")  # train and valid
-    assert runs.pictures(notebook, "check") == ["image/jpeg"]
+    assert runs.images(notebook, "check") == ["image/jpeg"]
     assert "taken as they are" in runs.text(notebook, "split")
     assert notebook.cells[-1].outputs[0].text == "5 5 30\n"
 
@@ -195,7 +195,7 @@ def test_the_form_fields_are_the_packages_defaults() -> None:
     config = dd.TrainConfig()
     for name in ("steps", "batch_size", "learning_rate", "seed"):
         assert float(fields[name.upper()]) == getattr(config, name), name
-    assert fields["LOOKS"] == str(LOOKS)  # of a base that is light, or has a GPU to run on
+    assert fields["LOOKS"] == str(VIEWS)  # of a base that is light, or has a GPU to run on
     assert fields["TRAIN"].strip('"') == config.train
     assert fields["INPUT_SIZE"] == str(config.input_size)
 
@@ -212,12 +212,12 @@ def test_it_looks_right(local: SimpleNamespace, tmp_path: Path) -> None:
     page = tmp_path / "people.html"
     page.write_text(notebook_docs.as_html(notebook), encoding="utf-8")
     with browser.start(tmp_path / "profile") as chrome:
-        shown = notebook_docs.shown_pictures(chrome, page)
+        shown = notebook_docs.shown_images(chrome, page)
         # Labels, looks, curves of training, two of figures, the test pictures.
         assert len(shown) == 6
-        for picture in shown:
-            assert picture["loaded"] > 100
-            assert 100 < picture["width"] <= picture["room"] + 1
+        for image in shown:
+            assert image["loaded"] > 100
+            assert 100 < image["width"] <= image["room"] + 1
         video = "const v = document.querySelector('video'); return [v.videoWidth, v.duration];"
         assert chrome.execute_script(video) == [640, 4.8]
         notebook_docs.keep_page(chrome, tmp_path / "page.png")

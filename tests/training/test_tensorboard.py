@@ -11,7 +11,7 @@ from duckdetect import UserError, notebook
 from duckdetect.imaging.draw import class_color
 from duckdetect.notebook import display
 
-CONFIG = dd.TrainConfig(steps=6, looks=4, val_every=3)
+CONFIG = dd.TrainConfig(steps=6, views=4, val_every=3)
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,13 @@ def test_every_number_of_the_history_and_the_validation(run, part):
         assert events[name] == expected, name
 
 
-def test_pictures_show_what_was_found(run):
+def test_images_show_what_was_found(run):
     events = read(run.folder / "tensorboard" / "validation")
     drawn = [steps[CONFIG.steps] for tag, steps in events.items() if tag.endswith(".jpg")]
     assert len(drawn) == 4
-    pictures = [tf.image.decode_png(png).numpy() for _, _, png in drawn]
+    images = [tf.image.decode_png(png).numpy() for _, _, png in drawn]
     # Something is drawn in class 0's colour, which no duck picture is full of.
-    away = [np.abs(p.astype(int) - class_color(0)).max(axis=2) for p in pictures]
+    away = [np.abs(p.astype(int) - class_color(0)).max(axis=2) for p in images]
     assert any((distance < 30).sum() > 50 for distance in away)
 
 

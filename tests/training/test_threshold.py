@@ -18,10 +18,10 @@ class Scripted:
         self.scores = [true_score, false_score]
         self.finds = finds
 
-    def predict(self, pictures, threshold):
+    def predict(self, images, threshold):
         found = []
-        for picture in pictures:
-            bright = picture[..., 0].astype(int) > picture[..., 0].mean() + 20
+        for image in images:
+            bright = image[..., 0].astype(int) > image[..., 0].mean() + 20
             rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
             right = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
             boxes = np.array([right if self.finds else [0, 0, 2, 2], [0, 0, 3, 3]], np.float32)
@@ -48,15 +48,15 @@ def test_decoys_may_be_taken_for_the_object(monkeypatch):
     view = marked_view(150, 100, 260, 180)
 
     class Deceived(Scripted):
-        def predict(self, pictures, threshold):
-            found = super().predict(pictures, threshold)
-            for picture, detections in zip(pictures, found, strict=True):
-                if len(np.unique(picture)) > 40:  # a shaded decoy
+        def predict(self, images, threshold):
+            found = super().predict(images, threshold)
+            for image, detections in zip(images, found, strict=True):
+                if len(np.unique(image)) > 40:  # a shaded decoy
                     detections.confidence[1] = 0.7
             return found
 
     assert choose_threshold(Deceived(), [view], 0) == 0.6
-    assert choose_threshold(Deceived(), [view], 0, decoys=True) == 0.75
+    assert choose_threshold(Deceived(), [view], 0, distractors=True) == 0.75
 
 
 def test_nothing_right_gives_the_default(monkeypatch):

@@ -45,7 +45,7 @@ def cache(tmp_path_factory):
 def run(ducks, archive, cache, tmp_path_factory):
     """All of it trained from scratch on the five sample pictures."""
     config = TrainConfig(
-        steps=300, batch_size=5, learning_rate=0.01, train="all", looks=0, save_every=1000
+        steps=300, batch_size=5, learning_rate=0.01, train="all", views=0, save_every=1000
     )
     out = tmp_path_factory.mktemp("run") / "duck"
     return dd.finetune("mask_rcnn", ducks, config, out, weights=archive[0], progress=False)
@@ -76,12 +76,12 @@ def test_a_loaded_detector_finds_the_same(run, ducks):
     assert loaded.two_stage
     assert loaded.has_masks
     assert loaded.classes == ("rubber duck",)
-    for picture in [s.load() for s in ducks.samples][:2]:
-        ours, theirs = run.detector.predict(picture, 0.1), loaded.predict(picture, 0.1)
+    for image in [s.load() for s in ducks.samples][:2]:
+        ours, theirs = run.detector.predict(image, 0.1), loaded.predict(image, 0.1)
         np.testing.assert_allclose(ours.xyxy, theirs.xyxy, atol=1e-2)
         np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=1e-5)
         assert (ours.mask != theirs.mask).mean() < 1e-4
-        boxes = loaded.predict(picture, 0.1, masks=False)
+        boxes = loaded.predict(image, 0.1, masks=False)
         assert boxes.mask is None
         np.testing.assert_allclose(boxes.xyxy, theirs.xyxy, atol=1e-3)
 
@@ -166,8 +166,8 @@ def test_heads_with_validation_and_looks_through_the_command_line(archive, cache
     assert rows[-1]["step"] == 2
     assert {"box_loss", "class_loss", "mask_loss", "AP50"} <= set(rows[-1])
     found = tmp_path / "found"
-    picture = str(ducks.samples[0].path)
-    assert main(["detect", str(out), picture, "--out", str(found), "--threshold", "0.0"]) == 0
+    image = str(ducks.samples[0].path)
+    assert main(["detect", str(out), image, "--out", str(found), "--threshold", "0.0"]) == 0
     detections = json.loads((found / "detections.json").read_text())
     assert len(detections) > 5
     assert main(["eval", str(out), labelled]) == 0

@@ -32,11 +32,11 @@ def views(base):
 
 def train(base, views, part, steps=3, **settings):
     """Train, and say which groups' weights changed; the base is left as it was."""
-    config = TrainConfig(train=part, steps=steps, batch_size=2, looks=0, **settings)
+    config = TrainConfig(train=part, steps=steps, batch_size=2, views=0, **settings)
     before = values(base)
     groups = {id(v): name for name, group in base.groups().items() for v in group}
     trainer = TwoStageTrainer(base, any(v.has_mask.any() for v in views), config)
-    trainer.look_at(views, len(views), progress=False)
+    trainer.cache_views(views, len(views), progress=False)
     optimizer = make_optimizer(config, trainer.variables)
     step = trainer.make_step(optimizer)
     try:
@@ -104,7 +104,7 @@ def test_boxes_of_no_size_are_as_if_they_were_not_there(base, views):
     points = np.array([[5, 5, 5, 50], [7, 7, 7, 7], [9, 9, 3, 20], [1, 2, np.nan, 9]], np.float32)
     filled_hw = np.ones(2, np.float32)
     for view in views:
-        nothing = np.zeros((4, *view.picture.shape[:2]), bool)
+        nothing = np.zeros((4, *view.image.shape[:2]), bool)
         bad = replace(
             view,
             xyxy=np.concatenate([view.xyxy[:1], points, view.xyxy[1:]]),
@@ -116,15 +116,15 @@ def test_boxes_of_no_size_are_as_if_they_were_not_there(base, views):
             np.testing.assert_array_equal(field, value)
 
 
-def test_a_loss_that_is_not_finite_names_the_pictures(base, views):
+def test_a_loss_that_is_not_finite_names_the_images(base, views):
     with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+ \(pictures noise \d, "):
         train(base, views, "heads", steps=20, learning_rate=1e38)
 
 
 def test_the_same_seed_and_step_throw_the_same_dice(base, views):
-    config = TrainConfig(train="all", batch_size=2, looks=0)
+    config = TrainConfig(train="all", batch_size=2, views=0)
     trainer = TwoStageTrainer(base, True, config)
-    trainer.look_at(views, len(views), progress=False)
+    trainer.cache_views(views, len(views), progress=False)
     optimizer = tf.keras.optimizers.SGD(0.0)
     step = trainer.make_step(optimizer)
     index = np.array([2, 3])

@@ -13,10 +13,10 @@ from duckdetect import UserError
 from duckdetect.data.dataset import in_classes_of
 from duckdetect.training import run_folder
 from duckdetect.training.loop import batch_index, make_optimizer, run_loop
-from duckdetect.training.validation import Validation, class_accuracy
+from duckdetect.training.validation import OneStageValidator, class_accuracy
 
 BASE = "ssd_mobilenet_v2"
-CONFIG = dd.TrainConfig(steps=30, looks=16, val_every=6, patience=2, save_every=5)
+CONFIG = dd.TrainConfig(steps=30, views=16, val_every=6, patience=2, save_every=5)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def whole(ducks, tmp_path_factory):
 def test_the_figures_of_the_best_look_are_those_of_the_detector(whole, ducks):
     best = next(row for row in whole.validation if row["step"] == whole.best)
     detector = dd.load_detector(whole.folder)
-    detector.fine_hw = None  # validation looks once
+    detector.high_res_hw = None  # validation looks once
     metrics = dd.evaluate(detector, ducks[1])
     for name in ("AP", "AP50", "AR100"):
         assert best[name] == pytest.approx(getattr(metrics, name), abs=1e-3), name
@@ -84,8 +84,8 @@ def test_an_interrupted_run_stops_and_chooses_as_one_that_was_not(
     assert resumed.history == [pytest.approx(row, rel=1e-6) for row in whole.history]
     assert resumed.validation == whole.validation
     assert resumed.best == whole.best
-    picture = ducks[1].samples[-1].load()
-    ours, theirs = (r.detector.predict(picture, 0.01) for r in (resumed, whole))
+    image = ducks[1].samples[-1].load()
+    ours, theirs = (r.detector.predict(image, 0.01) for r in (resumed, whole))
     np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=1e-5)
 
     again = dd.finetune(BASE, ducks[0], CONFIG, tmp_path, val=ducks[1], progress=False)
@@ -94,7 +94,7 @@ def test_an_interrupted_run_stops_and_chooses_as_one_that_was_not(
     assert again.validation == [pytest.approx(row) for row in whole.validation]
 
 
-def test_other_validation_pictures_are_another_run(whole, ducks):
+def test_other_validation_images_are_another_run(whole, ducks):
     with pytest.raises(UserError, match=r"another run \(other validation\)"):
         dd.finetune(BASE, ducks[0], CONFIG, whole.folder, val=ducks[1].subset([3]), progress=False)
     with pytest.raises(UserError, match=r"another run \(other validation\)"):
@@ -102,18 +102,18 @@ def test_other_validation_pictures_are_another_run(whole, ducks):
 
 
 class _Figures:
-    """A `loop.Watch` that reads its figures out."""
+    """A `loop.Validator` that reads its figures out."""
 
     every = 1
 
-    def __init__(self, figures):
-        self.figures = iter(figures)
+    def __init__(self, metrics):
+        self.metrics = iter(metrics)
 
-    def look(self):
-        ap50, ap = next(self.figures)
+    def validate(self):
+        ap50, ap = next(self.metrics)
         return {"AP50": ap50, "AP": ap}
 
-    def pictures(self):
+    def images(self):
         return []
 
 
@@ -125,9 +125,9 @@ def test_the_first_of_the_best_is_kept_and_patience_ends():
         variable.assign_add(1.0)
         return {"box_loss": 1.0}
 
-    watch = _Figures([(0.5, 0.2), (0.7, 0.1), (0.7, 0.3), (0.7, 0.3), (0.6, 0.4), (1, 1)])
+    validator = _Figures([(0.5, 0.2), (0.7, 0.1), (0.7, 0.3), (0.7, 0.3), (0.6, 0.4), (1, 1)])
     optimizer = make_optimizer(config, [variable])
-    trained = run_loop(step, optimizer, [variable], ["a"], config, None, False, watch)
+    trained = run_loop(step, optimizer, [variable], ["a"], config, None, False, validator)
     assert len(trained.history) == len(trained.validation) == 5
     assert trained.best == 3
     assert variable.numpy() == 3.0
@@ -170,6 +170,6 @@ def test_validation_classes_go_by_name(ducks):
 
 
 def test_looks_are_spaced_by_what_they_cost(ducks):
-    every = Validation._every
+    every = OneStageValidator._every
     assert every(4, 8) == 10
     assert every(400, 8) == 10 * every(40, 8) > 40

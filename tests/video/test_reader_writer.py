@@ -23,7 +23,7 @@ def rewrite(path: Path, target: Path, start: str | None = None, end: str | None 
     video = read_video(path, start, end)
     with write_video(target, video.fps, video.size_hw, video) as out:
         for frame in video.frames():
-            out.write(frame.picture, frame.seconds - video.begin_s)
+            out.write(frame.image, frame.seconds - video.begin_s)
     return target
 
 
@@ -53,10 +53,10 @@ def test_any_file_becomes_h264_with_its_sound_in_step(
     assert len(clips.times(out)) == 50
     times = np.array(clips.times(source))  # not all containers begin at 0 and count evenly
     np.testing.assert_allclose(clips.times(out), times - times[0], atol=2e-3)
-    for before, after in zip(clips.pictures(source)[::7], clips.pictures(out)[::7], strict=True):
+    for before, after in zip(clips.images(source)[::7], clips.images(out)[::7], strict=True):
         assert np.abs(before.astype(int) - after).mean() < 6
     if kept:
-        bright = [t for t, p in zip(clips.times(out), clips.pictures(out), strict=True)
+        bright = [t for t, p in zip(clips.times(out), clips.images(out), strict=True)
                   if p[5, 64].mean() > 180]  # fmt: skip
         first, last = clips.loud_from_to(out)
         # An encoder's smear is a packet, 26 ms at most; a frame lasts 40.
@@ -78,7 +78,7 @@ def test_a_part_begins_at_zero_with_its_sound_in_step(tmp_path: Path) -> None:
         assert video.begin_s == frames[0].seconds == Fraction(33, 25)
         assert video.n_expected == pytest.approx(len(frames), abs=1)
         for frame in frames[::9]:
-            x = np.flatnonzero((frame.picture[48, :, 0] > 180) & (frame.picture[48, :, 2] < 120))
+            x = np.flatnonzero((frame.image[48, :, 0] > 180) & (frame.image[48, :, 2] < 120))
             assert x.min() == pytest.approx(clips.square(frame.number)[0], abs=2)
         out = rewrite(source, tmp_path / "out.mp4", "0:01.3", "3")
         np.testing.assert_allclose(clips.times(out), np.arange(42) / 25, atol=1e-3)
@@ -99,7 +99,7 @@ def test_frames_are_numbered_alike_from_any_start(tmp_path: Path, name: str) -> 
         assert frames[-1].number == 59
         for frame in (frames[0], frames[len(frames) // 2]):
             assert frame.seconds == every[frame.number].seconds
-            np.testing.assert_array_equal(frame.picture, every[frame.number].picture)
+            np.testing.assert_array_equal(frame.image, every[frame.number].image)
 
 
 def test_uneven_times_are_carried_over(tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ TURNS = {
 }
 
 
-def corners(picture: np.ndarray) -> str:
-    height, width = picture.shape[:2]
+def corners(image: np.ndarray) -> str:
+    height, width = image.shape[:2]
     signs = []
     for y in (8, height - 8):
         for x in (8, width - 8):
-            channel = picture[y, x].astype(int)
+            channel = image[y, x].astype(int)
             spread = channel.max() - channel.min()
             signs.append("RGB"[int(channel.argmax())] if spread > 60 else ".")
     return f"{signs[0]}{signs[1]}/{signs[2]}{signs[3]}"
@@ -140,11 +140,11 @@ def test_phone_videos_stand_upright(tmp_path: Path, matrix: tuple[int, int, int,
     source = clips.turn(clips.write(tmp_path / "phone.mp4", 5), *matrix)
     video = read_video(source)
     assert video.size_hw == ((128, 96) if matrix[0] == 0 else (96, 128))
-    picture = next(iter(video))
-    assert picture.shape[:2] == video.size_hw
-    assert corners(picture) == TURNS[matrix]
+    image = next(iter(video))
+    assert image.shape[:2] == video.size_hw
+    assert corners(image) == TURNS[matrix]
     out = rewrite(source, tmp_path / "out.mp4")
-    assert corners(clips.pictures(out)[-1]) == TURNS[matrix]
+    assert corners(clips.images(out)[-1]) == TURNS[matrix]
     assert corners(next(iter(read_video(out)))) == TURNS[matrix]  # it is not turned again
 
 
@@ -170,18 +170,18 @@ def test_high_definition_without_a_word_is_bt709(tmp_path: Path) -> None:
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=10)
         stream.height, stream.width, stream.pix_fmt = 720, 64, "yuv420p"
-        picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(
+        image = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(
             format="yuv420p", dst_colorspace="ITU709"
         )
         for k in range(3):
-            picture.pts = k
-            out.mux(stream.encode(picture))
+            image.pts = k
+            out.mux(stream.encode(image))
         out.mux(stream.encode(None))
     seen = next(iter(read_video(path)))
     assert np.abs(seen[300, 30].astype(int) - frame[300, 30]).max() <= 5
 
 
-def test_sound_longer_and_shorter_than_the_pictures(tmp_path: Path) -> None:
+def test_sound_longer_and_shorter_than_the_images(tmp_path: Path) -> None:
     for length in (0.6, 3.0):
         source = clips.write(tmp_path / "a.mp4", 25, sound="aac", sound_s=length)
         out = rewrite(source, tmp_path / "out.mp4")
@@ -189,14 +189,14 @@ def test_sound_longer_and_shorter_than_the_pictures(tmp_path: Path) -> None:
         assert len(clips.times(out)) == 25
 
 
-def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
+def test_a_cover_image_is_not_the_video(tmp_path: Path) -> None:
     path = tmp_path / "song.mp4"
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mjpeg", rate=25)
         stream.height, stream.width, stream.pix_fmt = 96, 128, "yuvj420p"
         stream.disposition = 0x400
-        picture = av.VideoFrame.from_ndarray(clips.scene(0), "rgb24").reformat(format="yuvj420p")
-        out.mux(stream.encode(picture))
+        image = av.VideoFrame.from_ndarray(clips.scene(0), "rgb24").reformat(format="yuvj420p")
+        out.mux(stream.encode(image))
         out.mux(stream.encode(None))
     with pytest.raises(UserError, match="holds no pictures"):
         read_video(path)
@@ -224,7 +224,7 @@ def test_what_is_there_after_a_failure_plays(tmp_path: Path) -> None:
     def unlucky() -> None:
         with write_video(path, 25, source.size_hw, source) as out:
             for frame in source.frames():
-                out.write(frame.picture, frame.seconds)
+                out.write(frame.image, frame.seconds)
                 if frame.number == 59:
                     raise RuntimeError("out of luck")
 
@@ -252,7 +252,7 @@ def test_sound_that_breaks_ends_there_and_is_told(tmp_path: Path) -> None:
 
         writer.sound._packets = breaking()
         for frame in source.frames():
-            writer.write(frame.picture, frame.seconds)
+            writer.write(frame.image, frame.seconds)
     assert float(writer.sound.broken_s or 0) == pytest.approx(50 * 1024 / 44100, abs=0.05)
     assert len(clips.times(out)) == 75
     assert clips.loud_from_to(out)[1] == pytest.approx(float(writer.sound.broken_s or 0), abs=0.05)

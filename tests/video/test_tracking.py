@@ -143,7 +143,7 @@ def test_between_frames_boxes_and_masks_move_on() -> None:
     assert len(tracker.between(31 * DT)) == 0
 
 
-def test_a_mask_that_leaves_the_picture_is_cut() -> None:
+def test_a_mask_that_leaves_the_image_is_cut() -> None:
     tracker = Tracker(0.5)
     for k in range(30):
         mask = np.zeros((1, 60, 200), bool)

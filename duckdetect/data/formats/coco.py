@@ -69,7 +69,7 @@ def read(source: Path, split: str | None, report: Report) -> Dataset:
     places = _places(source)
     samples = []
     for entry in images:
-        path = _picture(source, places, entry, report)
+        path = _image(source, places, entry, report)
         labels = by_image.pop(entry["id"], [])
         if path is None:
             continue
@@ -195,7 +195,7 @@ def _places(source: Path) -> list[Path]:
     )
 
 
-def _picture(
+def _image(
     source: Path, places: Sequence[Path], entry: dict[str, Any], report: Report
 ) -> Path | None:
     name = str(entry.get("file_name") or "").replace("\\", "/")

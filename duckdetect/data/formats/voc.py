@@ -16,7 +16,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from duckdetect.data.dataset import Dataset, Label, Problem, Report, Sample, make_sample
-from duckdetect.imaging.io import PICTURE_SUFFIXES, natural_key
+from duckdetect.imaging.io import IMAGE_SUFFIXES, natural_key
 
 
 def find(folder: Path) -> dict[str | None, Path]:
@@ -44,8 +44,8 @@ def read(source: Path, split: str | None, report: Report) -> Dataset:
     classes = tuple(sorted(names - {""}))
     samples: list[Sample] = []
     for path, root in parsed:
-        picture = _picture(source, path, root, report)
-        if picture is None:
+        image = _image(source, path, root, report)
+        if image is None:
             continue
         labels = [
             label
@@ -54,7 +54,7 @@ def read(source: Path, split: str | None, report: Report) -> Dataset:
         ]
         size = (_whole(root, "size/height"), _whole(root, "size/width"))
         declared = (size[0], size[1]) if size[0] and size[1] else None
-        sample = make_sample(picture, len(samples) + 1, declared, labels, report)
+        sample = make_sample(image, len(samples) + 1, declared, labels, report)
         if sample is not None:
             samples.append(sample)
     return Dataset(source, classes, tuple(samples))
@@ -68,7 +68,7 @@ def _xml_files(folder: Path) -> list[Path]:
     return []
 
 
-def _picture(source: Path, path: Path, root: Element, report: Report) -> Path | None:
+def _image(source: Path, path: Path, root: Element, report: Report) -> Path | None:
     named = root.findtext("filename", "").strip().replace("\\", "/").rpartition("/")[2]
     places = [
         folder / name
@@ -78,7 +78,7 @@ def _picture(source: Path, path: Path, root: Element, report: Report) -> Path | 
     # The XML's own name first: people rename both files, and what stands inside goes stale.
     suffix = Path(named).suffix
     names = [path.stem + suffix, named] if suffix else []
-    names += [path.stem + suffix for suffix in PICTURE_SUFFIXES]
+    names += [path.stem + suffix for suffix in IMAGE_SUFFIXES]
     for name in names:
         for place in places:
             if (place / name).is_file():

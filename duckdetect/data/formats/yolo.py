@@ -36,27 +36,27 @@ from duckdetect.data.dataset import (
     make_sample,
 )
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import list_pictures, natural_key, picture_size_hw
+from duckdetect.imaging.io import image_size_hw, list_images, natural_key
 
 CLASS_FILES = ("classes.txt", "obj.names")
 
 """What LabelImg and Label Studio, and CVAT, name the list of classes."""
 
 
-def read_pictures(
-    root: Path, classes: tuple[str, ...], pictures: Sequence[Path], report: Report
+def read_images(
+    root: Path, classes: tuple[str, ...], images: Sequence[Path], report: Report
 ) -> Dataset:
     """Read the labels of pictures, each from `labels` in place of `images` in its path, or beside it."""
     by_folder: dict[Path, list[Path]] = {}
-    for picture in pictures:
-        by_folder.setdefault(picture.parent, []).append(picture)
+    for image in images:
+        by_folder.setdefault(image.parent, []).append(image)
     places = {folder: _labels_folder(folder) for folder in by_folder}
     for folder, of_folder in by_folder.items():
         _report_left_over(of_folder, folder, places[folder], report)
     samples: list[Sample] = []
-    for picture in pictures:
-        labels = _labels(picture, places[picture.parent], len(classes), report)
-        sample = make_sample(picture, len(samples) + 1, None, labels, report)
+    for image in images:
+        labels = _labels(image, places[image.parent], len(classes), report)
+        sample = make_sample(image, len(samples) + 1, None, labels, report)
         if sample is not None:
             samples.append(sample)
     return Dataset(root, classes, tuple(samples))
@@ -79,17 +79,17 @@ def _labels_folder(folder: Path) -> Path:
 
 
 def _report_left_over(
-    pictures: list[Path], folder: Path, labels_folder: Path, report: Report
+    images: list[Path], folder: Path, labels_folder: Path, report: Report
 ) -> None:
     """Tell of labels without a picture, pictures that share one, and of no labels at all."""
-    if not any((labels_folder / f"{picture.stem}.txt").is_file() for picture in pictures):
-        what = f"none of its {len(pictures)} pictures has a text file of labels"
+    if not any((labels_folder / f"{image.stem}.txt").is_file() for image in images):
+        what = f"none of its {len(images)} pictures has a text file of labels"
         report(Problem(str(folder), what, "put them beside the pictures or in `labels`"))
-    counts = Counter(picture.stem for picture in pictures)
-    for picture in pictures:
-        if counts[picture.stem] > 1 and (labels_folder / f"{picture.stem}.txt").is_file():
-            what = f"shares its labels {picture.stem}.txt with another picture"
-            report(Problem(str(picture), what, "rename one, with labels of its own"))
+    counts = Counter(image.stem for image in images)
+    for image in images:
+        if counts[image.stem] > 1 and (labels_folder / f"{image.stem}.txt").is_file():
+            what = f"shares its labels {image.stem}.txt with another picture"
+            report(Problem(str(image), what, "rename one, with labels of its own"))
     if labels_folder != folder:  # among the pictures, a text file may be anything
         for path in sorted(labels_folder.glob("*.txt"), key=natural_key):
             if path.stem not in counts and path.name not in CLASS_FILES:
@@ -97,12 +97,12 @@ def _report_left_over(
                 report(Problem(str(path), what, "put the picture there, or remove its labels"))
 
 
-def _labels(picture: Path, folder: Path, n_classes: int, report: Report) -> list[Label]:
-    path = folder / f"{picture.stem}.txt"
+def _labels(image: Path, folder: Path, n_classes: int, report: Report) -> list[Label]:
+    path = folder / f"{image.stem}.txt"
     if not path.is_file():
         return []
     try:
-        height, width = picture_size_hw(picture)
+        height, width = image_size_hw(image)
     except UserError:
         return []  # make_sample tells of the picture
     text = read_text(path)
@@ -173,12 +173,12 @@ def read(source: Path, split: str | None, report: Report) -> Dataset:
     """Read one split that a YAML file names, `train` if None."""
     settings = _settings(source)
     base = source.parent / str(settings.get("path") or "")
-    pictures: dict[Path, None] = {}  # in order, each once
+    images: dict[Path, None] = {}  # in order, each once
     for place in _places(source, settings, split or "train"):
         listed = place.is_file()
-        found = listed_pictures(place, base, report) if listed else list_pictures(place)
-        pictures |= dict.fromkeys(found)
-    return read_pictures(source.parent, settings["names"], list(pictures), report)
+        found = listed_images(place, base, report) if listed else list_images(place)
+        images |= dict.fromkeys(found)
+    return read_images(source.parent, settings["names"], list(images), report)
 
 
 def _settings(source: Path) -> dict[str, Any]:
@@ -215,19 +215,19 @@ def _places(source: Path, settings: dict[str, Any], split: str) -> list[Path]:
     return [_place(source, base, place.replace("\\", "/"), split) for place in places]
 
 
-def listed_pictures(path: Path, base: Path, report: Report) -> list[Path]:
+def listed_images(path: Path, base: Path, report: Report) -> list[Path]:
     """The pictures that a text file of paths names, as CVAT exports them; tells of missing ones."""
-    pictures = []
+    images = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if name := line.strip().replace("\\", "/"):
-            picture = find_file((base, path.parent), name)
-            if picture is None:
+            image = find_file((base, path.parent), name)
+            if image is None:
                 what = f"the picture {name!r} is missing"
                 cure = "export the labels with their pictures, or remove the line"
                 report(Problem(f"{path}, line {number}", what, cure))
             else:
-                pictures.append(picture)
-    return pictures
+                images.append(image)
+    return images
 
 
 def find_file(bases: Sequence[Path], relative: str) -> Path | None:
@@ -285,9 +285,9 @@ def read_plain(source: Path, split: str | None, report: Report) -> Dataset:
     """Read the pictures of a folder with `classes.txt`, or one split of `obj.data`."""
     folder = source.parent
     if source.name != _LISTS:
-        images = folder / "images"
-        pictures = list_pictures(images if images.is_dir() else folder)
-        return read_pictures(folder, _class_names(source), pictures, report)
+        places = folder / "images"
+        images = list_images(places if places.is_dir() else folder)
+        return read_images(folder, _class_names(source), images, report)
     settings = _plain_settings(source)
     listed = next((settings[n] for n in SPLIT_NAMES[split or "train"] if n in settings), None)
     if listed is None:
@@ -298,8 +298,8 @@ def read_plain(source: Path, split: str | None, report: Report) -> Dataset:
     path = find_file([folder], listed.replace("\\", "/"))
     if path is None:
         raise UserError(f"{source}: the list {listed!r} is missing: export the labels again")
-    pictures = listed_pictures(path, folder, report)
-    return read_pictures(folder, _class_names(names), pictures, report)
+    images = listed_images(path, folder, report)
+    return read_images(folder, _class_names(names), images, report)
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
@@ -385,7 +385,7 @@ def write(folder: Path, dataset: Dataset, file_names: Sequence[str]) -> Counter[
                 )
             numbers = [np.format_float_positional(v, _DECIMALS, trim="-") for v in values]
             lines.append(f"{class_id} {' '.join(numbers)}\n")
-        (folder / f"{Path(name).stem}.txt").write_text("".join(lines), encoding="utf-8")
+        (labels / f"{Path(name).stem}.txt").write_text("".join(lines), encoding="utf-8")
     return lost
 
 

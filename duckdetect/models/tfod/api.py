@@ -10,7 +10,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import duckdetect  # noqa: F401  (switches legacy Keras on before Keras is touched)
 from duckdetect.errors import UserError
 
 if "tensorflow_io" not in sys.modules and importlib.util.find_spec("tensorflow_io") is None:

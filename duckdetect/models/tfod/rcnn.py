@@ -74,9 +74,9 @@ class RcnnModel:
 
     # -- the stages ------------------------------------------------------------------------------
 
-    def prepare(self, picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def prepare(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `base.BaseModel.prepare`."""
-        resized, shape = self.model._image_resizer_fn(tf.cast(picture, tf.float32))[:2]
+        resized, shape = self.model._image_resizer_fn(tf.cast(image, tf.float32))[:2]
         resized = tf.ensure_shape(resized, [*self.input_hw, 3])
         inputs = self.model._feature_extractor.preprocess(resized[tf.newaxis])[0]
         return inputs, tf.cast(shape[:2], tf.float32) / tf.constant(self.input_hw, tf.float32)
@@ -85,8 +85,8 @@ class RcnnModel:
         """Bring masks (N, H, W) to the input as the API does, nearest pixels; (N, h, w) uint8."""
         if not len(masks):
             return np.zeros((0, *self.input_hw), np.uint8)
-        picture = tf.zeros([*masks.shape[1:], 1])
-        resized = self.model._image_resizer_fn(picture, tf.constant(masks, tf.float32))[1]
+        image = tf.zeros([*masks.shape[1:], 1])
+        resized = self.model._image_resizer_fn(image, tf.constant(masks, tf.float32))[1]
         return tf.cast(resized, tf.uint8).numpy()
 
     def features(self, inputs: tf.Tensor) -> tf.Tensor:

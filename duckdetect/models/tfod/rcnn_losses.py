@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from duckdetect.models.interfaces import ProposalTargets, Truth
+from duckdetect.models.interfaces import GroundTruth, ProposalTargets
 from duckdetect.models.tfod.api import box_list
 from duckdetect.models.tfod.rcnn import RcnnModel
 
@@ -41,7 +41,7 @@ def _chosen(allowed: tf.Tensor, dice: tf.Tensor, most: Any) -> tf.Tensor:
 
 
 def sample(
-    base: RcnnModel, boxes: tf.Tensor, count: tf.Tensor, truth: Truth, seed: tf.Tensor
+    base: RcnnModel, boxes: tf.Tensor, count: tf.Tensor, ground_truth: GroundTruth, seed: tf.Tensor
 ) -> ProposalTargets:
     """Choose a picture's proposals to train on and what each shall predict.
 
@@ -51,7 +51,7 @@ def sample(
         base: The model.
         boxes: (K, 4) y1x1y2x2 in pixels of the input, zero-padded.
         count: Scalar, how many of them are real.
-        truth: The picture's boxes and masks.
+        ground_truth: The picture's boxes and masks.
         seed: (2,) int32.
     """
     scale = tf.constant([*base.input_hw, *base.input_hw], tf.float32)
@@ -59,10 +59,10 @@ def sample(
     class_target, class_weight, box_code, box_weight, match = (
         base.model._detector_target_assigner.assign(
             box_list.BoxList(boxes),
-            box_list.BoxList(truth.y1x1y2x2 * scale),
-            tf.one_hot(truth.class_id + 1, base.num_classes + 1),
+            box_list.BoxList(ground_truth.y1x1y2x2 * scale),
+            tf.one_hot(ground_truth.class_id + 1, base.num_classes + 1),
             unmatched_class_label=background,
-            groundtruth_weights=tf.ones_like(truth.class_id, tf.float32),
+            groundtruth_weights=tf.ones_like(ground_truth.class_id, tf.float32),
         )
     )
     class_index = tf.argmax(class_target, axis=1, output_type=tf.int32)  # (K,)
@@ -84,11 +84,11 @@ def sample(
     n = base.n_positive
     truth_index = tf.maximum(take(match)[:n], 0)
     # A mask without a pixel is beyond the last box, so that there is one in any picture.
-    masks = tf.pad(truth.masks, [[0, 1], [0, 0], [0, 0]])
+    masks = tf.pad(ground_truth.masks, [[0, 1], [0, 0], [0, 0]])
     cropped = tf.image.crop_and_resize(
         masks[..., tf.newaxis], y1x1y2x2[:n], truth_index, base.mask_hw
     )[..., 0]
-    labelled = tf.pad(tf.cast(truth.has_mask, tf.float32), [[0, 1]])
+    labelled = tf.pad(tf.cast(ground_truth.has_mask, tf.float32), [[0, 1]])
     return ProposalTargets(
         y1x1y2x2=y1x1y2x2,
         valid=take(tf.ones_like(dice)),
@@ -180,7 +180,7 @@ def first_stage_losses(
     codes: tf.Tensor,
     logits: tf.Tensor,
     anchors: tf.Tensor,
-    truths: list[Truth],
+    truths: list[GroundTruth],
     seed: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The proposal network's box and class loss, two scalars; for shapes see `RcnnModel.objectness`."""
@@ -192,8 +192,8 @@ def first_stage_losses(
         codes,
         logits,
         anchors,
-        [box_list.BoxList(truth.y1x1y2x2 * scale) for truth in truths],
+        [box_list.BoxList(ground_truth.y1x1y2x2 * scale) for ground_truth in truths],
         None,
-        [tf.ones_like(truth.class_id, tf.float32) for truth in truths],
+        [tf.ones_like(ground_truth.class_id, tf.float32) for ground_truth in truths],
     )
     return losses["Loss/RPNLoss/localization_loss"], losses["Loss/RPNLoss/objectness_loss"]

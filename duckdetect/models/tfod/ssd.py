@@ -20,13 +20,13 @@ from duckdetect.models.interfaces import (
 )
 from duckdetect.models.postprocess import (
     Found,
-    agree,
-    fade,
-    fine_anchors,
-    fine_side,
+    box_voting,
+    fuse_scales,
+    high_res_anchors,
+    high_res_side,
     small_only,
+    soft_nms,
     suppress,
-    vote,
 )
 from duckdetect.models.tfod.api import box_list, input_hw, model_builder, target_assigner
 from duckdetect.models.tfod.checkpoints import BOX, CLASS, reset_class_layer
@@ -74,7 +74,7 @@ def assigner(model: Any, anchors: Any, num_classes: int) -> Assign:
 
 
 # Larger inputs show small objects as they are.
-_MOST_SIDE_FOR_FINE = 320
+_MOST_SIDE_FOR_HIGH_RES = 320
 
 
 class SsdModel:
@@ -104,13 +104,13 @@ class SsdModel:
             Level(int(f.shape[1]), int(f.shape[2]), int(q))
             for f, q in zip(shapes["feature_maps"], per_cell, strict=True)
         )
-        self.fine_hw: tuple[int, int] | None = None
-        if not self._shared and max(self.input_hw) <= _MOST_SIDE_FOR_FINE:
-            fine_hw = (fine_side(self.input_hw[0]), fine_side(self.input_hw[1]))
-            self._fine_anchors = fine_anchors(
-                np.asarray(self._anchors), self.levels, self.input_hw, fine_hw
+        self.high_res_hw: tuple[int, int] | None = None
+        if not self._shared and max(self.input_hw) <= _MOST_SIDE_FOR_HIGH_RES:
+            high_res_hw = (high_res_side(self.input_hw[0]), high_res_side(self.input_hw[1]))
+            self._fine_anchors = high_res_anchors(
+                np.asarray(self._anchors), self.levels, self.input_hw, high_res_hw
             )
-            self.fine_hw = fine_hw if self._fine_anchors is not None else None
+            self.high_res_hw = high_res_hw if self._fine_anchors is not None else None
         self.box_kernel_size = max(
             int(k)
             for layer in self._box_head(0)._box_encoder_layers
@@ -119,12 +119,12 @@ class SsdModel:
 
     # -- the frozen part -------------------------------------------------------------------------
 
-    def prepare(self, picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def prepare(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `base.BaseModel.prepare`; resizes as the API does, then normalises."""
         resizer = self.config.ssd.image_resizer.WhichOneof("image_resizer_oneof")
         if resizer != "fixed_shape_resizer":
-            picture = tf.cast(picture, tf.float32)
-        resized, shape = self.model._image_resizer_fn(picture)[:2]
+            image = tf.cast(image, tf.float32)
+        resized, shape = self.model._image_resizer_fn(image)[:2]
         resized = tf.ensure_shape(tf.cast(resized, tf.float32), [*self.input_hw, 3])
         normalised = self.model._feature_extractor.preprocess(resized[tf.newaxis])[0]
         filled_hw = tf.cast(shape[:2], tf.float32) / tf.constant(self.input_hw, tf.float32)
@@ -135,9 +135,9 @@ class SsdModel:
             normalised = tf.where(rows & columns, normalised, 0.0)
         return normalised, filled_hw
 
-    def prepare_fine(self, picture: tf.Tensor) -> tf.Tensor:
+    def prepare_fine(self, image: tf.Tensor) -> tf.Tensor:
         """See `base.BaseModel.prepare_fine`."""
-        resized = tf.image.resize(tf.cast(picture, tf.float32), self.fine_hw)
+        resized = tf.image.resize(tf.cast(image, tf.float32), self.high_res_hw)
         return self.model._feature_extractor.preprocess(resized[tf.newaxis])[0]
 
     def head_inputs(self, inputs: tf.Tensor, part: TrainPart) -> HeadInputs:
@@ -312,22 +312,27 @@ class SsdModel:
         nms = self.config.ssd.post_processing.batch_non_max_suppression
         return suppress(nms, *self._scored(HeadOutputs(box_codes, class_logits), self._anchors))
 
-    def careful_detections(self, usual: HeadOutputs, fine: HeadOutputs | None = None) -> Found:
-        """See `base.BaseModel.careful_detections`."""
-        boxes, score = self._scored(usual, self._anchors)
-        if fine is not None:
-            fine_boxes, fine_score = self._scored(fine, self._fine_anchors)
+    def refined_detections(
+        self, base_scale: HeadOutputs, high_res: HeadOutputs | None = None
+    ) -> Found:
+        """See `base.BaseModel.refined_detections`."""
+        boxes, score = self._scored(base_scale, self._anchors)
+        if high_res is not None:
+            fine_boxes, fine_score = self._scored(high_res, self._fine_anchors)
             fine_score = small_only(fine_boxes, fine_score)
-            fine_boxes, fine_score = agree(fine_boxes, fine_score, boxes, score)
+            fine_boxes, fine_score = fuse_scales(fine_boxes, fine_score, boxes, score)
             boxes = tf.concat([boxes, fine_boxes], axis=1)
             score = tf.concat([score, fine_score], axis=1)
         nms = self.config.ssd.post_processing.batch_non_max_suppression
-        return fade(vote(suppress(nms, boxes, score), boxes, score))
+        return soft_nms(box_voting(suppress(nms, boxes, score), boxes, score))
 
     def _scored(self, said: HeadOutputs, anchors: Any) -> tuple[tf.Tensor, tf.Tensor]:
         y1x1y2x2, _ = self.model._batch_decode(said.box_codes, anchors)
         score = self.model._score_conversion_fn(said.class_logits)[..., 1:]  # (B, A, C)
-        return y1x1y2x2, score if said.trust is None else score * said.trust
+        return (
+            y1x1y2x2,
+            score if said.suppression_factor is None else score * said.suppression_factor,
+        )
 
 
 def _apply(layers: Sequence[Any], features: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import supervision as sv
-from helpers.labelled_folders import SIZE_HW, annotation, coco_of, put_coco, put_picture
+from helpers.labelled_folders import SIZE_HW, annotation, coco_of, put_coco, put_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as mask_utils
@@ -105,7 +105,7 @@ def test_two_ids_of_one_name_are_one_class(tmp_path: Path) -> None:
     assert dataset.samples[0].class_id.tolist() == [0, 1, 0]
 
 
-def test_pictures_without_objects_and_crowds_are_kept_in_order(tmp_path: Path) -> None:
+def test_images_without_objects_and_crowds_are_kept_in_order(tmp_path: Path) -> None:
     boxes = [annotation(image_id=3), annotation([1, 2, 3, 4], id=2, image_id=3, iscrowd=1)]
     dataset = load_dataset(put_coco(tmp_path, boxes, names=["z.jpg", "a.jpg", "m.jpg"]))
     assert [sample.path.name for sample in dataset] == ["z.jpg", "a.jpg", "m.jpg"]
@@ -122,14 +122,14 @@ def test_cvat(tmp_path: Path, places: list[str]) -> None:
         with pytest.raises(UserError, match=r'image 1: the picture "a\.jpg" is missing: put it'):
             load_dataset(tmp_path)
         return
-    picture = put_picture(tmp_path / places[0] / "a.jpg")
-    assert load_dataset(tmp_path).samples[0].path == picture
+    image = put_image(tmp_path / places[0] / "a.jpg")
+    assert load_dataset(tmp_path).samples[0].path == image
 
 
 def test_cocos_own_layout_tells_splits_and_same_names_apart(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     for split, x in (("train2017", 1), ("val2017", 2)):
-        put_picture(tmp_path / "images" / split / "1.jpg")
+        put_image(tmp_path / "images" / split / "1.jpg")
         for kind in ("instances", "person_keypoints"):
             content = coco_of(["1.jpg"], [annotation([x, 1, 9, 9])])
             (tmp_path / "annotations" / f"{kind}_{split}.json").write_text(json.dumps(content))
@@ -165,7 +165,7 @@ def test_paths_of_other_machines(tmp_path: Path, name: str) -> None:
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     content = coco_of(["ente_ü.jpg"], [annotation()])
     content["categories"][0]["name"] = "Gummiente, größer"
-    put_picture(tmp_path / "ente_ü.jpg")
+    put_image(tmp_path / "ente_ü.jpg")
     text = json.dumps(content, ensure_ascii=False)
     (tmp_path / coco.ROBOFLOW).write_bytes(text.encode(encoding))
     assert load_dataset(tmp_path).classes == ("Gummiente, größer",)
@@ -333,9 +333,9 @@ def test_area_of_a_polygon_in_closed_form(corner: list[float], side: float) -> N
 
 
 def a_dataset(boxes: list[list[float]], folder: Path, **changes: Any) -> Dataset:
-    picture = put_picture(folder / "a.jpg")
+    image = put_image(folder / "a.jpg")
     xyxy = np.array(boxes, np.float32).reshape(-1, 4)
-    sample = Sample(picture, 5, SIZE_HW, xyxy, np.zeros(len(xyxy), np.int64), **changes)
+    sample = Sample(image, 5, SIZE_HW, xyxy, np.zeros(len(xyxy), np.int64), **changes)
     return Dataset(folder, ("duck", "cat"), (sample,))
 
 
@@ -389,7 +389,7 @@ def test_written_areas_order_names_and_masks(tmp_path: Path) -> None:
     assert [a["id"] for a in written["annotations"]] == [1, 2, 3, 4, 5, 6]
 
     coco.write_coco(tmp_path / coco.ROBOFLOW, dataset, ["a.jpg", "sub/b.jpg"])
-    put_picture(tmp_path / "sub" / "b.jpg")
+    put_image(tmp_path / "sub" / "b.jpg")
     again = load_dataset(tmp_path)
     assert [sample.path for sample in again] == [tmp_path / "a.jpg", tmp_path / "sub" / "b.jpg"]
     assert again.samples[0].segmentation == ([GOOD], rle, None)

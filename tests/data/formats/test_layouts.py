@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.labelled_folders import put_picture, voc_xml
+from helpers.labelled_folders import put_image, voc_xml
 
 import duckdetect as dd
 from duckdetect.data.dataset import Dataset
@@ -187,7 +187,7 @@ def test_a_layout_is_recognised(
     assert len(found) == N
     for sample in raccoons:
         np.testing.assert_allclose(by_name[sample.path.name].xyxy, sample.xyxy, atol=0.01)
-    assert [p for p in dd.check_dataset(tmp_path) if p.severity == "error"] == []
+    assert [p for p in dd.data.check_dataset(tmp_path) if p.severity == "error"] == []
     splits = {cvat_coco_subsets: ["train", "valid"]}
     named = "roboflow" in layout.__name__ or layout in (cvat_yolo, cvat_ultralytics)
     assert list_parts(tmp_path) == splits.get(layout, ["train"] if named else [None])
@@ -196,20 +196,22 @@ def test_a_layout_is_recognised(
 def test_a_split_that_is_no_folder(raccoons: Dataset, tmp_path: Path) -> None:
     cvat_coco_subsets(raccoons, tmp_path)
     assert len(dd.load_dataset(tmp_path / "valid")) == N
-    assert {p.severity for p in dd.check_dataset(tmp_path / "valid")} == {"warning"}  # raccoon-3
+    assert {p.severity for p in dd.data.check_dataset(tmp_path / "valid")} == {
+        "warning"
+    }  # raccoon-3
     with pytest.raises(UserError, match="test is not there: give a folder"):
-        dd.check_dataset(tmp_path / "test")
+        dd.data.check_dataset(tmp_path / "test")
 
 
 @pytest.mark.parametrize("layout", [cvat_yolo, cvat_ultralytics])
-def test_pictures_that_a_list_names_and_that_are_missing(
+def test_images_that_a_list_names_and_that_are_missing(
     layout: Callable[[Dataset, Path], None], raccoons: Dataset, tmp_path: Path
 ) -> None:
     """CVAT exports labels without pictures unless it is told to."""
     layout(raccoons, tmp_path)
     for path in [*tmp_path.rglob("raccoon-1.jpg"), *tmp_path.rglob("raccoon-2.jpg")]:
         path.unlink()
-    errors = [str(p) for p in dd.check_dataset(tmp_path) if p.severity == "error"]
+    errors = [str(p) for p in dd.data.check_dataset(tmp_path) if p.severity == "error"]
     assert sum("raccoon-1.jpg' is missing: export the labels with" in line for line in errors) == 1
     # Their labels are left over.
     assert sum("has no picture in" in line for line in errors) in (0, 2)
@@ -239,7 +241,7 @@ def test_broken_cvat_yolo(
 
 
 def test_a_list_of_classes_alone_is_no_data_set(tmp_path: Path) -> None:
-    put_picture(tmp_path / "a.jpg")
+    put_image(tmp_path / "a.jpg")
     put_text(tmp_path / "classes.txt", "duck\n")
     with pytest.raises(UserError, match="holds no labels"):
         dd.load_dataset(tmp_path)
@@ -247,7 +249,7 @@ def test_a_list_of_classes_alone_is_no_data_set(tmp_path: Path) -> None:
 
 def test_several_folders_in_one_split(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        put_picture(tmp_path / name / "images" / f"{name}.jpg")
+        put_image(tmp_path / name / "images" / f"{name}.jpg")
         put_text(tmp_path / name / "labels" / f"{name}.txt", "0 .5 .5 .5 .5")
     put_text(tmp_path / "data.yaml", "names: [duck]\ntrain: [a/images, b/images]\n")
     dataset = dd.load_dataset(tmp_path)

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision as sv
-from helpers.labelled_folders import SIZE_HW, put_picture, voc_xml
+from helpers.labelled_folders import SIZE_HW, put_image, voc_xml
 
 from duckdetect.data.check import check_dataset
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 
 
-def put_voc(folder: Path, pictures: str = "", labels: str = "", xml: str | None = None) -> Path:
-    put_picture(folder / pictures / "a.jpg")
+def put_voc(folder: Path, images: str = "", labels: str = "", xml: str | None = None) -> Path:
+    put_image(folder / images / "a.jpg")
     (folder / labels).mkdir(parents=True, exist_ok=True)
     (folder / labels / "a.xml").write_text(voc_xml() if xml is None else xml, encoding="utf-8")
     return folder
@@ -40,7 +40,7 @@ def test_the_hundred_raccoons_as_supervision_reads_them(shared_data: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("pictures", "labels", "given"),
+    ("images", "labels", "given"),
     [
         ("", "", ""),
         ("JPEGImages", "Annotations", ""),
@@ -51,8 +51,8 @@ def test_the_hundred_raccoons_as_supervision_reads_them(shared_data: Path) -> No
         ("train", "train", "train"),
     ],
 )
-def test_layouts(tmp_path: Path, pictures: str, labels: str, given: str) -> None:
-    put_voc(tmp_path, pictures, labels)
+def test_layouts(tmp_path: Path, images: str, labels: str, given: str) -> None:
+    put_voc(tmp_path, images, labels)
     dataset = load_dataset(tmp_path / given)
     assert dataset.classes == ("duck",)
     np.testing.assert_array_equal(dataset.samples[0].xyxy, [[10, 20, 40, 35]])
@@ -60,11 +60,11 @@ def test_layouts(tmp_path: Path, pictures: str, labels: str, given: str) -> None
 
 def test_classes_are_sorted_and_difficult_ones_are_crowds(tmp_path: Path) -> None:
     put_voc(tmp_path, xml=voc_xml(name="duck", difficult=1))
-    put_picture(tmp_path / "b.jpg")
+    put_image(tmp_path / "b.jpg")
     (tmp_path / "b.xml").write_text(voc_xml("b.jpg", name="cat"))
-    put_picture(tmp_path / "c.jpg")
+    put_image(tmp_path / "c.jpg")
     (tmp_path / "c.xml").write_text("<annotation><filename>c.jpg</filename></annotation>")
-    put_picture(tmp_path / "unlabelled.jpg")
+    put_image(tmp_path / "unlabelled.jpg")
     dataset = load_dataset(tmp_path)
     assert dataset.classes == ("cat", "duck")
     assert [s.class_id.tolist() for s in dataset] == [[1], [0], []]
@@ -74,7 +74,7 @@ def test_classes_are_sorted_and_difficult_ones_are_crowds(tmp_path: Path) -> Non
 def test_renamed_files_go_before_the_name_inside(tmp_path: Path) -> None:
     """Copies of one picture's file, renamed with their pictures, still name the first."""
     for name, x in (("a", 10), ("b", 11)):
-        put_picture(tmp_path / f"{name}.jpg")
+        put_image(tmp_path / f"{name}.jpg")
         (tmp_path / f"{name}.xml").write_text(voc_xml("a.jpg", (x, 20, 40, 35)))
     dataset = load_dataset(tmp_path)
     assert [(s.path.name, s.xyxy[0, 0]) for s in dataset] == [("a.jpg", 10), ("b.jpg", 11)]
@@ -88,8 +88,8 @@ def test_names_of_other_machines(tmp_path: Path, filename: str) -> None:
     assert load_dataset(tmp_path).samples[0].path.name == "a.jpg"
 
 
-def test_a_picture_found_by_the_name_inside(tmp_path: Path) -> None:
-    put_picture(tmp_path / "frame 1.jpg")
+def test_a_image_found_by_the_name_inside(tmp_path: Path) -> None:
+    put_image(tmp_path / "frame 1.jpg")
     (tmp_path / "0001.xml").write_text(voc_xml("frame 1.jpg"))
     assert load_dataset(tmp_path).samples[0].path.name == "frame 1.jpg"
 
@@ -133,7 +133,7 @@ def test_broken_files(tmp_path: Path, xml: str, message: str) -> None:
     assert str(caught.value) in map(str, check_dataset(tmp_path))
 
 
-def test_a_missing_picture(tmp_path: Path) -> None:
+def test_a_missing_image(tmp_path: Path) -> None:
     put_voc(tmp_path)
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(UserError, match=r"a\.xml: the picture 'a\.jpg' is missing: put it beside"):
@@ -151,8 +151,8 @@ def test_all_broken_files_are_listed(shared_data: Path, tmp_path: Path) -> None:
     assert [p for p in check_dataset(folder) if p.severity == "error"] == []
     (folder / "images" / "raccoon-1.jpg").unlink()
     (folder / "annotations" / "raccoon-2.xml").write_text("")
-    picture = folder / "images" / "raccoon-4.jpg"
-    picture.write_bytes(picture.read_bytes()[:2000])
+    image = folder / "images" / "raccoon-4.jpg"
+    image.write_bytes(image.read_bytes()[:2000])
     errors = [str(p) for p in check_dataset(folder) if p.severity == "error"]
     assert len(errors) == 3
     for name in ("raccoon-1.xml", "raccoon-2.xml", "raccoon-4.jpg"):

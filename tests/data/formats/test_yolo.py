@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision as sv
-from helpers.labelled_folders import SIZE_HW, put_picture, put_yolo
+from helpers.labelled_folders import SIZE_HW, put_image, put_yolo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,7 +59,7 @@ def test_a_split_that_the_export_does_not_have(tmp_path: Path) -> None:
 
 def test_images_and_labels_by_split(tmp_path: Path) -> None:
     """Ultralytics' own layout: images/train beside labels/train."""
-    put_picture(tmp_path / "images" / "val" / "a.jpg")
+    put_image(tmp_path / "images" / "val" / "a.jpg")
     (tmp_path / "labels" / "val").mkdir(parents=True)
     (tmp_path / "labels" / "val" / "a.txt").write_text("0 .5 .5 .5 .5")
     (tmp_path / "data.yaml").write_text("names: [duck]\nval: images/val")
@@ -69,7 +69,7 @@ def test_images_and_labels_by_split(tmp_path: Path) -> None:
 def test_beside_the_folder_goes_before_above_it(tmp_path: Path) -> None:
     """Roboflow's "../train/images" must not find the neighbour's pictures."""
     put_yolo(tmp_path / "mine")
-    put_picture(tmp_path / "train" / "images" / "neighbour.jpg")
+    put_image(tmp_path / "train" / "images" / "neighbour.jpg")
     assert load_dataset(tmp_path / "mine").samples[0].path.stem == "train"
 
 
@@ -112,7 +112,7 @@ def test_polygons(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.tuples(*[st.floats(0.01, 0.99)] * 4), min_size=1, max_size=4))
-def test_any_box_comes_out_inside_its_picture(
+def test_any_box_comes_out_inside_its_image(
     tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[float, ...]]
 ) -> None:
     corners = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in boxes]
@@ -126,10 +126,10 @@ def test_any_box_comes_out_inside_its_picture(
     assert (xyxy <= [W, H, W, H]).all()
 
 
-def test_pictures_without_a_file_or_with_an_empty_one_have_no_object(tmp_path: Path) -> None:
+def test_images_without_a_file_or_with_an_empty_one_have_no_object(tmp_path: Path) -> None:
     put_yolo(tmp_path)
-    put_picture(tmp_path / "train" / "images" / "none.jpg")
-    put_picture(tmp_path / "train" / "images" / "empty.jpg")
+    put_image(tmp_path / "train" / "images" / "none.jpg")
+    put_image(tmp_path / "train" / "images" / "empty.jpg")
     (tmp_path / "train" / "labels" / "empty.txt").write_text("\n")
     dataset = load_dataset(tmp_path)
     assert [len(s.class_id) for s in dataset] == [0, 0, 1]
@@ -196,7 +196,7 @@ def test_broken_settings(tmp_path: Path, yaml: str, message: str) -> None:
     assert str(caught.value) in map(str, check_dataset(tmp_path))
 
 
-def test_labels_without_a_picture_are_not_lost_silently(tmp_path: Path) -> None:
+def test_labels_without_a_image_are_not_lost_silently(tmp_path: Path) -> None:
     put_yolo(tmp_path)
     (tmp_path / "train" / "labels" / "classes.txt").write_text("duck")
     assert check_dataset(tmp_path) == []
@@ -212,8 +212,8 @@ def test_no_labels_at_all(tmp_path: Path) -> None:
         load_dataset(tmp_path)
 
 
-def test_two_pictures_of_one_file_of_labels(tmp_path: Path) -> None:
+def test_two_images_of_one_file_of_labels(tmp_path: Path) -> None:
     put_yolo(tmp_path)
-    put_picture(tmp_path / "train" / "images" / "train.png")
+    put_image(tmp_path / "train" / "images" / "train.png")
     with pytest.raises(UserError, match=r"shares its labels train\.txt with another picture"):
         load_dataset(tmp_path)

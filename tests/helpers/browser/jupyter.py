@@ -18,7 +18,7 @@ from helpers.browser.chrome import wait_for
 
 ROOT = Path(__file__).parents[3]
 # anywidget puts its classes below one of its own; the picture is the widget's only <img>.
-PICTURE = ".jp-OutputArea .image-measure img"
+IMAGE = ".jp-OutputArea .image-measure img"
 
 
 @contextlib.contextmanager
