@@ -18,6 +18,8 @@ import duckdetect as dd
 from duckdetect.cli import data, train
 from duckdetect.cli.data import Data
 from duckdetect.errors import UserError
+from duckdetect.utils.files import write_json
+from duckdetect.utils.outputs import check_outputs, own_output
 
 app = typer.Typer(
     help="Teach an object detector a new object from five pictures.",
@@ -127,11 +129,12 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a run's detector on labelled pictures with COCO's figures."""
+    if out is not None:
+        check_outputs([out], "eval", [data])
     measured = dd.evaluate(run, data, split, progress=True)
     if out is not None:
-        from duckdetect.utils.files import write_json
-
-        write_json(out, measured.metrics.to_json())
+        with own_output(out, "eval", [data]) as part:
+            write_json(part, measured.metrics.to_json())
     print(measured.metrics.table())
 
 

@@ -9,6 +9,7 @@ import typer
 
 import duckdetect as dd
 from duckdetect.errors import UserError
+from duckdetect.utils.outputs import check_outputs
 
 Data = Annotated[
     Path,
@@ -35,6 +36,8 @@ def check(
     pictures: Annotated[int, typer.Option(help="How many at most are on the sheet.")] = 24,
 ) -> None:
     """List all that is wrong with labelled pictures, at once, and what they hold."""
+    if sheet is not None:
+        check_outputs([sheet], "check", [data])
     problems = dd.data.check_dataset(data)
     for problem in problems:
         print(problem)

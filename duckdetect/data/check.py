@@ -9,15 +9,16 @@ as problems too.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from duckdetect.data.dataset import Dataset, Problem, Sample
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
-from duckdetect.data.similar import clip_name, image_hash, near_duplicates
+from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import list_images
 
@@ -71,13 +72,11 @@ def _pairs(
         return []
     found: list[Problem] = []
     counts: Counter[tuple[str, str]] = Counter()
-    told: set[Path] = set()
-    for i, j in near_duplicates(np.stack([hashes[path] for _, path in where])):
+    part = _numbers([_name(split) for split, _ in where])
+    clip = _numbers([clip_name(path) for _, path in where])
+    # A line for each picture, however many it resembles.
+    for i, j in near_across(np.stack([hashes[path] for _, path in where]), part, clip):
         (split, path), (other_split, other) = where[i], where[j]
-        clip = clip_name(path)
-        if split == other_split or other in told or (clip and clip == clip_name(other)):
-            continue
-        told.add(other)  # a line for each picture, however many it resembles
         between = (_name(split), _name(other_split))
         counts[between] += 1
         if counts[between] <= _MOST:
@@ -90,11 +89,19 @@ def _pairs(
     return found
 
 
+def _numbers(names: Sequence[str | None]) -> np.ndarray:
+    """(N,) int, the same for the same name; -1 for None."""
+    number: dict[str, int] = {}
+    return np.array([-1 if n is None else number.setdefault(n, len(number)) for n in names], int)
+
+
 def _name(split: str | None) -> str:
     return split or "its own labels"
 
 
 _TINY_PX = 8
+
+_MOST_OF_PICTURE = 20  # warnings of one kind
 
 _TINY_PART = 0.01  # of the picture's side: three pixels of a 300-pixel input
 
@@ -191,14 +198,51 @@ def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray]) -> list[Problem]:
         shown = ", ".join(f"{v:g}" for v in sample.xyxy[index])
         found.append(Problem(str(sample.path), f"box ({shown}) {what}", cure, "warning"))
 
+    twice = set(_repeated(sample.xyxy, sample.class_id))
     for i, side in enumerate(sides):
         if (side < _TINY_PX).any() or (side < _TINY_PART * size_wh).any():
             warn(i, "is tiny", "check that it was meant, models hardly see it")
         if (side > _WHOLE_PART * size_wh).all():
             warn(i, "covers the whole picture", "draw it around the object")
-        for j in range(i):
-            same = sample.class_id[i] == sample.class_id[j]
-            if same and np.abs(sample.xyxy[i] - sample.xyxy[j]).max() <= 1:
-                warn(i, "is there twice", "remove one")
-                break
-    return found
+        if i in twice:
+            warn(i, "is there twice", "remove one")
+    return _not_too_many(found, sample)
+
+
+def _repeated(xyxy: np.ndarray, class_id: np.ndarray) -> Iterator[int]:
+    """Boxes whose corners all lie within a pixel of an earlier box's of the same class.
+
+    A grid of pixels in the four coordinates holds the earlier boxes: of a cell's boxes only the first one
+    looks into the cells around, so that the time grows with the number of boxes.
+    """
+    seen: dict[tuple[int, ...], list[np.ndarray]] = {}
+    cells = np.concatenate([class_id[:, None], np.floor(xyxy).astype(np.int64)], axis=1)
+    for i, cell in enumerate(map(tuple, cells.tolist())):
+        if cell in seen:  # in one cell all are within a pixel
+            yield i
+        else:
+            around = itertools.product(*((c - 1, c, c + 1) for c in cell[1:]))
+            near = (box for other in around for box in seen.get((cell[0], *other), ()))
+            if any(np.abs(xyxy[i] - box).max() <= 1 for box in near):
+                yield i
+        seen.setdefault(cell, []).append(xyxy[i])
+
+
+def _not_too_many(found: list[Problem], sample: Sample) -> list[Problem]:
+    """Of one picture's warnings a few of each kind, and how many more there are."""
+    kept: list[Problem] = []
+    more: Counter[tuple[str, str]] = Counter()
+    kinds: Counter[str] = Counter()
+    for problem in found:
+        kind = problem.what.partition(") ")[2]
+        kinds[kind] += 1
+        if problem.severity == "error" or kinds[kind] <= _MOST_OF_PICTURE:
+            kept.append(problem)
+        else:
+            more[kind, problem.cure] += 1
+    path = str(sample.path)
+    kept += [
+        Problem(path, f"{n} more boxes: each {kind}", cure, "warning")
+        for (kind, cure), n in more.items()
+    ]
+    return kept

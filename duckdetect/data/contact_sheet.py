@@ -23,6 +23,8 @@ _CELL_PX = 300
 
 _LINE_PX = 13
 
+_MOST_BOXES = 200  # in a cell of 300 pixels
+
 _BLACK, _RED, _GROUND = (25, 25, 25), (190, 20, 20), 235
 
 
@@ -37,7 +39,7 @@ def label_sheet(
 
     Args:
         source: A data set, or where one lies, as `load_dataset` takes it; then all its splits.
-        out: A JPEG file to write.
+        out: A JPEG file to write; only an earlier sheet is replaced.
         images: How many at most. Of more, those with problems, and evenly chosen others.
         columns: How many in a row.
         problems: What `check_dataset` found; it is written below the pictures that it is about.
@@ -65,7 +67,7 @@ def label_sheet(
         raise UserError(f"{source} holds no labelled picture that can be shown: check it first")
     sheet = draw_grid(cells, columns=columns, cell_px=_CELL_PX)
     if out is not None:
-        save_jpeg(out, sheet)
+        save_jpeg(out, sheet, verb="check")
     return sheet
 
 
@@ -133,15 +135,17 @@ def _cell(
     # Drawn after it is shrunk, so that lines and letters can be seen.
     small = fit(image, room)
     scale = small.shape[0] / image.shape[0], small.shape[1] / image.shape[1]
+    shown = slice(_MOST_BOXES)
+    outlines = (sample.segmentation or ())[shown]
     ground_truth = sv.Detections(
-        xyxy=sample.xyxy * np.array([scale[1], scale[0]] * 2, np.float32),
-        class_id=sample.class_id,
-        mask=draw_outlines(sample.segmentation or (), sample.size_hw, small.shape[:2]),
+        xyxy=sample.xyxy[shown] * np.array([scale[1], scale[0]] * 2, np.float32),
+        class_id=sample.class_id[shown],
+        mask=draw_outlines(outlines, sample.size_hw, small.shape[:2]),
     )
     names = dataset.classes
     labels = [
         names[k] + (" (crowd)" if crowd else "")
-        for k, crowd in zip(sample.class_id, sample.crowd, strict=True)
+        for k, crowd in zip(sample.class_id[shown], sample.crowd[shown], strict=True)
     ]
     drawn = letterbox(
         draw_detections(small, ground_truth, names, labels), (room, _CELL_PX), fill=_GROUND

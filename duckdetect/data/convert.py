@@ -14,14 +14,18 @@ from typing import Any
 
 from duckdetect.data.dataset import Dataset, Problem, classes_alike, strict
 from duckdetect.data.formats import WRITERS, Writer
-from duckdetect.data.loading import holds_labels, list_parts, read_dataset
+from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import IMAGE_SUFFIXES
-from duckdetect.utils.files import atomic_path
+from duckdetect.utils.outputs import check_outputs, own_output
 
 
 def write_splits(
-    parts: Mapping[Any, Dataset], to: str, out: str | Path, overwrite: bool = False
+    parts: Mapping[Any, Dataset],
+    to: str,
+    out: str | Path,
+    overwrite: bool = False,
+    verb: str = "convert",
 ) -> list[str]:
     """Write data sets with copies of their pictures; the folder appears whole or not at all.
 
@@ -33,7 +37,8 @@ def write_splits(
         parts: A data set for each split, `train`, `valid`, `test` or None.
         to: "coco", "voc" or "yolo".
         out: The folder.
-        overwrite: Replace a data set that is there already.
+        overwrite: Replace what an earlier call with this `verb` wrote there.
+        verb: The command that writes.
 
     Returns:
         A line for each thing that the format cannot hold.
@@ -46,7 +51,7 @@ def write_splits(
     if writer is None:
         raise UserError(f"there is no format {to!r}: give one of {', '.join(WRITERS)}")
     parts = classes_alike(parts)
-    check_out(out, parts.values(), overwrite)
+    check_out(out, parts.values(), overwrite, verb)
     if to == "yolo" and None in parts:
         if "train" in parts:
             raise UserError(
@@ -54,7 +59,7 @@ def write_splits(
                 "train: write them one by one"
             )
         parts = {split or "train": part for split, part in parts.items()}
-    with atomic_path(out) as folder:
+    with own_output(out, verb) as folder:
         folder.mkdir()
         lost: Counter[str] = Counter()
         for split, part in parts.items():
@@ -121,8 +126,8 @@ def _check_names(dataset: Dataset) -> None:
             raise UserError(f"{dataset.root}: the class name {name!r} cannot be written: rename it")
 
 
-def check_out(out: Path, sources: Iterable[Dataset], overwrite: bool) -> None:
-    """Refuse to put a folder in the place of something that is not an older data set."""
+def check_out(out: Path, sources: Iterable[Dataset], overwrite: bool, verb: str) -> None:
+    """Refuse to put a folder in the place of anything but what an earlier `verb` wrote."""
     if not out.exists():
         return
     if not out.is_dir():
@@ -135,8 +140,7 @@ def check_out(out: Path, sources: Iterable[Dataset], overwrite: bool) -> None:
         for sample in dataset.samples:
             if sample.path.resolve().is_relative_to(out.resolve()):
                 raise UserError(f"{out} holds the pictures to be read: choose another --out")
-    if not holds_labels(out):
-        raise UserError(f"{out} holds something else than a data set: choose another --out")
+    check_outputs([out], verb)
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ def convert_dataset(
         path: As `load_dataset` takes it.
         to: "coco", "voc" or "yolo".
         out: The folder to write; it appears whole or not at all.
-        overwrite: Replace a data set that is there already.
+        overwrite: Replace what an earlier conversion wrote there.
 
     Raises:
         UserError: If something is wrong with the labels (`check_dataset` lists it), or `out` is taken.

@@ -34,6 +34,7 @@ from duckdetect.data.formats import READERS, coco, yolo
 from duckdetect.errors import UserError
 from duckdetect.utils.archives import unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
+from duckdetect.utils.outputs import own_output
 
 _FORMAT = "duckdetect split 1"
 
@@ -78,10 +79,14 @@ def read_split_file(path: Path) -> SplitFile:
 
 
 def write_split_file(path: Path, data: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write a split file, atomically; `data` is noted from its folder, so that both can move."""
+    """Write a split file, atomically, in the place of an older one alone.
+
+    `data` is noted from its folder, so that both can move.
+    """
     relative = Path(os.path.relpath(data.resolve(), path.resolve().parent)).as_posix()
     names = {split: list(names) for split, names in splits.items()}
-    write_json(path, {"format": _FORMAT, "data": relative, "splits": names})
+    with own_output(path, "split") as part:
+        write_json(part, {"format": _FORMAT, "data": relative, "splits": names})
 
 
 def image_name(image: Path, data: Path) -> str:

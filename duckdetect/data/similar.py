@@ -1,6 +1,6 @@
 """Near-duplicate images by a perceptual hash, and frames of one clip by their names.
 
-    pairs = near_duplicates(np.stack([picture_hash(sample.load()) for sample in dataset]))
+    group = near_groups(np.stack([image_hash(sample.load()) for sample in dataset]))
     clip_name("video-frame-12.jpg")          # "video-frame"
 
 The hash is a difference hash (dHash, N. Krawetz 2013: is a cell brighter than the one before it?) with
@@ -12,7 +12,9 @@ package would bring SciPy and PyWavelets along.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,7 +34,9 @@ _PLAIN_LEVELS = 8  # of 255: how much a plain border varies
 
 _PLAIN_PART = 0.9  # of the border's pixels, since a thing may reach into it
 
-_ROWS = 512  # compared at once with all others: 5,000 pictures take 60 MB
+# Compared at once with all others: 20,000 pictures take 40 MB. Their pairs, the square of their number if
+# all come from a fixed camera, are never kept.
+_ROWS = 512
 
 _CLIP_WORDS = {
     *("frame", "frames", "frm", "clip", "video", "vid", "movie", "scene", "seq", "sequence"),
@@ -58,17 +62,88 @@ def image_hash(image: np.ndarray) -> np.ndarray:
     return ((steps > flat).astype(np.int8) - (steps < -flat)).ravel()
 
 
-def near_duplicates(hashes: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of pictures that are nearly the same, mirrored ones too.
-
-    Two answers that differ count fully, one that is "about the same" half; where both are so, nothing
-    is known and nothing counts. Nearly the same is less than a quarter of what counts.
+def near_groups(hashes: np.ndarray) -> np.ndarray:
+    """Connected components of nearly the same pictures, mirrored ones too, by breadth-first search.
 
     Args:
-        hashes: (N, 288) int8.
+        hashes: (N, 2 * side * side) int8 of -1, 0 and 1: steps to the right, then steps down.
+
+    Returns:
+        (N,) int64, the groups' numbers from 0 in order of their first picture.
     """
-    pairs = {(i, j) for mine in (hashes, _mirrored(hashes)) for i, j in _near(mine, hashes)}
-    return sorted((i, j) for i, j in pairs if i < j)
+    compare = _Compare(hashes)
+    parent = list(range(len(hashes)))
+
+    def top(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    def join(i: int, j: int) -> None:
+        a, b = sorted((top(i), top(j)))
+        parent[b] = a
+
+    left = np.arange(len(hashes))  # found near nothing yet
+    while len(left):
+        frontier, left = left[:_ROWS], left[_ROWS:]
+        while len(frontier):
+            rows, waiting = frontier[:_ROWS], frontier[_ROWS:]
+            for i, j in _spanning(compare.near(rows, rows)):
+                join(int(rows[i]), int(rows[j]))
+            tops = np.array([top(int(i)) for i in rows])
+            # Those that wait are compared only with other groups: alike pictures take no time.
+            roots = np.array([top(int(i)) for i in waiting], np.int64)
+            others = waiting if (tops != tops[0]).any() else waiting[roots != tops[0]]
+            columns = np.concatenate([left, others])
+            near = compare.near(rows, columns)  # (R, M)
+            names, which = np.unique(tops, return_inverse=True)
+            of_group: Any = np.array(
+                [near[which == g].any(axis=0) for g in range(len(names))]
+            )  # (G, M)
+            found = of_group.any(axis=0)
+            first = of_group.argmax(axis=0)
+            for column in np.flatnonzero(found).tolist():
+                join(int(columns[column]), int(names[first[column]]))
+            # A picture near two groups joins them.
+            elsewhere = of_group & np.not_equal(first, np.arange(len(names))[:, None])
+            for g in np.flatnonzero(elsewhere.any(axis=1)):
+                for f in np.unique(first[of_group[g]]).tolist():
+                    join(int(names[g]), int(names[f]))
+            of_left = found[: len(left)]
+            frontier, left = np.concatenate([waiting, left[of_left]]), left[~of_left]
+    tops = np.array([top(i) for i in range(len(hashes))], np.int64)
+    return np.unique(tops, return_inverse=True)[1].astype(np.int64)
+
+
+def near_across(
+    hashes: np.ndarray, part: np.ndarray, clip: np.ndarray
+) -> Iterator[tuple[int, int]]:
+    """For each picture j the first i before it, of another part, that is nearly the same.
+
+    Args:
+        hashes: As in `near_groups`.
+        part: (N,) int, what must differ.
+        clip: (N,) int, pictures of one clip are passed over; -1 for a picture of none.
+
+    Yields:
+        (i, j), i < j, in order of i, then of j.
+    """
+    compare = _Compare(hashes)
+    open_ = np.ones(len(hashes), bool)  # not told of yet
+    for start in range(0, len(hashes), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(hashes)))
+        columns = np.flatnonzero(open_[start:]) + start
+        if (part[rows] == part[rows[0]]).all():
+            columns = columns[part[columns] != part[rows[0]]]
+        near = compare.near(rows, columns)
+        near &= rows[:, None] < columns
+        near &= part[rows][:, None] != part[columns]
+        near &= (clip[rows][:, None] != clip[columns]) | (clip[columns] < 0)
+        found = near.any(axis=0)
+        pairs = zip(rows[near[:, found].argmax(axis=0)], columns[found], strict=True)
+        open_[columns[found]] = False
+        yield from sorted((int(i), int(j)) for i, j in pairs)
 
 
 def clip_name(image: PurePath) -> str | None:
@@ -107,27 +182,43 @@ def groups_of(n: int, links: list[tuple[int, int]]) -> np.ndarray:
     return np.unique(tops, return_inverse=True)[1].astype(np.int64)
 
 
-def _near(mine: np.ndarray, hashes: np.ndarray) -> list[tuple[int, int]]:
-    up, down = ((hashes > 0).astype(np.float32), (hashes < 0).astype(np.float32))  # (N, 288)
-    known = up + down
-    n_known = known.sum(axis=1)
-    found: list[tuple[int, int]] = []
-    for start in range(0, len(mine), _ROWS):
-        rows = mine[start : start + _ROWS]
-        rows_up, rows_down = ((rows > 0).astype(np.float32), (rows < 0).astype(np.float32))
-        rows_known = rows_up + rows_down
-        alike = rows_up @ up.T + rows_down @ down.T  # (R, N)
-        both = rows_known @ known.T
-        one = rows_known.sum(axis=1)[:, None] + n_known - 2 * both
-        differ = both - alike + 0.5 * one
-        near = differ <= NEAR * (differ + alike)  # two plain pictures: 0 <= 0
-        found += [(int(i) + start, int(j)) for i, j in np.argwhere(near)]
-    return found
+class _Compare:
+    """Hashes as vectors whose products count the answers that are alike.
+
+    Two hashes are near if of the answers that count less than a quarter differ: two that differ count
+    fully, one that is "about the same" half, and where both are so, nothing counts. With d the sum of
+    what differs, a of what is alike, and k the answers that a hash knows, d + a = (k_i + k_j) / 2: one
+    product of matrices tells a, and with it all.
+    """
+
+    def __init__(self, hashes: np.ndarray) -> None:
+        side = int((hashes.shape[1] // 2) ** 0.5)
+        steps = hashes.reshape(-1, 2, side, side)[..., ::-1]
+        mirrored = np.stack([-steps[:, 0], steps[:, 1]], axis=1).reshape(hashes.shape)
+        self._code, self._mirrored = _coded(hashes), _coded(mirrored)
+        self._known = np.count_nonzero(hashes, axis=1).astype(np.float32)
+
+    def near(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Whether the pictures with these numbers are nearly the same, (R, C) bool."""
+        others = self._code[columns].astype(np.float32).T
+        least = (1 - NEAR) / 2 * (self._known[rows][:, None] + self._known[columns])
+        near = self._code[rows].astype(np.float32) @ others >= least  # two plain pictures: 0 >= 0
+        near |= self._mirrored[rows].astype(np.float32) @ others >= least
+        return np.asarray(near)
 
 
-def _mirrored(hashes: np.ndarray) -> np.ndarray:
-    steps = hashes.reshape(-1, 2, _CELLS, _CELLS)[..., ::-1]
-    return np.stack([-steps[:, 0], steps[:, 1]], axis=1).reshape(-1, _HASH)
+def _coded(hashes: np.ndarray) -> np.ndarray:
+    return np.concatenate([hashes > 0, hashes < 0], axis=1)  # (N, 2 * answers) bool
+
+
+def _spanning(near: np.ndarray) -> Iterator[tuple[int, int]]:
+    """One link from each of R pictures to the first of its component, of `near` (R, R) bool."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, label = connected_components(csr_array(near), directed=False)
+    _, first = np.unique(label, return_index=True)
+    return ((int(first[of]), i) for i, of in enumerate(label))
 
 
 def _without_border(grey: Image.Image) -> Image.Image:

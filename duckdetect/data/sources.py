@@ -35,7 +35,8 @@ from duckdetect.imaging.geometry import encode_mask, tight_xyxy
 from duckdetect.imaging.io import list_images
 from duckdetect.utils.archives import unzip
 from duckdetect.utils.download import DownloadError, download
-from duckdetect.utils.files import atomic_path, file_sha256, make_folder
+from duckdetect.utils.files import file_sha256, make_folder
+from duckdetect.utils.outputs import own_output
 
 ADDRESS = "https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip"
 
@@ -71,7 +72,7 @@ def penn_fudan(folder: str | Path, say: Callable[[str], None] = lambda line: Non
         f"was not compared with one; the SHA-256 of this copy is {file_sha256(archive)}."
     )
     try:
-        with atomic_path(folder) as part:
+        with own_output(folder, "fetch") as part:
             unzip(archive, part)
             label_images(part)
     except UserError:
@@ -148,7 +149,7 @@ def download_roboflow(
     """
     workspace, name, version = _names(project)
     out = Path(out)
-    check_out(out, (), overwrite)
+    check_out(out, (), overwrite, "roboflow")
     key = (api_key or os.environ.get(_KEY, "")).strip()
     if not key:
         raise UserError(
@@ -161,7 +162,7 @@ def download_roboflow(
             f"Roboflow's client is not here ({error}): pip install 'duckdetect[roboflow]', or in "
             "Colab as docs/data.md says"
         ) from error
-    with atomic_path(out) as part:
+    with own_output(out, "roboflow") as part:
         try:
             # It prints where it is, on errors with the key in the address.
             with contextlib.redirect_stdout(io.StringIO()):

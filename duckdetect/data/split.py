@@ -26,9 +26,10 @@ from duckdetect.data.loading import (
     unpacked,
     write_split_file,
 )
-from duckdetect.data.similar import clip_name, groups_of, image_hash, near_duplicates
+from duckdetect.data.similar import clip_name, groups_of, image_hash, near_groups
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import natural_key
+from duckdetect.utils.outputs import check_outputs
 
 _ROUNDS = 30  # it settles after three or four
 
@@ -183,7 +184,7 @@ def split_dataset(
         seed: Of what is left to chance.
         file: A split file to write in place of `out`, without copies.
         clips: Whether file names tell which pictures are frames of one clip.
-        overwrite: Replace a data set that is in `out` already.
+        overwrite: Replace what an earlier split wrote to `out`.
         progress: Show a bar while the pictures are compared.
 
     Raises:
@@ -193,6 +194,8 @@ def split_dataset(
     shares = _checked_shares({"train": train, "valid": valid, "test": test})
     if (out is None) == (file is None):
         raise UserError("give either a folder to write (out) or a split file (file)")
+    if file is not None:
+        check_outputs([file], "split", [path])
     path, notes = Path(path), []
 
     def report(problem: Problem) -> None:
@@ -209,12 +212,14 @@ def split_dataset(
         image_hash(sample.load())
         for sample in tqdm(whole.samples, "comparing", disable=not progress, leave=False)
     ]
-    near = near_duplicates(np.stack(hashes)) if hashes else []
+    near = near_groups(np.stack(hashes)) if hashes else np.zeros(0, np.int64)  # (N,)
+    first = np.unique(near, return_index=True)[1]
     by_clip: dict[str, list[int]] = {}
     for i, sample in enumerate(whole):
         if clips and (clip := clip_name(sample.path)) is not None:
             by_clip.setdefault(clip, []).append(i)
-    links = near + [(of_clip[0], i) for of_clip in by_clip.values() for i in of_clip[1:]]
+    links = [(int(first[of]), i) for i, of in enumerate(near.tolist())]
+    links += [(of_clip[0], i) for of_clip in by_clip.values() for i in of_clip[1:]]
     group = groups_of(len(whole), links)  # (N,)
     n_groups = len(set(group.tolist()))
     if n_groups < len(shares):
@@ -231,12 +236,12 @@ def split_dataset(
     if file is not None:
         _write_file(path, Path(file), parts)
     else:
-        notes += write_splits(parts, "coco", Path(out or ""), overwrite)
+        notes += write_splits(parts, "coco", Path(out or ""), overwrite, "split")
     return Split(
         Path(file or out or ""),
         parts,
         n_groups,
-        len({i for pair in near for i in pair}),
+        int((np.bincount(near, minlength=1)[near] > 1).sum()),
         {name: len(of_clip) for name, of_clip in by_clip.items() if len(of_clip) > 1},
         seed,
         tuple(notes),

@@ -9,6 +9,7 @@ Labels are our own: supervision's know ASCII only, or one font, and run off the 
 
 from __future__ import annotations
 
+import bisect
 import colorsys
 import contextlib
 import functools
@@ -23,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from duckdetect.imaging.geometry import detection_masks
 from duckdetect.imaging.io import ImageArray, fit, letterbox
-from duckdetect.utils.files import atomic_path
+from duckdetect.utils.outputs import own_output
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -142,14 +143,16 @@ def _places(
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont, width_px: int) -> str:
+    text = text[: 4 * max(width_px, 1)]  # of more letters no font shows any
     if font.getlength(text) <= width_px:
         return text
     head, _, tail = text.rpartition(" ")
     tail = f"… {tail}" if head else "…"
     head = head or text
-    while head and font.getlength(head + tail) > width_px:
-        head = head[:-1]
-    return head + tail
+    # The longest beginning that fits, by bisection: a name may have thousands of letters.
+    too_wide = range(1, len(head) + 1)
+    n = bisect.bisect(too_wide, False, key=lambda n: font.getlength(head[:n] + tail) > width_px)
+    return head[:n] + tail
 
 
 def _ink(fill: Color) -> Color:
@@ -347,15 +350,16 @@ class FramesWriter:
             path = frames.write("a.png", picture)
     """
 
-    def __init__(self, folder: str | Path, quality: int = 92) -> None:
+    def __init__(self, folder: str | Path, quality: int = 92, verb: str | None = None) -> None:
         self.folder = Path(folder)
+        self.verb = verb  # as in `own_output`
         self.quality = quality
         self._taken: set[str] = set()
         self._stack = contextlib.ExitStack()
         self._part: Path | None = None
 
     def __enter__(self) -> FramesWriter:
-        self._part = self._stack.enter_context(atomic_path(self.folder))
+        self._part = self._stack.enter_context(own_output(self.folder, self.verb))
         self._part.mkdir()
         return self
 

@@ -97,6 +97,9 @@ def run_lengths(counts: Any) -> list[int]:
     return _unpacked(counts)
 
 
+_MOST_BITS = 60  # of a run's length; no picture has so many pixels
+
+
 def _unpacked(text: str) -> list[int]:
     """Read pycocotools' string: six bits a character, five of the number and one for "more follows".
 
@@ -112,6 +115,8 @@ def _unpacked(text: str) -> list[int]:
             bits = ord(text[position]) - 48
             if not 0 <= bits < 64:
                 raise ValueError(f"character {position} is not of this encoding")
+            if shift > _MOST_BITS:
+                raise ValueError(f"a run before character {position} is too long")
             value |= (bits & 31) << shift
             more = bool(bits & 32)
             position += 1

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from duckdetect.errors import UserError
-from duckdetect.utils.files import atomic_path
+from duckdetect.utils.outputs import own_output
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -99,9 +99,11 @@ def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces], path.name
 
 
-def save_jpeg(path: str | Path, image: np.ndarray, quality: int = 90) -> None:
-    """Write (H, W, 3) uint8 RGB as JPEG, atomically."""
-    with atomic_path(path) as part:
+def save_jpeg(
+    path: str | Path, image: np.ndarray, quality: int = 90, verb: str | None = None
+) -> None:
+    """Write (H, W, 3) uint8 RGB as JPEG, atomically; `verb` as in `own_output`."""
+    with own_output(path, verb) as part:
         Image.fromarray(image).save(part, format="JPEG", quality=quality)
 
 

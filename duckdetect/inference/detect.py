@@ -24,6 +24,7 @@ from duckdetect.imaging.draw import FramesWriter, draw_detections
 from duckdetect.imaging.io import IMAGE_SUFFIXES, ImageArray, fit, list_images, load_image
 from duckdetect.inference.detections_json import Record, write_detections_json
 from duckdetect.utils.files import make_folder
+from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
@@ -75,6 +76,8 @@ class Count:
         return detections
 
 
+_VERB = "detect"
+
 _VIDEO_BATCH = 8  # frames that the detector sees at once
 
 _BATCH_BYTES = 64_000_000  # of frames in a batch; about six batches are under way
@@ -124,7 +127,7 @@ def detect_video(
     notes: list[str] = []
     with (
         _telling_of(partial_path(animation), progress),
-        write_video(animation, video.fps, video.size_hw, video) as writer,
+        write_video(animation, video.fps, video.size_hw, video, verb=_VERB) as writer,
         tqdm(
             total=n_frames, desc="detecting", unit="frame", disable=not progress, file=sys.stderr
         ) as bar,
@@ -150,7 +153,7 @@ def detect_video(
                 writer.write(drawn, frame.seconds - video.begin_s)
                 bar.update()
 
-        write_detections_json(out / "detections.json", records(), detector.classes)
+        write_detections_json(out / "detections.json", records(), detector.classes, verb=_VERB)
     if writer.sound is not None and writer.sound.broken_s is not None:
         notes.append(
             f"the sound of {video.path} cannot be read from "
@@ -250,7 +253,8 @@ def detect(
         detector: The detector.
         source: A picture, a folder of pictures, a video, or a list of pictures.
         out: The folder for `frames/NAME.jpg` and `detections.gif` (pictures) or `detections.mp4`
-            (video), and `detections.json`; older ones are replaced once the new ones are complete.
+            (video), and `detections.json`; those of an earlier call are replaced once the new ones
+            are complete, anything else there is never touched.
         threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
         seconds_per_frame: Of the GIF; if None, 1 for a few pictures and 0.1 for the frames of a clip
             (more than 40 pictures). At most 200 pictures, evenly chosen, go into the GIF.
@@ -277,14 +281,21 @@ def detect(
     if fast:
         detector = copy.copy(detector)
         detector.high_res_hw = None
-    out = make_folder(out)
+    out = Path(out)
     if isinstance(source, str | Path) and _is_video(Path(source)):
+        animation = out / "detections.mp4"
+        targets = [animation, out / "detections.json"]
+        check_outputs([*targets, partial_path(animation)], _VERB, [source])
+        make_folder(out)
         video = read_video(source, start, end)
         return detect_video(detector, video, out, kept, every=every, track=track, progress=progress)
     for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {source} is none: leave it out")
     paths = _list(source)
+    targets = [out / name for name in ("frames", "detections.json", "detections.gif")]
+    check_outputs(targets, _VERB, paths)
+    make_folder(out)
     found = (
         _detected(detector, paths, kept, progress)
         if known is None
@@ -337,10 +348,10 @@ def _draw_images(
                     small.append(fit(drawn, _GIF_SIDE_PX))
                 yield count.images, path.name, count.add(detections)
 
-    with FramesWriter(out / "frames") as frames:
-        write_detections_json(out / "detections.json", records(frames), classes)
+    with FramesWriter(out / "frames", verb=_VERB) as frames:
+        write_detections_json(out / "detections.json", records(frames), classes, verb=_VERB)
     animation = out / "detections.gif"
-    write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX)
+    write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX, verb=_VERB)
     return Detected(out, animation, count.images, count.found, count.detections, kept)
 
 

@@ -21,7 +21,7 @@ from duckdetect.imaging.geometry import (
     is_number,
     rle_column,
 )
-from duckdetect.utils.files import atomic_path
+from duckdetect.utils.outputs import own_output
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -33,7 +33,10 @@ Record = (
 
 
 def write_detections_json(
-    path: str | Path, records: Iterable[Record], classes: Sequence[str]
+    path: str | Path,
+    records: Iterable[Record],
+    classes: Sequence[str],
+    verb: str | None = None,
 ) -> None:
     """Write detections in COCO's results format and two names more, one detection a line.
 
@@ -44,8 +47,9 @@ def write_detections_json(
         records: (image_id, file_name, detections) for each picture, and a dictionary of what else
             each detection's line shall say, if anything; may be a generator.
         classes: Name of each class id; `category_id` is the class id + 1, as in a data set's COCO.
+        verb: As in `own_output`.
     """
-    with atomic_path(path) as part, part.open("w", encoding="utf-8") as file:
+    with own_output(path, verb) as part, part.open("w", encoding="utf-8") as file:
         between = "[\n"
         for image_id, file_name, detections, *more in records:
             for row in _json_rows(image_id, file_name, detections, classes):

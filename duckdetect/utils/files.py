@@ -6,18 +6,28 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from duckdetect.errors import UserError
+from duckdetect.utils.locks import folder_lock
+
+_REPLACED = "replaced"
+# Where a file system has no locks, a part that nobody has touched for so long has no writer any more.
+_STALE_SECONDS = 24 * 3600
 
 
 @contextlib.contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a path beside `target` to write to; it becomes `target` only if the block succeeds.
+
+    A part that a killed process left of the same target is removed; if it was killed in the moment when
+    the older version was set aside, that version is put back first.
 
     Args:
         target: The file or folder that shall exist afterwards; an older one is replaced whole.
@@ -34,16 +44,47 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     make_folder(target.parent)
-    part_dir = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    part = part_dir / target.name
+    remove_leftovers(target)
+    part_dir = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+    part, replaced = part_dir / target.name, part_dir / _REPLACED
+    with folder_lock(part_dir, wait=False):  # says that this part has a writer
+        try:
+            yield part
+            if part.is_dir() and target.is_dir():
+                # Path.replace cannot put a folder over one that is not empty: the old one steps aside.
+                target.replace(replaced)
+            part.replace(target)
+        finally:
+            if replaced.exists() and not target.exists():
+                replaced.replace(target)
+            shutil.rmtree(part_dir, ignore_errors=True)
+
+
+def remove_leftovers(target: str | Path) -> None:
+    """Remove what killed processes left beside a file or folder that they were writing."""
+    target = Path(target)
+    pattern = re.compile(re.escape(_prefix(target)) + r"[a-z0-9_]{8}")
     try:
-        yield part
-        if part.is_dir() and target.is_dir():
-            # Path.replace cannot put a folder over one that is not empty: the old one steps aside.
-            target.replace(part_dir / "replaced")
-        part.replace(target)
-    finally:
-        shutil.rmtree(part_dir, ignore_errors=True)
+        found = [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
+    except OSError:
+        return
+    for part_dir in found:
+        # Whatever else a user may have given such a name holds other things.
+        if part_dir.is_symlink() or not part_dir.is_dir():
+            continue
+        if not {path.name for path in part_dir.iterdir()} <= {target.name, _REPLACED}:
+            continue
+        with folder_lock(part_dir, wait=False) as is_ours:
+            if not is_ours and time.time() - part_dir.stat().st_mtime < _STALE_SECONDS:
+                continue
+            replaced = part_dir / _REPLACED
+            if replaced.exists() and not target.exists():
+                replaced.replace(target)
+            shutil.rmtree(part_dir, ignore_errors=True)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:200]}."
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -63,7 +104,7 @@ def make_folder(path: str | Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
-    except FileExistsError:
+    except (FileExistsError, NotADirectoryError):
         raise UserError(f"{path} is a file, not a folder: choose another output folder") from None
     except OSError as error:
         raise UserError(

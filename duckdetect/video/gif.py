@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from duckdetect.imaging.io import ImageArray, fit, letterbox
-from duckdetect.utils.files import atomic_path
+from duckdetect.utils.outputs import own_output
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,6 +56,7 @@ def write_gif(
     frames: Iterable[ImageArray],
     seconds_per_frame: float = 1.0,
     max_side_px: int = 480,
+    verb: str | None = None,
 ) -> None:
     """Write frames as an endlessly looping GIF; frames of different sizes are centred on black.
 
@@ -68,6 +69,7 @@ def write_gif(
         frames: (H, W, 3) RGB uint8 each; as many as are given stand in the file.
         seconds_per_frame: How long each is shown; GIF counts in hundredths, at least two.
         max_side_px: Frames are shrunk, never enlarged, to this longer side.
+        verb: As in `own_output`.
 
     Raises:
         ValueError: If there are no frames.
@@ -87,7 +89,7 @@ def write_gif(
         if pages and page.tobytes() == pages[-1].tobytes():
             _nudge(page)
         pages.append(page)
-    with atomic_path(path) as part:
+    with own_output(path, verb) as part:
         pages[0].save(
             part,
             format="GIF",

@@ -24,7 +24,8 @@ from av.video.reformatter import Colorspace, VideoReformatter
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import ImageArray
-from duckdetect.utils.files import atomic_path, make_folder
+from duckdetect.utils.files import make_folder
+from duckdetect.utils.outputs import own_output
 from duckdetect.video.reader import VideoReader, ratio, reason, seconds_of
 
 # MP4 can hold more (AC-3, ALAC), but browsers do not play these.
@@ -267,6 +268,7 @@ def write_video(
     fps: Fraction | float,
     size_hw: tuple[int, int],
     source: VideoReader | None = None,
+    verb: str | None = None,
 ) -> Iterator[VideoWriter]:
     """Write an MP4 that browsers play (H.264, yuv420p, BT.709, index in front).
 
@@ -277,6 +279,7 @@ def write_video(
         size_hw: (height, width) of the frames; odd sides grow by one pixel in the file.
         source: The video they come from; its sound between its start and end, and its unit of time
             are kept.
+        verb: As in `own_output`.
 
     Yields:
         A writer; call `write(picture)` for each frame.
@@ -309,7 +312,7 @@ def write_video(
                 if not writer.n_frames:
                     raise ValueError("a video needs at least one frame")
                 writer.finish()
-        with atomic_path(path) as part:
+        with own_output(path, verb) as part:
             _copy(partial, part)
     except av.FFmpegError as error:
         raise UserError(

@@ -255,12 +255,15 @@ def test_a_folder_that_is_taken(tmp_path: Path) -> None:
     put_yolo(tmp_path / "old")
     with pytest.raises(UserError, match="old holds something already: choose another --out, or"):
         convert_dataset(tmp_path / "in", "coco", tmp_path / "old")
-    convert_dataset(tmp_path / "in", "coco", tmp_path / "old", overwrite=True)
-    assert not (tmp_path / "old" / "data.yaml").exists()
+    with pytest.raises(UserError, match=r"old/data\.yaml was not written by an earlier"):
+        convert_dataset(tmp_path / "in", "coco", tmp_path / "old", overwrite=True)
+    convert_dataset(tmp_path / "in", "yolo", tmp_path / "new")
+    convert_dataset(tmp_path / "in", "coco", tmp_path / "new", overwrite=True)
+    assert not (tmp_path / "new" / "data.yaml").exists()
     (tmp_path / "diary" / "test").mkdir(parents=True)
     (tmp_path / "diary" / "test" / "a.txt").write_text("a folder of this name is no data set")
     (tmp_path / "diary" / "monday.txt").write_text("dear diary")
-    with pytest.raises(UserError, match="diary holds something else than a data set"):
+    with pytest.raises(UserError, match=r"diary/monday\.txt was not written by"):
         convert_dataset(tmp_path / "in", "coco", tmp_path / "diary", overwrite=True)
     for out in (tmp_path / "in", tmp_path):
         with pytest.raises(UserError, match="holds the pictures to be read"):

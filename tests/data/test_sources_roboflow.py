@@ -20,6 +20,7 @@ from helpers.labelled_folders import put_coco
 import duckdetect as dd
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
+from duckdetect.utils.outputs import own_output
 
 KEY = "aBcDeF123secret"
 
@@ -133,7 +134,8 @@ def test_errors_are_one_line_without_the_key(
     error: BaseException, message: str, client: Client, tmp_path: Path
 ) -> None:
     client.error = error
-    put_coco(tmp_path / "out")
+    with own_output(tmp_path / "out", "roboflow") as part:  # as of an earlier call
+        put_coco(part)
     with pytest.raises(UserError, match=message) as caught:
         dd.data.download_roboflow("me/ducks/3", tmp_path / "out", overwrite=True)
     assert KEY not in str(caught.value)

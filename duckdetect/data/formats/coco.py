@@ -178,7 +178,8 @@ def _classes(
         or c["name"] not in [other.get("supercategory") for other in good if other is not c]
     ]
     names = list(dict.fromkeys(c["name"] for c in kept))  # two ids of one name are one class
-    return tuple(names), {c["id"]: names.index(c["name"]) for c in kept}
+    number = {name: i for i, name in enumerate(names)}
+    return tuple(names), {c["id"]: number[c["name"]] for c in kept}
 
 
 def _places(source: Path) -> list[Path]:

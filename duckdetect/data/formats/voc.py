@@ -42,6 +42,7 @@ def read(source: Path, split: str | None, report: Report) -> Dataset:
         parsed.append((path, root))
     names = {o.findtext("name", "").strip() for _, root in parsed for o in root.iter("object")}
     classes = tuple(sorted(names - {""}))
+    class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
     for path, root in parsed:
         image = _image(source, path, root, report)
@@ -50,7 +51,7 @@ def read(source: Path, split: str | None, report: Report) -> Dataset:
         labels = [
             label
             for number, entry in enumerate(root.iter("object"), 1)
-            if (label := _label(f"{path}, object {number}", entry, classes, report))
+            if (label := _label(f"{path}, object {number}", entry, class_ids, report))
         ]
         size = (_whole(root, "size/height"), _whole(root, "size/width"))
         declared = (size[0], size[1]) if size[0] and size[1] else None
@@ -91,7 +92,7 @@ def _image(source: Path, path: Path, root: Element, report: Report) -> Path | No
     return None
 
 
-def _label(where: str, entry: Element, classes: tuple[str, ...], report: Report) -> Label | None:
+def _label(where: str, entry: Element, class_ids: dict[str, int], report: Report) -> Label | None:
     name = entry.findtext("name", "").strip()
     try:
         corners = [
@@ -104,7 +105,7 @@ def _label(where: str, entry: Element, classes: tuple[str, ...], report: Report)
         report(Problem(where, "has no name", "name its class"))
         return None
     difficult = entry.findtext("difficult", "0").strip() == "1"
-    return Label(where, corners, classes.index(name), difficult)
+    return Label(where, corners, class_ids[name], difficult)
 
 
 def _whole(root: Element, key: str) -> int:

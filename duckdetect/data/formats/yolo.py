@@ -37,6 +37,7 @@ from duckdetect.data.dataset import (
 )
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_size_hw, list_images, natural_key
+from duckdetect.utils.schema import read_yaml
 
 CLASS_FILES = ("classes.txt", "obj.names")
 
@@ -183,11 +184,7 @@ def read(source: Path, split: str | None, report: Report) -> Dataset:
 
 def _settings(source: Path) -> dict[str, Any]:
     """The YAML file's content, its `names` a tuple."""
-    try:
-        settings = yaml.safe_load(source.read_bytes())
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{source} is not YAML ({reason}): export the labels again") from error
+    settings = read_yaml(source, "export the labels again")
     names = settings.get("names") if isinstance(settings, dict) else None
     if isinstance(names, dict):
         # Ultralytics numbers them; a gap would shift all classes after it.

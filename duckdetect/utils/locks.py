@@ -1,0 +1,57 @@
+"""One writer at a time for a folder, without leaving a lock file in it.
+
+    with folder_lock(path.parent):
+        content = read(path)
+        write(path, change(content))
+
+The lock is the system's own on the folder itself (flock): it is gone when its holder is, also after
+kill -9. Some mounted file systems have no locks (NFS for folders, some network drives): there
+`stamp` tells whether another writer came between reading and writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def folder_lock(folder: str | Path, wait: bool = True) -> Iterator[bool]:
+    """Hold the only lock on an existing folder while the block runs.
+
+    Args:
+        folder: The folder.
+        wait: Wait for another holder to finish; else go on without the lock.
+
+    Yields:
+        Whether the lock is held. False where the file system has no locks, or, if not `wait`, where
+        another holds it.
+    """
+    descriptor = None
+    held = False
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held = True
+    try:
+        yield held
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)  # which unlocks
+
+
+def stamp(path: str | Path) -> tuple[int, int, int] | None:
+    """What changes when a file is replaced or written: (inode, size, time in ns); None if missing."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  (a plain call: this runs on every change of a box)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,91 @@
+"""Leftovers of killed writers: removed by the next one, and nothing of value is lost with them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from duckdetect.utils.files import atomic_path
+
+HANG = """
+import sys, time
+from pathlib import Path
+from duckdetect.utils.files import atomic_path
+with atomic_path(Path(sys.argv[1])) as part:
+    part.mkdir()
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+def start_writer(target: Path) -> subprocess.Popen[str]:
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANG, str(target)], stdout=subprocess.PIPE, text=True, cwd=root
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def put(target: Path, text: str) -> None:
+    with atomic_path(target) as part:
+        part.mkdir()
+        (part / "a").write_text(text)
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    with start_writer(tmp_path / "frames") as process:
+        assert len(names(tmp_path)) == 1
+        put(tmp_path / "frames", "of another writer at the same time")
+        assert len(names(tmp_path)) == 2  # the first one still writes
+        process.send_signal(signal.SIGKILL)
+    put(tmp_path / "frames", "new")
+    assert names(tmp_path) == ["frames"]
+
+
+def test_killed_between_the_two_moves_of_a_swap(tmp_path: Path) -> None:
+    put(tmp_path / "frames", "old")
+    left = tmp_path / ".frames.abcd1234"
+    left.mkdir()
+    (tmp_path / "frames").replace(left / "replaced")
+    (left / "frames").mkdir()
+    with atomic_path(tmp_path / "frames") as part:
+        assert (tmp_path / "frames" / "a").read_text() == "old"
+        part.mkdir()
+    assert names(tmp_path) == ["frames"]
+
+
+def test_what_looks_like_a_leftover_and_is_none_stays(tmp_path: Path) -> None:
+    (tmp_path / ".frames.old_copy").mkdir()
+    (tmp_path / ".frames.old_copy" / "mine.txt").touch()
+    (tmp_path / ".frames.filefile").touch()
+    (tmp_path / ".frames.linklink").symlink_to(tmp_path)
+    before = set(names(tmp_path))
+    put(tmp_path / "frames", "new")
+    assert set(names(tmp_path)) == {*before, "frames"}
+
+
+def test_the_older_folder_is_put_back_if_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "frames", "old")
+    replace = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name == "frames" and self.parent != tmp_path:
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        put(tmp_path / "frames", "new")
+    assert (tmp_path / "frames" / "a").read_text() == "old"
