@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export DUCKDETECT_CACHE ?= $(HOME)/.cache/duckdetect
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-colab check format bench lock clean setup setup-dev
+.PHONY: demo test test-colab check format bench lock audit sbom clean setup setup-dev
 
 demo: setup  ## Train on the five sample pictures, evaluate, write frames and a GIF to results/demo.
 	$(BIN)/duckdetect demo
@@ -43,9 +43,20 @@ lock: setup-dev  ## Renew the lock files.
 		--no-emit-index-url requirements.txt -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --constraint requirements.lock requirements-dev.txt -o requirements-dev.lock
+	$(BIN)/python tools/third_party.py
+
+audit:  ## Ask the advisory data bases for known faults of the locked packages; needs a network.
+	@$(PYTHON) -m venv .audit
+	@.audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit \
+		|| { echo "pip-audit cannot be installed (no network?): run make audit where there is one"; exit 2; }
+	.audit/bin/pip-audit --disable-pip --require-hashes -r requirements.lock
+	.audit/bin/pip-audit --disable-pip --require-hashes -r requirements-odapi.txt
+
+sbom: setup  ## A CycloneDX bill of materials of the locked packages in results/sbom.json.
+	$(BIN)/python tools/third_party.py --sbom results/sbom.json
 
 clean:  ## Remove what set-up made; the weights' cache and results stay.
-	rm -rf $(VENV) .colab *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .colab .audit *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
