@@ -4,9 +4,9 @@
     with own_output(out / "detections.json", "detect") as part:
         part.write_text("[]")
 
-Beside a file, and within a folder, that a command writes lies the manifest `.duckdetect-outputs`: which
-files were written, by which command, and their SHA-256. A file that is not listed there, or was changed
-since, is somebody's work: the command stops with one line and touches nothing.
+Beside the file or folder that a command writes lies the manifest `.duckdetect-outputs`: which files were
+written, by which command, and their SHA-256. A file that is not listed there, or was changed since, is
+somebody's work: the command stops with one line and touches nothing.
 """
 
 from __future__ import annotations
@@ -81,12 +81,8 @@ def own_output(
     with atomic_path(target) as part:
         yield part
         # Noted before it is put in place: a run that is killed in between finds both versions its own.
-        if verb is None:
-            return
-        if part.is_dir():
-            _write(part, _entries_of(part, verb))
-        else:
-            _note(target, verb, file_sha256(part))
+        if verb is not None:
+            _note(target, verb, part)
 
 
 def _holds(target: Path, source: Path) -> bool:
@@ -107,53 +103,52 @@ def _foreign(target: Path, verb: str) -> str | None:
         return None
     if target.is_symlink():
         return f"{target} is a link"
-    if not target.is_dir():
-        return _foreign_file(target, _read(target.parent).get(target.name), verb)
-    entries = _read(target)
-    for path in sorted(target.rglob("*")):
+    entry = _read(target.parent).get(target.name, {"by": verb, "files": {}})
+    for path in sorted(target.rglob("*")) if target.is_dir() else [target]:
         if path.is_symlink():
             return f"{path} is a link"
-        if path.is_dir() or path == target / MANIFEST:
+        if path.is_dir():
             continue
-        found = _foreign_file(path, entries.get(path.relative_to(target).as_posix()), verb)
-        if found:
-            return found
+        known = entry["files"].get(_key(path, target))
+        if known is None:
+            return f"{path} was not written by an earlier `duckdetect {verb}`"
+        if entry["by"] != verb:
+            return f"{path} was written by `duckdetect {entry['by']}`, not by `{verb}`"
+        try:
+            same = file_sha256(path) in known
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})"
+        if not same:
+            return f"{path} was changed since `duckdetect {verb}` wrote it"
     return None
 
 
-def _foreign_file(path: Path, entry: dict[str, Any] | None, verb: str) -> str | None:
-    if entry is None:
-        return f"{path} was not written by an earlier `duckdetect {verb}`"
-    if entry["by"] != verb:
-        return f"{path} was written by `duckdetect {entry['by']}`, not by `{verb}`"
-    try:
-        same = file_sha256(path) in entry["sha256"]
-    except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
-    return None if same else f"{path} was changed since `duckdetect {verb}` wrote it"
-
-
-def _note(target: Path, verb: str, sha256: str) -> None:
-    """Remember a file that is about to be put in place, beside the one that lies there now."""
+def _note(target: Path, verb: str, part: Path) -> None:
+    """Remember what is about to be put in place, beside what lies there now."""
+    paths = sorted(part.rglob("*")) if part.is_dir() else [part]
+    now = {_key(path, part): file_sha256(path) for path in paths if path.is_file()}
     with folder_lock(target.parent):
-        entries = _read(target.parent)
-        before = entries.get(target.name, {"sha256": []})["sha256"][-1:]
-        entries[target.name] = {"by": verb, "sha256": [*before, sha256]}
-        _write(target.parent, entries)
+        entries = {
+            name: entry
+            for name, entry in _read(target.parent).items()
+            if os.path.lexists(target.parent / name)
+        }
+        before = entries.get(target.name, {"files": {}})["files"]
+        names = before.keys() | now.keys()
+        files = {
+            name: [*before.get(name, [])[-1:], *([now[name]] if name in now else [])]
+            for name in sorted(names)
+        }
+        entries[target.name] = {"by": verb, "files": files}
+        with atomic_path(target.parent / MANIFEST) as new:
+            content = {"format": _FORMAT, "outputs": entries}
+            new.write_text(
+                json.dumps(content, ensure_ascii=True, indent=0) + "\n", encoding="utf-8"
+            )
 
 
-def _entries_of(folder: Path, verb: str) -> Entries:
-    return {
-        path.relative_to(folder).as_posix(): {"by": verb, "sha256": [file_sha256(path)]}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }
-
-
-def _write(folder: Path, entries: Entries) -> None:
-    with atomic_path(folder / MANIFEST) as part:
-        text = json.dumps({"format": _FORMAT, "files": entries}, ensure_ascii=True, indent=0)
-        part.write_text(text + "\n", encoding="utf-8")
+def _key(path: Path, target: Path) -> str:
+    return "" if path == target else path.relative_to(target).as_posix()
 
 
 def _read(folder: Path) -> Entries:
@@ -163,10 +158,13 @@ def _read(folder: Path) -> Entries:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             return {}
         content = json.loads(path.read_bytes())
-        files = content["files"] if content["format"] == _FORMAT else {}
+        outputs = content["outputs"] if content["format"] == _FORMAT else {}
         return {
-            name: {"by": str(entry["by"]), "sha256": [str(s) for s in entry["sha256"]]}
-            for name, entry in files.items()
+            name: {
+                "by": str(entry["by"]),
+                "files": {k: [str(s) for s in v] for k, v in entry["files"].items()},
+            }
+            for name, entry in outputs.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

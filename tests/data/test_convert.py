@@ -22,6 +22,7 @@ from duckdetect.data.formats import WRITERS, yolo
 from duckdetect.data.loading import find_splits, list_parts
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import segmentation_area
+from duckdetect.utils.outputs import MANIFEST
 
 H, W = SIZE_HW
 
@@ -289,7 +290,7 @@ def test_an_interrupted_conversion_keeps_the_old_folder(
     with pytest.raises(UserError, match=r"b\.jpg cannot be copied \(No space left on device\)"):
         convert_dataset(tmp_path / "in", "yolo", tmp_path / "out", overwrite=True)
     assert len(dd.load_dataset(tmp_path / "out")) == 2
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+    assert {p.name for p in tmp_path.iterdir()} == {"in", "out", MANIFEST}
 
 
 def without_suffix(folder: Path) -> None:

@@ -20,7 +20,7 @@ from helpers.labelled_folders import put_coco
 import duckdetect as dd
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
-from duckdetect.utils.outputs import own_output
+from duckdetect.utils.outputs import MANIFEST, own_output
 
 KEY = "aBcDeF123secret"
 
@@ -142,7 +142,7 @@ def test_errors_are_one_line_without_the_key(
     assert len(str(caught.value).splitlines()) == 1
     # What was there stays, and nothing half-done is left.
     assert dd.load_dataset(tmp_path / "out").n_boxes == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert {p.name for p in tmp_path.iterdir()} == {"out", MANIFEST}
 
 
 def test_an_export_without_labels(client: Client, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import duckdetect
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
 from duckdetect.inference.detect import detect
+from duckdetect.utils.outputs import MANIFEST
 from duckdetect.utils.prefetch import prefetch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,8 @@ def test_every_frame_is_written_and_told(tmp_path: Path) -> None:
     done = run(source, tmp_path / "out")
     assert (done.n_images, done.n_found, done.n_detections) == (40, 40, 40)
     assert done.notes == ()
-    assert sorted(p.name for p in done.folder.iterdir()) == ["detections.json", "detections.mp4"]
+    names = {p.name for p in done.folder.iterdir()}
+    assert names == {MANIFEST, "detections.json", "detections.mp4"}
     assert clips.codecs(done.animation) == {"video": "h264", "audio": "aac"}
     table = rows(done.folder)
     assert [r["frame"] for r in table] == [r["image_id"] for r in table] == list(range(40))

@@ -213,7 +213,9 @@ def test_outlines_without_end(tmp_path: Path, segmentation: Any) -> None:
 
 
 def test_names_of_thousands_of_letters(tmp_path: Path) -> None:
-    data = put_yolo(tmp_path / "data", "0 .5 .5 .4 .4", f"names: ['{'duck' * 5000}']\ntrain: train/images\n")
+    data = put_yolo(
+        tmp_path / "data", "0 .5 .5 .4 .4", f"names: ['{'duck' * 5000}']\ntrain: train/images\n"
+    )
     accepted("check", data, "--sheet", tmp_path / "sheet.jpg", seconds=5)
 
 

@@ -40,6 +40,7 @@ def test_a_run_replaces_what_the_run_before_it_wrote(tmp_path: Path) -> None:
     (tmp_path / "frames" / "a").unlink()  # what is gone is nobody's loss
     put_folder(tmp_path / "frames", c="4")
     assert content(tmp_path / "frames") == {"c": "4"}
+    assert [path.name for path in (tmp_path / "frames").iterdir()] == ["c"]
 
 
 @pytest.mark.parametrize(
@@ -49,10 +50,10 @@ def test_a_run_replaces_what_the_run_before_it_wrote(tmp_path: Path) -> None:
         (lambda p: (p / "frames" / "a").write_text("x"), "frames/a was changed since"),
         (lambda p: (p / "frames" / "sub").mkdir() or (p / "frames/sub/x").touch(), "sub/x was not"),
         (lambda p: (p / "frames" / "l").symlink_to(p), "frames/l is a link"),
-        (lambda p: (p / "frames" / MANIFEST).unlink(), "frames/a was not written"),
-        (lambda p: (p / "frames" / MANIFEST).write_text('{"format": 3}'), "frames/a was not"),
-        (lambda p: (p / "frames" / MANIFEST).write_text("[" * 99999), "frames/a was not"),
-        (lambda p: (p / "frames" / MANIFEST).write_bytes(b"\xff"), "frames/a was not written"),
+        (lambda p: (p / MANIFEST).unlink(), "frames/a was not written"),
+        (lambda p: (p / MANIFEST).write_text('{"format": 3}'), "frames/a was not"),
+        (lambda p: (p / MANIFEST).write_text("[" * 99999), "frames/a was not"),
+        (lambda p: (p / MANIFEST).write_bytes(b"\xff"), "frames/a was not written"),
     ],
 )
 def test_a_foreign_or_changed_file_is_kept(tmp_path: Path, harm: object, said: str) -> None:
