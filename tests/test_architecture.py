@@ -232,7 +232,7 @@ def colab(shared_data: Path) -> dict[str, Version]:
 
 
 # What the notebook installs, as Colab does not have it.
-BROUGHT = ("supervision", "av", "jupyter-bbox-widget", "fpdf2")
+BROUGHT = ("supervision", "av", "jupyter-bbox-widget", "fpdf2", "pi-heif")
 
 
 def test_colabs_versions_satisfy_ours(colab: dict[str, Version]) -> None:

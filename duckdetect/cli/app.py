@@ -17,9 +17,11 @@ import typer
 import duckdetect as dd
 from duckdetect.cli import data, train
 from duckdetect.cli.data import Data
+from duckdetect.cli.labels import reads_labels
 from duckdetect.errors import UserError
 from duckdetect.utils.files import write_json
 from duckdetect.utils.outputs import check_outputs, own_output
+from duckdetect.utils.reading import is_drive_error, reading_error
 
 app = typer.Typer(
     help="Teach an object detector a new object from five pictures.",
@@ -119,6 +121,7 @@ Split = Annotated[
 
 
 @app.command("eval")
+@reads_labels
 def evaluate(
     run: RunFolder,
     data: Data,
@@ -139,6 +142,7 @@ def evaluate(
 
 
 @app.command()
+@reads_labels
 def report(
     run: RunFolder,
     data: Annotated[
@@ -169,6 +173,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = app(args=argv, standalone_mode=False)
     except UserError as error:
         print(f"duckdetect: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not is_drive_error(error):
+            raise
+        told = reading_error(error.filename or "a file", error)
+        print(f"duckdetect: {told}", file=sys.stderr)
         return 2
     except Exception as error:
         # Click's own errors, an unknown option or a missing argument, know how to show themselves.

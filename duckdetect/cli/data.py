@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 import duckdetect as dd
+from duckdetect.cli.labels import reads_labels
 from duckdetect.errors import UserError
 from duckdetect.utils.outputs import check_outputs
 
@@ -23,8 +24,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data s
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    for verb in (check, convert, split, roboflow):
-        app.command()(verb)
+    for verb in (check, convert, split):
+        app.command()(reads_labels(verb))
+    app.command()(roboflow)
 
 
 def check(

@@ -10,6 +10,7 @@ import typer
 
 import duckdetect as dd
 from duckdetect.cli.data import Data
+from duckdetect.cli.labels import reads_labels
 from duckdetect.errors import UserError
 
 RECIPES: dict[str, Callable[..., dd.TrainConfig]] = {
@@ -22,7 +23,7 @@ _Number = Optional[int]  # noqa: UP045  (typer reads it at run time)
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command()(train)
+    app.command()(reads_labels(train))
 
 
 def train(

@@ -11,16 +11,24 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from duckdetect.data.dataset import Dataset, Problem, Sample
+from duckdetect.data.dataset import (
+    Dataset,
+    Problem,
+    ReadOptions,
+    Sample,
+    alike_classes,
+    alike_warning,
+    read_options,
+)
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import list_images
+from duckdetect.imaging.io import list_folder, some_names
 
 _MOST = 10  # lines for each pair of splits; the rest is counted
 
@@ -108,17 +116,28 @@ _TINY_PART = 0.01  # of the picture's side: three pixels of a 300-pixel input
 _WHOLE_PART = 0.98
 
 
-def check_dataset(path: str | Path, split: str | None = None) -> list[Problem]:
+def check_dataset(
+    path: str | Path, split: str | None = None, options: ReadOptions | None = None
+) -> list[Problem]:
     """List all problems of labelled pictures, errors first; empty if there are none.
 
     If no split is named, the folder's own labels and all its splits are checked, also for pictures
     that are nearly the same, or frames of one clip, in two splits. Every labelled picture is decoded.
     What stops `load_dataset` or training is an error; what is only suspicious is a warning.
 
+    Args:
+        path: As `load_dataset` takes it.
+        split: One of them.
+        options: What the labels do not say themselves; those of `read_options` if None.
+
     Raises:
         UserError: If there is nothing at this path.
     """
-    path = Path(path)
+    with contextlib.nullcontext() if options is None else read_options(options):
+        return _check(Path(path), split)
+
+
+def _check(path: Path, split: str | None) -> list[Problem]:
     problems: list[Problem] = []
     try:
         names = list_parts(path) if split is None else [split]
@@ -135,6 +154,10 @@ def check_dataset(path: str | Path, split: str | None = None) -> list[Problem]:
             problems.append(Problem.of(error, path))
         else:
             problems += _suspicious(parts[name], hashes)
+    problems += _left_over(parts.values())
+    for names_alike in alike_classes([n for part in parts.values() for n in part.classes]):
+        if len(parts) > 1 and not any(set(names_alike) <= set(p.classes) for p in parts.values()):
+            problems.append(Problem(str(path), *alike_warning(names_alike), "warning"))
     problems += find_leaks(parts, hashes)
     # The splits of one file are read from the same pictures, whose problems come with each.
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.severity)
@@ -170,18 +193,33 @@ def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Proble
             warn(f"no box is labelled {name!r}", "label some, or drop the class")
     if dataset.samples and not used:
         warn("no picture has a box", "draw boxes around the object")
-    folders = {sample.path.parent for sample in dataset.samples}
-    named = {sample.path for sample in dataset.samples}
-    if dataset.root.is_file():
-        folders = set()  # a split file: what it does not name, it tells itself
+    return found
+
+
+def _left_over(parts: Iterable[Dataset]) -> list[Problem]:
+    """Warnings of pictures and other files that lie beside the labelled ones and are not used."""
+    named = {sample.path for part in parts for sample in part.samples}
+    # A split file tells itself what it does not name.
+    of_files = {s.path for part in parts if part.root.is_file() for s in part.samples}
+    folders = {path.parent for path in named - of_files}
+    used = folders | {above for folder in folders for above in folder.parents}
+    found: list[Problem] = []
+
+    def warn(folder: Path, what: str, cure: str) -> None:
+        found.append(Problem(str(folder), what, cure, "warning"))
+
     for folder in sorted(folders):
-        left = [path.name for path in list_images(folder) if path not in named]
+        listing = list_folder(folder)
+        left = [path.name for path in listing.images if path not in named]
         if left:
-            shown = ", ".join(left[:3]) + (" ..." if len(left) > 3 else "")
-            warn(
-                f"{len(left)} pictures are in no label ({shown})",
-                "label them, also those without the object",
-            )
+            what = f"{len(left)} pictures are in no label ({some_names(left)})"
+            warn(folder, what, "label them, also those without the object")
+        below = [name for name in listing.folders if folder / name not in used]
+        if below:
+            what = f"pictures in folders below are in no label ({some_names(below)})"
+            warn(folder, what, "label them, or move them away")
+        for note in listing._replace(folders=[], images=[]).notes(labelled=True):
+            warn(folder, *(note.rsplit(": ", 1) if ": " in note else (note, "remove them")))
     return found
 
 

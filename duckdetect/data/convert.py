@@ -16,7 +16,7 @@ from duckdetect.data.dataset import Dataset, Problem, classes_alike, strict
 from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import IMAGE_SUFFIXES
+from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.outputs import check_outputs, own_output
 
 
@@ -116,7 +116,7 @@ def _copy(dataset: Dataset, folder: Path, names: Sequence[str]) -> Counter[str]:
 def _check_names(dataset: Dataset) -> None:
     for sample in dataset.samples:
         name = sample.path.name
-        if sample.path.suffix.lower() not in IMAGE_SUFFIXES or name.startswith("."):
+        if sample.path.suffix.lower() not in IMAGE_SUFFIXES or is_hidden(sample.path):
             raise UserError(
                 f"{sample.path} would not be taken for a picture: name it as one "
                 f"({', '.join(IMAGE_SUFFIXES)})"

@@ -9,20 +9,33 @@ strict one raises at the first error, `check_dataset` collects them all.
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from duckdetect.data.names import Finder, NamingError, Places
 from duckdetect.errors import UserError
-from duckdetect.imaging.geometry import check_segmentation, segmentation_area
-from duckdetect.imaging.io import image_size_hw, load_image
+from duckdetect.imaging.geometry import (
+    check_segmentation,
+    segmentation_area,
+    turn_outline,
+    turn_xyxy,
+)
+from duckdetect.imaging.io import ImageHead, image_head, load_image
 
-SPLIT_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation"),
+    "test": ("test", "testing"),
+}
 
-"""The splits, and what people name their folders and files."""
+"""The splits, and what people name their folders and files, in small or capital letters."""
 
 # Tools round boxes outwards; what sticks out further than this part of the picture is a mistake.
 _OVERHANG = 0.02
@@ -50,6 +63,84 @@ class Problem:
 
 
 Report = Callable[[Problem], None]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a user says of labels that do not say it themselves.
+
+    Attributes:
+        labels_as_stored: They were drawn on the stored pixels of pictures that EXIF turns.
+        merge_classes: Classes whose names differ in case or blanks only are one.
+        allow_outside: Folders outside the data set that its labels may name pictures in.
+        spellings: For `merge_classes`: how each name was first spelt, over all splits.
+    """
+
+    labels_as_stored: bool = False
+    merge_classes: bool = False
+    allow_outside: tuple[Path, ...] = ()
+    spellings: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+_OPTIONS: ContextVar[ReadOptions | None] = ContextVar("read_options", default=None)
+
+
+@contextlib.contextmanager
+def read_options(options: ReadOptions) -> Iterator[None]:
+    """Read labels so within the block, whoever reads them there (training, evaluation, reports)."""
+    token = _OPTIONS.set(options)
+    try:
+        yield
+    finally:
+        _OPTIONS.reset(token)
+
+
+class Reading:
+    """What a reader works with: where problems go, how pictures are found, what the user said.
+
+    Attributes:
+        report: Told of every problem; so is the `Reading` itself when it is called.
+        finder: Finds files by the names that labels give them, inside the data set.
+        options: What the user said of the labels.
+        turned: Pictures that EXIF turns, whose labels do not tell which way up they were drawn.
+    """
+
+    def __init__(self, root: Path, report: Report) -> None:
+        self.report = report
+        self.options = _OPTIONS.get() or ReadOptions()
+        self.finder = Finder(root, self.options.allow_outside)
+        self.turned: list[Path] = []
+
+    def __call__(self, problem: Problem) -> None:
+        """Report a problem."""
+        self.report(problem)
+
+    def warn(self, where: str | Path, what: str, cure: str) -> None:
+        """Report what is only suspicious."""
+        self.report(Problem(str(where), what, cure, "warning"))
+
+    def image(self, where: str, name: str, places: Places) -> Path | None:
+        """The picture of that name, reported if there is none or no single one."""
+        try:
+            return self.finder.find(name, places)
+        except NamingError as error:
+            self.report(Problem(where, error.what, error.cure))
+            return None
+
+    def classes(self, where: str | Path, names: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
+        """A table of classes, each name once and without blanks around it, and the place of each."""
+        stripped = [name.strip() or name for name in names]
+        for name, count in Counter(stripped).items():
+            if count > 1:
+                places = " and ".join(str(i) for i, n in enumerate(stripped) if n == name)
+                what = f"{_number_word(count)} classes are named {name!r} (numbers {places})"
+                self.warn(where, what, "they are read as one, rename one if they are not")
+        table = tuple(dict.fromkeys(stripped))
+        return table, [table.index(name) for name in stripped]
+
+
+def _number_word(n: int) -> str:
+    return {2: "two", 3: "three", 4: "four"}.get(n, str(n))
 
 
 def strict(problem: Problem) -> None:
@@ -174,6 +265,7 @@ class Label:
     class_id: int
     crowd: bool = False
     segmentation: Any = None
+    hint: str = ""  # the cure if the box reaches beyond the picture, where the reader knows one
 
 
 def make_sample(
@@ -181,7 +273,8 @@ def make_sample(
     image_id: int,
     declared_hw: tuple[int, int] | None,
     labels: Sequence[Label],
-    report: Report,
+    reading: Reading | Report,
+    upright: bool = True,
 ) -> Sample | None:
     """Check a picture and its boxes; boxes with a problem are reported and left out.
 
@@ -190,41 +283,84 @@ def make_sample(
         image_id: Its id.
         declared_hw: The size that the labels say it has, if they do.
         labels: Its boxes.
-        report: Told of every problem.
+        reading: Told of every problem; knows what the user said of the labels.
+        upright: Whether the tool is known to show pictures as EXIF turns them; if it is not, and the
+            sizes do not tell either, the picture is noted in `reading.turned`.
 
     Returns:
         The sample, or None if the picture itself cannot be used.
     """
+    if not isinstance(reading, Reading):
+        reading = Reading(path.parent, reading)
     try:
-        size_hw = image_size_hw(path)
+        head = image_head(path)
     except UserError as error:
-        report(Problem.of(error, path))
+        reading(Problem.of(error, path))
         return None
-    if declared_hw is not None and declared_hw != size_hw:
-        turned = declared_hw == size_hw[::-1]
-        report(
-            Problem(
-                str(path),
-                f"is {_size(size_hw)}, but its labels say {_size(declared_hw)}"
-                + (" (its EXIF data turn it)" if turned else ""),
-                "label the picture again as it is shown"
-                if turned
-                else "use the picture that was labelled, or label this one again",
-            )
-        )
+    if head.n_frames > 1:
+        what = f"holds {head.n_frames} pictures (an animation or a sequence): the first one is used"
+        reading.warn(path, what, "save its frames as pictures to use the others")
+    as_stored = reading.options.labels_as_stored and head.orientation != 1
+    size_hw = head.stored_hw if as_stored else head.size_hw
+    misfit = _misfit(head, size_hw, declared_hw, labels, as_stored)
+    if misfit is not None:
+        reading(Problem(str(path), *misfit))
         return None
+    told = declared_hw is not None and head.stored_hw != head.size_hw
+    if head.orientation != 1 and labels and not (as_stored or upright or told):
+        reading.turned.append(path)
+    report = reading.report
     checked = [(label, _check(label, size_hw, report)) for label in labels]
     good = [(label, xyxy) for label, xyxy in checked if xyxy is not None]
     segmentation = tuple(_outline(label, size_hw, report) for label, _ in good)
+    xyxy = np.array([xyxy for _, xyxy in good], np.float32).reshape(-1, 4)  # (N, 4)
+    if as_stored:
+        xyxy = turn_xyxy(xyxy, head.orientation, size_hw)
+        segmentation = tuple(turn_outline(o, head.orientation, size_hw) for o in segmentation)
     return Sample(
         path,
         image_id,
-        size_hw,
-        np.array([xyxy for _, xyxy in good], np.float32).reshape(-1, 4),  # (N, 4)
+        head.size_hw,
+        xyxy,
         np.array([label.class_id for label, _ in good], np.int64),
         np.array([label.crowd for label, _ in good], bool),
         segmentation if any(segmentation) else None,
     )
+
+
+def _misfit(
+    head: ImageHead,
+    size_hw: tuple[int, int],
+    declared_hw: tuple[int, int] | None,
+    labels: Sequence[Label],
+    as_stored: bool,
+) -> tuple[str, str] | None:
+    """Why labels cannot be of this picture, and the cure; None if they can."""
+    stored = "--labels-as-stored reads them so, or label the picture again as it is shown"
+    if declared_hw is not None and declared_hw != size_hw:
+        what = f"is {_size(size_hw)}, but its labels say {_size(declared_hw)}"
+        if not as_stored and declared_hw == head.stored_hw:
+            return f"{what}, the size of its stored pixels, which its EXIF data turn", stored
+        if as_stored and declared_hw == head.size_hw:
+            return f"{what}, its size as it is shown", "leave --labels-as-stored out for it"
+        swapped = " (width and height swapped)" if declared_hw == size_hw[::-1] else ""
+        return f"{what}{swapped}", "use the picture that was labelled, or label this one again"
+    if as_stored or head.stored_hw == head.size_hw or not labels:
+        return None
+    shown, other = (
+        all(_fits(label.xyxy, hw) for label in labels) for hw in (head.size_hw, head.stored_hw)
+    )
+    if other and not shown:
+        what = "has boxes that only fit its stored pixels, which its EXIF data turn"
+        return what, stored
+    return None
+
+
+def _fits(xyxy: Sequence[float], size_hw: tuple[int, int]) -> bool:
+    height, width = size_hw
+    slack_x, slack_y = max(1, _OVERHANG * width), max(1, _OVERHANG * height)
+    x1, y1, x2, y2 = xyxy
+    return x1 >= -slack_x and y1 >= -slack_y and x2 <= width + slack_x and y2 <= height + slack_y
 
 
 def _check(label: Label, size_hw: tuple[int, int], report: Report) -> np.ndarray | None:
@@ -232,8 +368,8 @@ def _check(label: Label, size_hw: tuple[int, int], report: Report) -> np.ndarray
     height, width = size_hw
     shown = f"box ({', '.join(f'{v:g}' for v in label.xyxy)})"
 
-    def refuse(what: str) -> None:
-        report(Problem(label.where, f"{shown} {what}", "draw it again or remove it"))
+    def refuse(what: str, hint: str = "") -> None:
+        report(Problem(label.where, f"{shown} {what}", hint or "draw it again or remove it"))
 
     # Judged in the precision that is kept: a box may be empty in it.
     with np.errstate(over="ignore"):
@@ -248,7 +384,7 @@ def _check(label: Label, size_hw: tuple[int, int], report: Report) -> np.ndarray
     elif (opposite == corner).any():
         refuse("is empty")
     elif (corner < -overhang).any() or (opposite > size_wh + overhang).any():
-        refuse(f"reaches beyond the picture of {_size(size_hw)}")
+        refuse(f"reaches beyond the picture of {_size(size_hw)}", label.hint)
     elif (clipped[2:] <= clipped[:2]).any():
         refuse(f"lies outside the picture of {_size(size_hw)}")
     else:
@@ -321,3 +457,40 @@ def in_classes_of(val: Dataset, train: Dataset) -> Dataset:
     )
     samples = tuple(replace(s, class_id=table[s.class_id].astype(s.class_id.dtype)) for s in val)
     return replace(val, classes=train.classes, samples=samples)
+
+
+def alike_classes(names: Sequence[str]) -> list[list[str]]:
+    """Groups of class names that differ in case or blanks only."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        groups.setdefault(_spelling(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def alike_warning(names: Sequence[str]) -> tuple[str, str]:
+    """What to tell of such a group, and the cure."""
+    what = f"the classes {', '.join(map(repr, names))} differ in case or blanks only"
+    return what, "rename them alike, or give --merge-classes, if they are the same"
+
+
+def merge_classes(dataset: Dataset, spellings: dict[str, str]) -> Dataset:
+    """One class for names that differ in case or blanks only, spelt as it was met first.
+
+    Args:
+        dataset: The data set.
+        spellings: Those met so far, in other splits too; added to.
+    """
+    names = [spellings.setdefault(_spelling(name), name) for name in dataset.classes]
+    classes = tuple(dict.fromkeys(names))
+    if classes == dataset.classes:
+        return dataset
+    table = np.array([classes.index(name) for name in names], np.int64)
+    samples = tuple(
+        replace(s, class_id=table[s.class_id] if len(s.class_id) else s.class_id)
+        for s in dataset.samples
+    )
+    return Dataset(dataset.root, classes, samples)
+
+
+def _spelling(name: str) -> str:
+    return " ".join(name.split()).casefold()

@@ -15,6 +15,7 @@ copies of them:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -29,9 +30,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from duckdetect.data.dataset import SPLIT_NAMES, Dataset, Problem, Report, join, strict
-from duckdetect.data.formats import READERS, coco, yolo
+from duckdetect.data.dataset import (
+    SPLIT_NAMES,
+    Dataset,
+    Problem,
+    Reading,
+    ReadOptions,
+    Report,
+    alike_classes,
+    alike_warning,
+    join,
+    merge_classes,
+    read_options,
+    strict,
+)
+from duckdetect.data.formats import READERS, coco, foreign, places, yolo
 from duckdetect.errors import UserError
+from duckdetect.imaging.io import some_names
 from duckdetect.utils.archives import unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
@@ -115,7 +130,16 @@ def unpacked(path: Path) -> Path:
     with one_at_a_time(folder):
         if not folder.is_dir():
             unzip(path, folder)
-    return _inside(folder)
+    inside = _inside(folder)
+    zips = [entry for entry in inside.iterdir() if entry.suffix.lower() == ".zip"]
+    if len(zips) == 1 and _is_all(inside, zips[0]):
+        return unpacked(zips[0])  # as Drive and some sites pack a download once more
+    return inside
+
+
+def _is_all(folder: Path, entry: Path) -> bool:
+    """Whether a folder holds nothing else, but for a read-me."""
+    return all(p == entry or p.stem.lower().startswith(("readme", "lic")) for p in folder.iterdir())
 
 
 @functools.lru_cache(maxsize=16)
@@ -135,14 +159,14 @@ def _inside(folder: Path) -> Path:
         folder = entries[0]
 
 
-def load_dataset(path: str | Path, split: str | None = None) -> Dataset:
+def load_dataset(
+    path: str | Path, split: str | None = None, options: ReadOptions | None = None
+) -> Dataset:
     """Read labelled pictures: a folder, a zip or a split file.
 
-    The format is found out: `_annotations.coco.json` (Roboflow) or another COCO file in the folder or
-    in `annotations/` (CVAT, Label Studio); `data.yaml` (YOLO); XML files beside the pictures or in
-    `Annotations/` (Pascal VOC); YOLO's text files with `classes.txt` (LabelImg, Label Studio) or
-    `obj.data` (CVAT). Pictures without objects are kept where the labels name them (COCO's `images`,
-    an XML file without objects, an image of a YOLO split); pictures that no label names are left out.
+    The format is found out, see docs/data.md. Pictures without objects are kept where the labels name
+    them (COCO's `images`, an XML file without objects, an image of a YOLO split); pictures that no
+    label names are left out.
 
     Args:
         path: A labelled folder, or one with splits: `train`, `valid`, `test` below it, a COCO file for
@@ -152,11 +176,13 @@ def load_dataset(path: str | Path, split: str | None = None) -> Dataset:
             "export.zip/test", "split.json/test".
         split: Which of them. If None, what the folder itself holds, and where it holds nothing but
             splits, `train`.
+        options: What the labels do not say themselves; those of `read_options` if None.
 
     Raises:
         UserError: At the first thing that is wrong; `check_dataset` lists all of them.
     """
-    return read_dataset(Path(path), split, strict)
+    with contextlib.nullcontext() if options is None else read_options(options):
+        return read_dataset(Path(path), split, strict)
 
 
 def load_training(
@@ -181,19 +207,34 @@ def load_training(
 
 def read_dataset(path: Path, split: str | None, report: Report) -> Dataset:
     """`load_dataset` with all problems told to `report`; what has none is returned."""
+    return _read(path, split, report)
+
+
+def _read(
+    path: Path,
+    split: str | None,
+    report: Report,
+    root: Path | None = None,
+    below: str | None = None,
+) -> Dataset:
     parts = _parts(path)
     if split is None:
         part = parts.get(None) or parts.get("train")
     else:
-        itself = path.resolve().name in SPLIT_NAMES.get(split, ())
+        itself = path.resolve().name.lower() in SPLIT_NAMES.get(split, ())
         part = parts.get(split) or (parts.get(None) if itself else None)
     if part is None:
         splits = ", ".join(name for name in parts if name is not None)
         cure = f"give one of {splits}" if splits else "leave the split out to read all of it"
         raise UserError(f"{path} has no split {split or 'train'!r}: {cure}")
+    root = root or part.root
+    if part.below is not None and below is None:
+        what = f"its labels lie in {part.below}"
+        report(Problem(str(path), what, "they are read from there", "warning"))
     if part.read is None:
-        return read_dataset(part.source, None, report)
-    return _checked(part.read(part.source, part.split, report), report)
+        return _read(part.source, None, report, root, part.below)
+    reading = Reading(root, report)
+    return _checked(part.read(part.source, part.split, reading), reading)
 
 
 def find_splits(path: Path) -> dict[str, Path]:
@@ -213,66 +254,91 @@ def holds_labels(path: Path) -> bool:
         """All that counts is that there is something."""
 
     try:
-        return any(len(read_dataset(path, name, passed)) > 0 for name in list_parts(path))
+        own = _own_parts(path) if path.is_dir() else {}
+        return any(len(read_dataset(path, name, passed)) > 0 for name in own)
     except UserError:
         return False
 
 
-def _read_split(source: Path, split: str | None, report: Report) -> Dataset:
+def _read_split(source: Path, split: str | None, reading: Reading) -> Dataset:
     """The pictures that a split file names, out of all that its data set holds."""
     file = read_split_file(source)
     data = unpacked(file.data)
-    whole = join([read_dataset(data, name, report) for name in list_parts(data)])
+    whole = join([read_dataset(data, name, reading.report) for name in list_parts(data)])
     samples = {image_name(sample.path, data): sample for sample in whole}
     wanted = file.splits[split or "train"]
     for name in wanted:
         if name not in samples:
             what = f"the picture {name!r} is not among those of {data}"
-            report(Problem(str(source), what, "put it back, or split the data set again"))
+            reading(Problem(str(source), what, "put it back, or split the data set again"))
     left = samples.keys() - {name for names in file.splits.values() for name in names}
     if left:
         what = f"{len(left)} pictures are in no split ({sorted(left)[0]} ...)"
         cure = "split the data set again to use them"
-        report(Problem(str(source), what, cure, "warning"))
+        reading(Problem(str(source), what, cure, "warning"))
     found = tuple(samples[name] for name in wanted if name in samples)
     return Dataset(source, whole.classes, found)
 
 
 class _Part(NamedTuple):
-    read: (
-        Callable[[Path, str | None, Report], Dataset] | None
-    )  # None: a folder, yet to be looked into
+    """One split: its reader (None: `source` is a folder that is yet to be looked into) and sources.
+
+    `root` is the folder that its pictures must lie in; `below` what of the path was not given.
+    """
+
+    read: Callable[[Path, str | None, Reading], Dataset] | None
     source: Path
-    split: str | None = None
+    split: str | None
+    root: Path
+    below: str | None = None
 
 
 def _parts(path: Path) -> dict[str | None, _Part]:
     """All that can be read in a folder by split; None stands for what the folder itself holds."""
     if not path.exists():
         return _named_split(path)
-    if path.is_file() and path.suffix.lower() == ".json":
-        return {split: _Part(_read_split, path, split) for split in read_split_file(path).splits}
+    if path.is_file() and path.suffix.lower() == ".json" and not _is_coco(path):
+        splits = read_split_file(path).splits
+        return {split: _Part(_read_split, path, split, path.parent) for split in splits}
     path = unpacked(path)
     if not path.is_dir():
         raise UserError(f"{path} is a file: give the folder of labelled pictures, or a zip of it")
+    return _own_parts(path) or _of_parent(path) or _parts_below(path) or _nothing(path)
+
+
+def _is_coco(path: Path) -> bool:
+    content = places.content_of(path)
+    return isinstance(content, dict) and {"images", "categories"} <= content.keys()
+
+
+def _own_parts(path: Path, surely: bool = False) -> dict[str | None, _Part]:
+    """What a folder holds itself, and its folders of splits; `surely`: only those with labels."""
+    # Labels in a folder of their own have their pictures beside it.
+    root = path.parent if path.name.lower() in places.LABEL_FOLDERS else path
     parts: dict[str | None, _Part] = {}
     for reader in READERS:
         if found := reader.find(path):
-            parts = {split: _Part(reader.read, source, split) for split, source in found.items()}
+            parts = {
+                split: _Part(reader.read, source, split, root) for split, source in found.items()
+            }
             break
     labelled = bool(parts)
-    for split, names in SPLIT_NAMES.items():
-        for folder in (path / name for name in names):
-            # Beside labels of its own, a folder may hold one of this name that means something else.
-            if folder.is_dir() and split not in parts and (_has_labels(folder) or not labelled):
-                parts[split] = _Part(None, folder)
-    return parts or _of_parent(path) or _nothing(path)
+    for folder in places.children(path):
+        split = next((s for s, names in SPLIT_NAMES.items() if folder.name.lower() in names), None)
+        # Beside labels of its own, a folder may hold one of this name that means something else.
+        if (
+            split is not None
+            and split not in parts
+            and (_has_labels(folder) or not (labelled or surely))
+        ):
+            parts[split] = _Part(None, folder, None, root)
+    return {s: parts[s] for s in (None, *SPLIT_NAMES) if s in parts}
 
 
 def _named_split(path: Path) -> dict[str | None, _Part]:
     """`export.zip/test` and the like: a split that is no folder of its own."""
     for split, names in SPLIT_NAMES.items():
-        if path.name in names and path.parent.exists():
+        if path.name.lower() in names and path.parent.exists():
             part = _parts(path.parent).get(split)
             if part is not None:
                 return {None: part}
@@ -287,15 +353,49 @@ def _of_parent(path: Path) -> dict[str | None, _Part]:
     """YOLO's settings lie above its splits."""
     path = path.resolve()
     for split, source in yolo.find(path.parent).items():
-        if split is not None and path.name in SPLIT_NAMES[split]:
-            return {None: _Part(yolo.read, source, split)}
+        if split is not None and path.name.lower() in SPLIT_NAMES[split]:
+            return {None: _Part(yolo.read, source, split, path.parent)}
+    return {}
+
+
+_DEPTH = 3  # folders further down are not searched for labels
+_MOST_FOLDERS = 300
+
+
+def _parts_below(path: Path) -> dict[str | None, _Part]:
+    """The labels of the one folder below that has any (`VOCdevkit/VOC2007`, a download's top folder)."""
+    level = [path]
+    for _ in range(_DEPTH):
+        level = [below for folder in level for below in places.children(folder)][:_MOST_FOLDERS]
+        found = {folder: parts for folder in level if (parts := _own_parts(folder, surely=True))}
+        if len(found) > 1:
+            names = ", ".join(folder.relative_to(path).as_posix() for folder in list(found)[:5])
+            raise UserError(f"{path} holds several folders of labels ({names}): give one of them")
+        for folder, parts in found.items():
+            below = folder.relative_to(path).as_posix()
+            return {split: part._replace(root=path, below=below) for split, part in parts.items()}
     return {}
 
 
 def _nothing(path: Path) -> dict[str | None, _Part]:
+    """Raise UserError: it says why what looks like labels is none."""
+    known = foreign.recognise(path)
+    if known is not None:
+        file, name = known
+        raise UserError(f"{file} is {name}, which is not read: export the labels as COCO")
     files = coco.json_files(path)
     if len(files) == 1:
         coco.parse(files[0])  # raises: it says why the one file that may hold labels does not
+    texts = [file for file in yolo.text_labels(path) if yolo.looks_like_labels(file)]
+    if texts:
+        example = texts[0].relative_to(path).as_posix()
+        raise UserError(
+            f"{path} holds YOLO labels ({example}{' ...' if len(texts) > 1 else ''}), but no names of "
+            f"classes: write them into {path / 'classes.txt'}, one a line"
+        )
+    zips = [entry.name for entry in sorted(path.iterdir()) if entry.suffix.lower() == ".zip"]
+    if zips:
+        raise UserError(f"{path} holds no labels, but {', '.join(zips[:3])}: give {path / zips[0]}")
     raise UserError(
         f"{path} holds no labels (_annotations.coco.json, data.yaml or XML files): "
         "draw boxes with duckdetect.annotate, or give a labelled folder"
@@ -340,17 +440,25 @@ def describe_dataset(dataset: Dataset) -> list[str]:
     return lines
 
 
-def _checked(dataset: Dataset, report: Report) -> Dataset:
-    """Tell of pictures that share a name: results and merged labels go by it."""
+def _checked(dataset: Dataset, reading: Reading) -> Dataset:
+    """Tell of what only the whole shows: names that are there twice, classes alike, turned pictures."""
     for name, count in Counter(sample.path.name for sample in dataset.samples).items():
         if count > 1:
-            report(
-                Problem(
-                    str(dataset.root),
-                    f"{count} entries are named {name}",
-                    "give each picture a name of its own, labelled once",
-                )
-            )
+            what = f"{count} entries are named {name}"
+            cure = "give each picture a name of its own, labelled once"
+            reading(Problem(str(dataset.root), what, cure))
+    if reading.turned:
+        n, names = len(reading.turned), some_names(reading.turned)
+        what = (
+            f"EXIF turns {n} {'picture' if n == 1 else 'pictures'} ({names}), and the labels do not "
+            "tell whether they were drawn on the turned pictures; LabelImg draws on the stored ones"
+        )
+        cure = "look at `check --sheet`: if the boxes lie astray there, give --labels-as-stored"
+        reading.warn(dataset.root, what, cure)
+    if reading.options.merge_classes:
+        return merge_classes(dataset, reading.options.spellings)
+    for group in alike_classes(dataset.classes):
+        reading.warn(dataset.root, *alike_warning(group))
     return dataset
 
 

@@ -310,3 +310,55 @@ def pairwise_iou(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[
         axis=-1
     )
     return np.asarray(common / np.maximum(areas - common, 1e-9))
+
+
+def turn_points(points: np.ndarray, orientation: int, stored_hw: tuple[int, int]) -> np.ndarray:
+    """Where points of the stored pixels lie in the picture as it is shown.
+
+    Args:
+        points: (..., 2), x and y in pixels of the stored picture.
+        orientation: EXIF's, 1 to 8 (CIPA DC-008, "Orientation").
+        stored_hw: (height, width) of the stored picture.
+    """
+    height, width = stored_hw
+    x, y = points[..., 0], points[..., 1]
+    if orientation in (2, 3, 7, 8):
+        x = width - x
+    if orientation in (3, 4, 6, 7):
+        y = height - y
+    return np.stack([y, x] if orientation >= 5 else [x, y], axis=-1)
+
+
+def turn_xyxy(xyxy: np.ndarray, orientation: int, stored_hw: tuple[int, int]) -> np.ndarray:
+    """Boxes (N, 4) of the stored pixels in the picture as it is shown; see `turn_points`."""
+    corners = turn_points(xyxy.reshape(-1, 2, 2), orientation, stored_hw)  # (N, 2, 2)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+
+
+def turn_outline(outline: Any, orientation: int, stored_hw: tuple[int, int]) -> Any:
+    """Polygons or run lengths of the stored pixels in the picture as it is shown."""
+    if outline is None:
+        return None
+    if isinstance(outline, dict):
+        mask = decode_rle(outline)
+        mask = mask.T if orientation >= 5 else mask
+        if orientation in (2, 3, 6, 7):
+            mask = mask[:, ::-1]
+        if orientation in (3, 4, 7, 8):
+            mask = mask[::-1]
+        return encode_mask(np.ascontiguousarray(mask))
+    return [
+        turn_points(np.array(p, float).reshape(-1, 2), orientation, stored_hw).ravel().tolist()
+        for p in outline
+    ]
+
+
+def turned_box_xyxy(xyxy: Sequence[float], degrees: float) -> list[float]:
+    """The outer box of a box that is turned about its middle, clockwise as it is seen."""
+    x1, y1, x2, y2 = xyxy
+    angle = math.radians(degrees)
+    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+    half_w = ((x2 - x1) * cos + (y2 - y1) * sin) / 2
+    half_h = ((x2 - x1) * sin + (y2 - y1) * cos) / 2
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return [x - half_w, y - half_h, x + half_w, y + half_h]

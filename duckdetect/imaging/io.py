@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from duckdetect.errors import UserError
+from duckdetect.imaging.kinds import (
+    CURES,
+    IMAGE_SUFFIXES,
+    Kind,
+    cure,
+    is_hidden,
+    kind_of_bytes,
+    quick_kind,
+)
 from duckdetect.utils.outputs import own_output
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+from duckdetect.utils.reading import is_drive_error, retried
 
 MAX_PIXELS = 150_000_000
 
@@ -23,74 +32,247 @@ MAX_PIXELS = 150_000_000
 
 _ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 stand for a quarter turn
 
+# A picture is decoded by the one decoder that its first bytes ask for: Pillow, left to itself, also
+# hands files to Ghostscript. MPO comes with JPEG; TGA has no mark and goes by its suffix.
+_DECODERS = {
+    "JPEG": ("JPEG",),
+    "PNG": ("PNG",),
+    "GIF": ("GIF",),
+    "WebP": ("WEBP",),
+    "AVIF": ("AVIF",),
+    "HEIC": ("HEIF",),
+    "BMP": ("BMP", "DIB"),
+    "TIFF": ("TIFF",),
+    "JPEG 2000": ("JPEG2000",),
+    "PPM": ("PPM",),
+    "TGA": ("TGA",),
+}
+
+T = TypeVar("T")
+
+
+class ImageHead(NamedTuple):
+    """What the head of an image file says.
+
+    Attributes:
+        size_hw: (height, width) in pixels as it is shown, after EXIF rotation.
+        orientation: EXIF's, 1 to 8; 1 if the stored pixels are the right way up.
+        n_frames: Frames of an animation, pictures of an MPO, pages of a TIFF; as a rule 1.
+    """
+
+    size_hw: tuple[int, int]
+    orientation: int = 1
+    n_frames: int = 1
+
+    @property
+    def stored_hw(self) -> tuple[int, int]:
+        """(height, width) of the stored pixels, which tools see that pass over EXIF."""
+        return self.size_hw[::-1] if self.orientation in (5, 6, 7, 8) else self.size_hw
+
 
 def load_image(path: str | Path) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB, an array of its own that may be drawn on.
 
-    EXIF rotation is applied. Grey, palette and CMYK pictures are converted, 16-bit ones by their high
-    byte, floating-point ones from 0..1 or, where they go beyond, from 0..255; transparent pixels show
-    white; of an animation the first frame counts.
+    JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF, JPEG 2000, GIF, PPM and TGA are read, recognised by their
+    content. EXIF rotation is applied. Grey, palette and CMYK pictures are converted, 16-bit ones by
+    their high byte, floating-point ones from 0..1 or, where they go beyond, from 0..255; transparent
+    pixels show white; of an animation the first frame counts.
 
     Raises:
         UserError: If the file is missing, no picture, truncated, or over 150 million pixels.
     """
     path = Path(path)
-    with _opened(path) as image:
+
+    def decoded(image: Image.Image) -> np.ndarray:
         try:
             upright = ImageOps.exif_transpose(image)
             upright.load()
         except Exception as error:  # Pillow's decoders raise a dozen kinds for damaged files
+            if is_drive_error(error):
+                raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"{path} is damaged ({reason}): copy or save the picture again"
             ) from error
         return np.array(_to_rgb(upright))
 
+    return _read(path, decoded)
+
 
 def image_size_hw(path: str | Path) -> tuple[int, int]:
     """(height, width) after EXIF rotation, from the file's head alone; errors as `load_image`."""
+    return image_head(path).size_hw
+
+
+def image_head(path: str | Path) -> ImageHead:
+    """What an image file's head says; errors as `load_image`."""
     path = Path(path)
-    with _opened(path) as image:
+
+    def head(image: Image.Image) -> ImageHead:
         width, height = image.size
         try:
-            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        except Exception:  # `load_image` tells of damage
-            turned = False
-        in_tiff = image.format == "TIFF"
-    if turned and in_tiff:
-        # Some versions of Pillow swap the sides of a TIFF when they open it, others do not.
-        height, width = load_image(path).shape[:2]
-        return height, width
-    return (width, height) if turned else (height, width)
+            orientation = int(image.getexif().get(_ORIENTATION, 1))
+        except Exception as error:  # `load_image` tells of damage
+            if is_drive_error(error):
+                raise
+            orientation = 1
+        orientation = orientation if 1 <= orientation <= 8 else 1
+        if image.format == "TIFF" and orientation >= 5:
+            # Some versions of Pillow swap the sides of a TIFF when they open it, others do not.
+            return ImageHead(load_image(path).shape[:2], orientation, 1)
+        turned = orientation >= 5
+        return ImageHead(
+            (width, height) if turned else (height, width), orientation, _n_frames(path, image)
+        )
+
+    return _read(path, head)
 
 
-def list_images(folder: str | Path) -> list[Path]:
-    """The pictures in a folder, 2.jpg before 10.jpg, hidden files left out.
+class Listing(NamedTuple):
+    """What a folder holds: `images` in order, `others` with their kinds, `folders` of pictures."""
+
+    images: list[Path]
+    others: list[tuple[Path, Kind]]
+    folders: list[str]
+
+    def notes(self, labelled: bool = False) -> list[str]:
+        """Lines for people: what is left out, by kind and count, and what is read unexpectedly.
+
+        Args:
+            labelled: Whether label files are meant to lie there: these are not counted then.
+        """
+        lines: list[str] = []
+        heic = [path for path in self.images if path.suffix.lower() in (".heic", ".heif", ".hif")]
+        if heic:
+            lines.append(f"{_count(len(heic), 'HEIC file')} read ({some_names(heic)})")
+        groups: dict[tuple[str, Kind], list[Path]] = {}
+        for path, kind in self.others:
+            if not (labelled and kind.name in LABEL_KINDS):
+                video = kind.group == "video"
+                key = ("video", Kind("video", "video")) if video else (path.suffix.lower(), kind)
+                groups.setdefault(key, []).append(path)
+        for (suffix, kind), paths in groups.items():
+            named = f"({some_names(paths)})"
+            if kind.group == "video":
+                lines.append(
+                    f"{_count(len(paths), 'video')} left out {named}: give a video by itself"
+                )
+                continue
+            counted = _count(len(paths), f"{suffix} file" if suffix else "file without a suffix")
+            known = kind.name in CURES
+            told = f"left out, {kind.name}: {cure(kind)}" if known else "not pictures: left out"
+            told = "not a picture: left out" if len(paths) == 1 and not known else told
+            lines.append(f"{counted} {told} {named}")
+        if self.folders:
+            lines.append(f"pictures in folders below are left out ({some_names(self.folders)})")
+        return lines
+
+
+def _count(n: int, what: str) -> str:
+    return (
+        f"{n} {what} is"
+        if n == 1
+        else f"{n} {what.replace('file', 'files').replace('video', 'videos')} are"
+    )
+
+
+LABEL_KINDS = ("text", "JSON", "XML", "YAML", "CSV", "TFRecord", "a cache")
+"""Kinds of files that lie beside labelled pictures."""
+
+
+def list_folder(folder: str | Path) -> Listing:
+    """What a folder holds, in natural order: 2.jpg before 10.jpg.
+
+    Hidden files and folders are passed over, and so is what an earlier `detect` wrote there. Files
+    with a well-known suffix are taken at its word here, others judged by their content.
 
     Raises:
-        UserError: If the folder is missing, is a file, or holds no picture.
+        UserError: If the folder is missing, is a file, or cannot be read.
     """
     folder = Path(folder)
     if not folder.exists():
         raise UserError(f"{folder} is not there: give a folder of pictures")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file: give a folder of pictures")
+    entries = retried(folder, lambda: list(folder.iterdir()))
+    entries = [path for path in entries if not is_hidden(path)]
+    own = _OWN_OUTPUT if any(path.name == "detections.json" for path in entries) else set()
+    listing = Listing([], [], [])
+    for path in sorted(entries, key=natural_key):
+        if path.name in own:
+            continue
+        if path.is_dir():
+            if len(listing.folders) < _MAX_FOLDERS and _holds_images(path):
+                listing.folders.append(path.name)
+            continue
+        kind = quick_kind(path)
+        if kind.group == "image":
+            listing.images.append(path)
+        else:
+            listing.others.append((path, kind))
+    return listing
+
+
+_OWN_OUTPUT = {
+    "detections.gif",
+    "detections.mp4",
+    "detections.partial.mp4",
+    "detections.json",
+    "frames",
+}
+_MAX_FOLDERS = 50  # looked into for a message alone
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The pictures in a folder, 2.jpg before 10.jpg, hidden files left out; see `list_folder`.
+
+    Raises:
+        UserError: If the folder is missing, is a file, or holds no picture.
+    """
+    listing = list_folder(folder)
+    if not listing.images:
+        raise UserError(_no_images(Path(folder), listing))
+    return listing.images
+
+
+def _no_images(folder: Path, listing: Listing) -> str:
+    if listing.folders:
+        places = ", ".join(str(folder / name) for name in listing.folders[:3])
+        return f"{folder} holds no pictures itself, they lie in {places}: give that"
+    videos = [path for path, kind in listing.others if kind.group == "video"]
+    if videos:
+        return (
+            f"{folder} holds no pictures, but {len(videos)} "
+            f"{'video' if len(videos) == 1 else 'videos'} ({some_names(videos)}): give a video by "
+            f"itself, such as {videos[0]}"
+        )
+    left = "; ".join(listing.notes())
+    return (
+        f"{folder} holds no pictures{f' ({left})' if left else ''}: put some there "
+        "(JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP, GIF)"
+    )
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether pictures lie in a folder, or one further down, by their names alone."""
     try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be read ({error.strerror}): change its permissions"
-        ) from error
-    found = [
-        path
-        for path in entries
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and not path.is_dir()
-    ]
-    if not found:
-        raise UserError(f"{folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)}): put some there")
-    return sorted(found, key=natural_key)
+        entries = [path for path in folder.iterdir() if not is_hidden(path)]
+        if any(path.suffix.lower() in IMAGE_SUFFIXES for path in entries):
+            return True
+        below = [path for path in entries if path.is_dir()][:_MAX_FOLDERS]
+        return any(
+            path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path)
+            for place in below
+            for path in place.iterdir()
+        )
+    except OSError:
+        return False
+
+
+def some_names(paths: Sequence[str | Path], most: int = 3) -> str:
+    """The first names of some files, for a message."""
+    names = [Path(path).name for path in paths]
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
 def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
@@ -125,34 +307,80 @@ def shrink(image: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(image).reduce(factor))
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    with warnings.catch_warnings():
-        # Pillow warns of large pictures, whose limit is ours, and of odd metadata, which do no harm.
-        warnings.simplefilter("ignore")
-        with _open(path) as image:
-            yield image
+def _read(path: Path, use: Callable[[Image.Image], T]) -> T:
+    """What `use` makes of the opened image, tried again where a mounted Drive does not answer."""
+
+    def once() -> T:
+        with path.open("rb") as file, warnings.catch_warnings():
+            # Pillow warns of large pictures, whose limit is ours, and of odd metadata that do no harm.
+            warnings.simplefilter("ignore")
+            with _open(path, file) as image:
+                return use(image)
+
+    return retried(path, once)
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, file: BinaryIO) -> Image.Image:
+    kind = kind_of_bytes(file.read(4096), path.suffix.lower())
+    file.seek(0)
+    if kind.group != "image":
+        what = "is empty" if kind.group == "empty" else f"is not a picture but {kind.name}"
+        if kind.group == "video":
+            what = f"is not a picture but a video ({kind.name})"
+        if kind.name == "of an unknown kind":
+            what = "is not a picture that can be read"
+        raise UserError(f"{path} {what}: {cure(kind)}")
+    decoders = _DECODERS[kind.name]
+    if kind.name == "HEIC":
+        _need_heif(path)
     try:
-        image = Image.open(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: check its name") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder: give a picture") from None
-    except PermissionError:
-        raise UserError(f"{path} may not be read: change its permissions") from None
+        image = Image.open(file, formats=decoders)
     except Image.DecompressionBombError:
         raise UserError(_too_large(path)) from None
-    except Exception:  # UnidentifiedImageError as a rule, others from damaged heads
-        empty = path.is_file() and path.stat().st_size == 0
-        what = "is empty" if empty else "is not a picture that can be read"
-        raise UserError(f"{path} {what}: remove it or save it as JPEG or PNG") from None
+    except Exception as error:  # UnidentifiedImageError as a rule, others from damaged heads
+        if is_drive_error(error):
+            raise
+        raise UserError(
+            f"{path} is damaged, or not a picture that can be read (it begins as {kind.name}): "
+            "copy or save the picture again"
+        ) from None
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise UserError(_too_large(path))
     return image
+
+
+@functools.cache
+def _heif_is_there() -> bool:
+    try:
+        import pi_heif
+    except ImportError:
+        return False
+    # Thumbnails and depth maps are not asked for.
+    pi_heif.register_heif_opener(thumbnails=False, depth_images=False)
+    return True
+
+
+def _need_heif(path: Path) -> None:
+    if not _heif_is_there():
+        raise UserError(
+            f"{path} is HEIC, which the package pi-heif reads: pip install pi-heif, or save it as JPEG"
+        )
+
+
+def _n_frames(path: Path, image: Image.Image) -> int:
+    """Frames that a user would miss: not the gain map that phones put behind a JPEG as an MPO."""
+    try:
+        if image.format == "MPO" and path.suffix.lower() != ".mpo":
+            entries = image.mpinfo[0xB002][1:]  # type: ignore[attr-defined]
+            kinds = [str(entry["Attribute"]["MPType"]) for entry in entries]
+            return 1 + sum(kind.startswith("Multi-Frame") for kind in kinds)
+        if image.format in ("GIF", "WEBP", "PNG", "AVIF", "MPO", "TIFF"):
+            return int(getattr(image, "n_frames", 1))
+    except Exception as error:  # `load_image` tells of damage
+        if is_drive_error(error):
+            raise
+    return 1
 
 
 def _too_large(path: Path) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import itertools
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,16 @@ from tqdm import tqdm
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.draw import FramesWriter, draw_detections
-from duckdetect.imaging.io import IMAGE_SUFFIXES, ImageArray, fit, list_images, load_image
+from duckdetect.imaging.io import (
+    ImageArray,
+    fit,
+    image_head,
+    list_folder,
+    list_images,
+    load_image,
+    some_names,
+)
+from duckdetect.imaging.kinds import VIDEO_SUFFIXES, cure, file_kind
 from duckdetect.inference.detections_json import Record, write_detections_json
 from duckdetect.utils.files import make_folder
 from duckdetect.utils.outputs import check_outputs
@@ -159,6 +169,7 @@ def detect_video(
             f"the sound of {video.path} cannot be read from "
             f"{float(writer.sound.broken_s):.1f} s on: it is left out there"
         )
+    notes += video.notes
     if every > 1:
         between = "moved on with their objects" if track else "the last ones found"
         notes.append(
@@ -281,6 +292,8 @@ def detect(
     if fast:
         detector = copy.copy(detector)
         detector.high_res_hw = None
+    if isinstance(source, str | Path):
+        _refuse_address(str(source))
     out = Path(out)
     if isinstance(source, str | Path) and _is_video(Path(source)):
         animation = out / "detections.mp4"
@@ -293,6 +306,7 @@ def detect(
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {source} is none: leave it out")
     paths = _list(source)
+    notes = _notes(source, paths)
     targets = [out / name for name in ("frames", "detections.json", "detections.gif")]
     check_outputs(targets, _VERB, paths)
     make_folder(out)
@@ -305,13 +319,62 @@ def detect(
             strict=True,
         )
     )
-    return _draw_images(found, paths, detector.classes, out, kept, seconds_per_frame)
+    done = _draw_images(found, paths, detector.classes, out, kept, seconds_per_frame)
+    return dataclasses.replace(done, notes=(*done.notes, *notes))
+
+
+def _refuse_address(source: str) -> None:
+    """Say what addresses, cameras and patterns are; a path has lost one of two slashes."""
+    if Path(source).exists():
+        return
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/+(?!$)", source):
+        raise UserError(
+            f"{source} is an address, which is not read: download or record it, and give the file"
+        )
+    if source.isdecimal():
+        raise UserError(
+            f"{source} is a camera's number, cameras are not read: record a video, and give the file"
+        )
+    if re.search(r"[*?]|\[.+\]", source):
+        raise UserError(
+            f"{source} is a pattern, which is not read: give the folder, {Path(source).parent}"
+        )
 
 
 def _is_video(path: Path) -> bool:
     if not path.exists():
         raise UserError(f"{path} is not there: give a picture, a folder of pictures, or a video")
-    return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES
+    if path.is_dir():
+        return False
+    kind = file_kind(path)
+    if kind.group == "empty":
+        raise UserError(f"{path} is empty: copy it again")
+    known = kind.name != "of an unknown kind" and path.suffix.lower() not in VIDEO_SUFFIXES
+    if kind.group == "other" and known:
+        raise UserError(f"{path} is {kind.name}, no picture and no video: {cure(kind)}")
+    return kind.group != "image"
+
+
+def _notes(source: str | Path | Sequence[str | Path], paths: Sequence[Path]) -> list[str]:
+    """What of a folder is left out, and of which pictures only the first frame is used."""
+    notes = []
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        notes += list_folder(source).notes()
+    moving = []
+    for path in paths:
+        if path.suffix.lower() in _MAY_MOVE:
+            with contextlib.suppress(UserError):  # reading it tells of it
+                if image_head(path).n_frames > 1:
+                    moving.append(path)
+    if moving:
+        notes.append(
+            f"of {len(moving)} {'file' if len(moving) == 1 else 'files'} with several frames "
+            f"({some_names(moving)}) the first one is used: save them as MP4 for all"
+        )
+    return notes
+
+
+_MAY_MOVE = (".gif", ".webp", ".png", ".avif", ".mpo", ".tif", ".tiff", "")
 
 
 def _list(source: str | Path | Sequence[str | Path]) -> list[Path]:

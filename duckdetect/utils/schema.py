@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from duckdetect.errors import UserError
+from duckdetect.utils.reading import read_bytes
 
 MAX_JSON_BYTES = 2 << 30
 """No file of ours comes near this; COCO's own training labels have 0.5 GB."""
@@ -161,7 +162,7 @@ def parse_json(path: str | Path, cure: str, limit: int = MAX_JSON_BYTES) -> Any:
             )
         if size == 0:
             raise ValueError("it is empty")
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        return json.loads(read_bytes(path), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {cure}") from None
     except OSError as error:
@@ -195,8 +196,8 @@ def rows_of(value: Any, where: str, cure: str) -> Iterator[Fields]:
         yield Fields(row, f"{where}, entry {number}", cure)
 
 
-def read_yaml(path: str | Path, cure: str) -> Any:
-    """A small YAML file's content, by PyYAML's safe loader.
+def read_yaml(path: str | Path, cure: str, as_written: bool = False) -> Any:
+    """A small YAML file's content, by PyYAML's safe loader; `as_written`: with every word as it stands.
 
     Aliases are refused, as a bomb of them ("billion laughs") is: no label tool writes any. So are files
     over a megabyte, and nesting deeper than 20.
@@ -206,10 +207,13 @@ def read_yaml(path: str | Path, cure: str) -> Any:
     """
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    safe, base = yaml.SafeLoader, yaml.BaseLoader  # the latter makes strings of all scalars
+    loader: Any = (
+        getattr(yaml, "CBaseLoader", base) if as_written else getattr(yaml, "CSafeLoader", safe)
+    )
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         if len(content) > MAX_YAML_BYTES:
             raise UserError(
                 f"{path} has {len(content) / 1e6:.1f} MB, more than a list of classes needs "

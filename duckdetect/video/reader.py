@@ -24,7 +24,9 @@ import numpy.typing as npt
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import ImageArray
+from duckdetect.imaging.io import ImageArray, letterbox
+from duckdetect.imaging.kinds import CURES, cure, kind_of_bytes
+from duckdetect.utils.reading import is_drive_error, read_head, reading_error
 
 
 def parse_time(text: float | str) -> Fraction:
@@ -70,6 +72,14 @@ class Orientation:
     flipped: bool = False  # top becomes bottom
 
 
+# By quarter turns to the left.
+_ROTATIONS = {
+    1: Orientation(transposed=True, flipped=True),
+    2: Orientation(mirrored=True, flipped=True),
+    3: Orientation(transposed=True, mirrored=True),
+}
+
+
 def orientation(frame: Any) -> Orientation:
     """The orientation that a decoded frame's display matrix asks for.
 
@@ -78,7 +88,10 @@ def orientation(frame: Any) -> Orientation:
     14496-12, 8.3.2; FFmpeg's libavutil/display.h). Turns by other than quarters are taken as the
     nearest of these.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV lists all side data, and fails on kinds that it does not know (EXIF)
+        return _ROTATIONS.get(round(frame.rotation / 90) % 4, Orientation())
     if matrix is None:
         return Orientation()
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
@@ -159,12 +172,15 @@ class VideoReader:
         end_s: Frames from this time on are left out, None for all to the end.
         begin_s: When the first frame from `start_s` on is shown.
         first_s: The file's own time of its first frame, which is 0 in `Frame.seconds`.
+        notes: What is missing or was changed, each one line; known once `frames` came to its end.
     """
 
     def __init__(
         self, path: str | Path, start_s: float | Fraction = 0, end_s: float | Fraction | None = None
     ) -> None:
         self.path = Path(path)
+        self.notes: list[str] = []
+        self._cut = False
         self.start_s = Fraction(start_s)
         self.end_s = None if end_s is None else Fraction(end_s)
         if self.end_s is not None and self.end_s <= self.start_s:
@@ -189,6 +205,9 @@ class VideoReader:
             )
             height, width = self._square_hw
             self.size_hw = (width, height) if self._turn.transposed else (height, width)
+            self._pixel_aspect = ratio(stream.sample_aspect_ratio)
+            self._stored_hw = (first.height, first.width)
+            self._audio = bool(stream.container.streams.audio)
         self.begin_s = next(self.frames()).seconds if self.start_s > 0 else Fraction(0)
 
     @property
@@ -207,9 +226,11 @@ class VideoReader:
         """Yield the frames from `start_s` to `end_s`.
 
         Raises:
-            UserError: If a frame cannot be decoded, the file is cut off, or it ends before `start_s`.
+            UserError: If no frame can be decoded, or the file ends before `start_s`. A file that breaks
+                off later ends there, and `notes` tell of it.
         """
         found = False
+        self.notes.clear()
         number, seconds = -1, Fraction(0)
         # One for all frames: it keeps the tables of its conversion.
         reformatter = VideoReformatter()
@@ -225,6 +246,8 @@ class VideoReader:
                 if seconds >= self.start_s:
                     yield Frame(self._image(frame, reformatter), number, seconds)
                     found = True
+            else:
+                self._note_missing(stream, seconds, number + 1)
         if not found:
             raise UserError(
                 f"{self.path} has no frame between {float(self.start_s):g} s and its end at about "
@@ -232,13 +255,53 @@ class VideoReader:
             )
 
     def _image(self, frame: Any, reformatter: VideoReformatter) -> ImageArray:
-        height, width = self._square_hw  # a stream may change its size; the promise is one size
+        height, width = self._square_hw
+        changed = (frame.height, frame.width) != self._stored_hw
+        if changed:  # the promise is one size: what is of another is fitted into it with bars
+            own = displayed_size_hw((frame.height, frame.width), self._pixel_aspect)
+            scale = min(height / own[0], width / own[1])
+            height, width = (max(1, round(side * scale)) for side in own)
+            what = (
+                f"{self.path} changes its size from {self._stored_hw[1]}x{self._stored_hw[0]} to "
+                f"{frame.width}x{frame.height}: such frames are fitted in, with bars"
+            )
+            if what not in self.notes:
+                self.notes.append(what)
         # FFmpeg takes BT.601 where a file says nothing; players take BT.709 for high definition.
         untold = frame.colorspace == _UNTOLD_COLORSPACE and frame.height >= _HD_ROWS
         rgb = reformatter.reformat(
             frame, width, height, "rgb24", src_colorspace=Colorspace.ITU709 if untold else None
         )
-        return upright(np.asarray(rgb.to_ndarray(), np.uint8), self._turn)
+        image = np.asarray(rgb.to_ndarray(), np.uint8)
+        image = letterbox(image, self._square_hw) if changed else image
+        return upright(image, self._turn)
+
+    def _note_missing(self, stream: Any, last_s: Fraction, n_frames: int) -> None:
+        """Note how many seconds are missing of what the file's head says."""
+        said = seconds_of(stream.duration, stream.time_base)
+        end_s = shown_s = last_s + 1 / self.fps
+        if said is None and stream.container.duration:
+            said = Fraction(stream.container.duration, av.time_base)
+            if self._audio:  # which may go on after the last frame
+                end_s = max(end_s, self._last_packet_s())
+        broken = any("cannot be read from" in note for note in self.notes)
+        short = said is not None and said - end_s > max(Fraction(1, 2), 3 / self.fps)
+        if (self._cut or short) and not broken:
+            whole = f" of {float(said):.1f} s" if said is not None and said > shown_s else ""
+            self.notes.append(
+                f"{self.path} is cut off after frame {n_frames}"
+                + (f" of {self.n_frames}" if self.n_frames else "")
+                + f" (at {float(shown_s):.1f} s{whole}): copy it again, what is there is used"
+            )
+
+    def _last_packet_s(self) -> Fraction:
+        """When the last packet of any stream is shown, without decoding."""
+        last = Fraction(0)
+        with contextlib.suppress(av.FFmpegError), av.open(str(self.path)) as container:
+            for packet in container.demux():
+                seconds = seconds_of(packet.pts, packet.time_base) if packet.size else None
+                last = max(last, seconds or Fraction(0))
+        return last - self.first_s
 
     def _key_frame(self) -> _KeyFrame | None:
         """The last key frame before `start_s`, found without decoding; None to decode from the start."""
@@ -272,7 +335,7 @@ class VideoReader:
         try:
             container = av.open(str(self.path))
         except (av.FFmpegError, ValueError) as error:
-            raise self._bad(reason(error)) from error
+            raise self._unopened(error) from error
         with container:
             # Pictures of albums are streams of a single frame, too.
             streams = [s for s in container.streams.video if not _is_cover(s)]
@@ -308,13 +371,37 @@ class VideoReader:
                     yield seconds, frame
                     count += 1
         except av.FFmpegError as error:
-            raise self._bad(f"frame {first_number + count + 1}: {reason(error)}") from error
-        if cut:
-            raise UserError(
-                f"{self.path} is cut off after frame {first_number + count}"
-                + (f" of {self.n_frames}" if self.n_frames else "")
-                + ": copy it again, or save what is there as a new video"
+            if is_drive_error(error):
+                raise reading_error(self.path, error) from error  # type: ignore[arg-type]
+            if seconds is None:
+                raise self._bad(f"frame {first_number + 1}: {reason(error)}") from error
+            self.notes.append(
+                f"{self.path} cannot be read from {float(seconds):.1f} s on (frame "
+                f"{first_number + count + 1}: {reason(error)}): what lies before is used"
             )
+            return
+        self._cut = cut
+
+    def _unopened(self, error: Exception) -> UserError:
+        """Why the file cannot be opened, and the cure."""
+        if is_drive_error(error):
+            return reading_error(self.path, error)  # type: ignore[arg-type]
+        kind = kind_of_bytes(read_head(self.path, 4096))
+        if kind.group == "empty":
+            return UserError(f"{self.path} is empty: copy it again")
+        if kind.group == "other" and kind.name in CURES:
+            return UserError(f"{self.path} is {kind.name}, no video: {cure(kind)}")
+        if kind.name in ("MP4", "QuickTime") and not _has_index(self.path):
+            return UserError(
+                f"{self.path} is cut off (its index is missing, which stands at the end): copy it again"
+            )
+        if kind.group == "video":
+            return UserError(
+                f"{self.path} is cut off or damaged ({kind.name}: {reason(error)}): copy it again"
+            )
+        if kind.group == "image":
+            return UserError(f"{self.path} is a picture ({kind.name}), no video: give it by itself")
+        return self._bad(reason(error))
 
     def _bad(self, why: str) -> UserError:
         return UserError(
@@ -344,6 +431,24 @@ class _KeyFrame:
     dts: int
     seconds: Fraction
     number: int
+
+
+def _has_index(path: Path) -> bool:
+    """Whether an MP4 file holds its `moov` box, which a broken upload lacks."""
+    size, position = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while position + 8 <= size:
+            file.seek(position)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if head[4:8] == b"moov":
+                return position + length <= size
+            if length == 1:  # a long box: the next eight bytes say how long
+                length = int.from_bytes(head[8:16], "big")
+            if length < 8:  # to the file's end
+                return False
+            position += length
+    return False
 
 
 def _is_cover(stream: Any) -> bool:

@@ -11,8 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from duckdetect.data.dataset import Dataset, Report
-from duckdetect.data.formats import coco, voc, yolo
+from duckdetect.data.dataset import Dataset, Reading
+from duckdetect.data.formats import (
+    coco,
+    createml,
+    csv_table,
+    darknet,
+    labelme,
+    tfrecord,
+    voc,
+    yolo,
+)
 
 
 class Reader(NamedTuple):
@@ -21,11 +30,11 @@ class Reader(NamedTuple):
     Attributes:
         find: The splits that a folder holds in this format, and where each lies; None for what the
             folder itself holds; empty if it holds none.
-        read: One of them: source, split, and where problems are reported.
+        read: One of them: source, split, and what finds pictures and reports problems.
     """
 
     find: Callable[[Path], dict[str | None, Path]]
-    read: Callable[[Path, str | None, Report], Dataset]
+    read: Callable[[Path, str | None, Reading], Dataset]
 
 
 class Writer(NamedTuple):
@@ -50,6 +59,11 @@ READERS: tuple[Reader, ...] = (
     Reader(coco.find, coco.read),
     Reader(yolo.find, yolo.read),
     Reader(voc.find, voc.read),
+    Reader(createml.find, createml.read),
+    Reader(labelme.find, labelme.read),
+    Reader(csv_table.find, csv_table.read),
+    Reader(darknet.find, darknet.read),
+    Reader(tfrecord.find, tfrecord.read),
     Reader(yolo.find_plain, yolo.read_plain),
 )
 

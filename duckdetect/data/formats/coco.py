@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import json
-import unicodedata
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from duckdetect.data.dataset import SPLIT_NAMES, Dataset, Label, Problem, Report, make_sample
+import numpy as np
+
+from duckdetect.data.dataset import (
+    SPLIT_NAMES,
+    Dataset,
+    Label,
+    Problem,
+    Reading,
+    Report,
+    join,
+    make_sample,
+)
+from duckdetect.data.names import Places
 from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import is_number, turned_box_xyxy
+from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.files import write_json
+from duckdetect.utils.reading import read_bytes
 
 ROBOFLOW = "_annotations.coco.json"
+_WRITTEN = "written by duckdetect"
 
 
 def find(folder: Path) -> dict[str | None, Path]:
@@ -32,48 +48,64 @@ def find(folder: Path) -> dict[str | None, Path]:
         for split, names in SPLIT_NAMES.items():
             if word in names and split not in by_split:
                 by_split[split] = path
-    if not by_split:
-        names_ = ", ".join(path.name for path in found)
-        raise UserError(f"{folder} holds several COCO files ({names_}): keep the one to read")
-    return by_split
+    if by_split:
+        return by_split
+    counts = Counter(name for path in found for name in _file_names(path))
+    if counts and max(counts.values()) == 1:  # a file for each picture, or for a part of them
+        return {None: found[0].parent}
+    names_ = ", ".join(path.name for path in found[:5]) + (" ..." if len(found) > 5 else "")
+    raise UserError(f"{folder} holds several COCO files ({names_}): keep the one to read")
 
 
 def json_files(folder: Path) -> list[Path]:
-    """The JSON files in a folder and in `annotations` below it."""
-    return [p for place in (folder, folder / "annotations") for p in sorted(place.glob("*.json"))]
+    """The JSON files in a folder and in `annotations` or `labels` below it, in any letters."""
+    named = ("annotations", "labels")
+    below = [p for p in _listed(folder) if p.name.lower() in named and p.is_dir()]
+    return [
+        path
+        for place in (folder, *below)
+        for path in _listed(place)
+        if path.suffix.lower() == ".json" and path.is_file()
+    ]
 
 
-def read(source: Path, split: str | None, report: Report) -> Dataset:
-    """Read a COCO file; the pictures lie beside it, above it, or in `images` beside or above it."""
+def _listed(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*") if not is_hidden(p)) if folder.is_dir() else []
+
+
+def read(source: Path, split: str | None, reading: Reading) -> Dataset:
+    """Read a COCO file, or a folder of them; the pictures lie beside it, above it, or near there."""
+    if source.is_dir():
+        files = [path for path in json_files(source) if _looks_like_coco(path)]
+        return join([read(path, split, reading) for path in files])
     content = parse(source)
-    images = [entry for entry in content["images"] if _has_id(entry, "image", source, report)]
-    classes, class_ids = _classes(content["categories"], content["annotations"], source, report)
-    by_image: dict[int, list[Label]] = {}
-    for entry in images:
-        if entry["id"] in by_image:
-            what = f"two images have the id {entry['id']}"
-            report(Problem(str(source), what, "export the labels again"))
-        by_image[entry["id"]] = []
-    for number, entry in enumerate(content["annotations"], 1):
-        name = (
-            entry.get("id", f"number {number}") if isinstance(entry, dict) else f"number {number}"
+    images = _images(content["images"], source, reading)
+    classes, class_ids = _classes(content["categories"], content["annotations"], source, reading)
+    entries = list(_annotations(content["annotations"], images, source, reading))
+    ours = content.get("info") == {"description": _WRITTEN}  # which are in pixels, however small
+    if not ours and _normalised([entry for _, entry, _ in entries]):
+        what = "its boxes are normalised: all their numbers are from 0 to 1"
+        reading(Problem(str(source), what, "export them in pixels, [x, y, width, height]"))
+        entries = []
+    corners = _are_corners([entry for _, entry, _ in entries])
+    if corners:
+        what = (
+            "its boxes are corners [x1, y1, x2, y2]: the outlines or areas of all of them say so, "
+            "COCO's are [x, y, width, height]"
         )
-        where = f"{source}, annotation {name}"
-        if not isinstance(entry, dict):
-            report(Problem(where, f"is {_short(entry)}", "export the labels again"))
-        elif type(entry.get("image_id")) is not int or entry["image_id"] not in by_image:
-            what = f"there is no image {_short(entry.get('image_id'))}"
-            report(Problem(where, what, "export the labels again, or remove it"))
-        elif label := _label(where, entry, class_ids, report):
-            by_image[entry["image_id"]].append(label)
+        reading.warn(source, what, "they are read as corners, export them as COCO to be sure")
+    by_image: dict[int, list[Label]] = {number: [] for number in images}
+    for where, entry, image_id in entries:
+        if label := _label(where, entry, class_ids, corners, reading):
+            by_image[image_id].append(label)
     places = _places(source)
     samples = []
-    for entry in images:
-        path = _image(source, places, entry, report)
-        labels = by_image.pop(entry["id"], [])
+    for image_id, entry in images.items():
+        where = f"{source}, image {entry['id']}"
+        path = reading.image(where, _text(entry.get("file_name")), places)
         if path is None:
             continue
-        sample = make_sample(path, entry["id"], _declared_hw(entry), labels, report)
+        sample = make_sample(path, image_id, _declared_hw(entry), by_image[image_id], reading)
         if sample is not None:
             samples.append(sample)
     return Dataset(source.parent, classes, tuple(samples))
@@ -99,7 +131,7 @@ def write_coco(path: str | Path, dataset: Dataset, file_names: Sequence[str] | N
     write_json(
         path,
         {
-            "info": {"description": "written by duckdetect"},
+            "info": {"description": _WRITTEN},
             "licenses": [],
             "categories": categories,
             "images": content["images"],
@@ -120,13 +152,7 @@ def parse(source: Path) -> dict[str, Any]:
     Raises:
         UserError: If it is something else.
     """
-    try:
-        # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16 and UTF-32.
-        content = json.loads(source.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        empty = source.is_file() and source.stat().st_size == 0
-        reason = "it is empty" if empty else str(error)
-        raise UserError(f"{source} is not JSON ({reason}): export the labels again") from error
+    content = read_json(source)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise UserError(
@@ -135,40 +161,129 @@ def parse(source: Path) -> dict[str, Any]:
     return content
 
 
+def read_json(source: Path) -> Any:
+    """A JSON file's content.
+
+    Raises:
+        UserError: If it cannot be read, or is none.
+    """
+    text = read_bytes(source)
+    try:
+        # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16 and UTF-32.
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if text else "it is empty"
+        raise UserError(f"{source} is not JSON ({reason}): export the labels again") from error
+
+
 def _looks_like_coco(path: Path) -> bool:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
         return False
-    return isinstance(content, dict) and {"images", "categories"} <= content.keys()
+    return (
+        isinstance(content, dict)
+        and {"images", "categories"} <= content.keys()
+        and isinstance(content["images"], list)
+    )
 
 
-def _has_id(entry: Any, kind: str, source: Path, report: Report) -> bool:
-    # A bool is an int to isinstance.
-    good = isinstance(entry, dict) and type(entry.get("id")) is int
-    if not good:
+def _file_names(path: Path) -> set[str]:
+    images = json.loads(read_bytes(path)).get("images")
+    return {
+        _text(entry.get("file_name"))
+        for entry in (images if isinstance(images, list) else [])
+        if isinstance(entry, dict)
+    }
+
+
+def _id(value: Any) -> int | str | None:
+    """An id as it was meant: pandas writes 1.0 for 1, others "1"; None if it is none."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and value.strip():
+        text = value.strip()
+        number = text.removesuffix(".0")
+        return int(number) if number.isascii() and number.isdecimal() else text
+    return None
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _images(entries: list[Any], source: Path, reading: Reading) -> dict[int, dict[str, Any]]:
+    """The image entries by a number; `id` in them is what annotations refer to."""
+    good = [(_has_id(entry, "image", source, reading), entry) for entry in entries]
+    known = [(image_id, entry) for image_id, entry in good if image_id is not None]
+    for image_id, count in Counter(image_id for image_id, _ in known).items():
+        if count > 1:
+            what = f"two images have the id {image_id}"
+            reading(Problem(str(source), what, "export the labels again"))
+    free = 1 + max((i for i, _ in known if isinstance(i, int)), default=0)
+    found: dict[int, dict[str, Any]] = {}
+    for image_id, entry in known:
+        number = image_id if isinstance(image_id, int) else free
+        free += isinstance(image_id, str)
+        found[number] = {**entry, "id": image_id}
+    return found
+
+
+def _annotations(
+    entries: list[Any], images: dict[int, dict[str, Any]], source: Path, reading: Reading
+) -> list[tuple[str, dict[str, Any], int]]:
+    """(where, entry, image's number) of the annotations that belong to an image."""
+    numbers = {entry["id"]: number for number, entry in images.items()}
+    found = []
+    for number, entry in enumerate(entries, 1):
+        name = (
+            entry.get("id", f"number {number}") if isinstance(entry, dict) else f"number {number}"
+        )
+        where = f"{source}, annotation {name}"
+        if not isinstance(entry, dict):
+            reading(Problem(where, f"is {_short(entry)}", "export the labels again"))
+            continue
+        image_id = _id(entry.get("image_id"))
+        if image_id is None or image_id not in numbers:
+            what = f"there is no image {_short(entry.get('image_id'))}"
+            reading(Problem(where, what, "export the labels again, or remove it"))
+        else:
+            found.append((where, entry, numbers[image_id]))
+    return found
+
+
+def _has_id(entry: Any, kind: str, source: Path, report: Report) -> int | str | None:
+    found = _id(entry.get("id")) if isinstance(entry, dict) else None
+    if found is None:
         what = f"{kind} {_short(entry)} has no whole-number id"
         report(Problem(str(source), what, "export the labels again"))
-    return good
+    return found
 
 
 def _classes(
-    categories: list[Any], annotations: list[Any], source: Path, report: Report
-) -> tuple[tuple[str, ...], dict[int, int]]:
+    categories: list[Any], annotations: list[Any], source: Path, reading: Reading
+) -> tuple[tuple[str, ...], dict[int | str, int]]:
     """Names in the file's order, and the class id of each category id."""
     good = []
     for entry in categories:
-        if not _has_id(entry, "category", source, report):
+        category_id = _has_id(entry, "category", source, reading)
+        if category_id is None:
             continue
-        if isinstance(entry.get("name"), str) and entry["name"]:
-            good.append(entry)
+        if isinstance(entry.get("name"), str) and entry["name"].strip():
+            good.append({**entry, "id": category_id})
         else:
-            report(Problem(str(source), f"category {entry['id']} has no name", "name it"))
+            reading(Problem(str(source), f"category {category_id} has no name", "name it"))
     for category_id, count in Counter(c["id"] for c in good).items():
         if count > 1:
             what = f"{count} categories have the id {category_id}"
-            report(Problem(str(source), what, "export the labels again"))
-    used = [a.get("category_id") for a in annotations if isinstance(a, dict)]
+            reading(Problem(str(source), what, "export the labels again"))
+    used = {_id(a.get("category_id")) for a in annotations if isinstance(a, dict)}
     # Roboflow writes a parent of all classes as category 0, which no box ever has.
     kept = [
         c
@@ -177,81 +292,181 @@ def _classes(
         or 0 in used
         or c["name"] not in [other.get("supercategory") for other in good if other is not c]
     ]
-    names = list(dict.fromkeys(c["name"] for c in kept))  # two ids of one name are one class
-    number = {name: i for i, name in enumerate(names)}
-    return tuple(names), {c["id"]: number[c["name"]] for c in kept}
+    classes, places = reading.classes(source, [c["name"] for c in kept])
+    return classes, {c["id"]: place for c, place in zip(kept, places, strict=True)}
 
 
-def _places(source: Path) -> list[Path]:
+def _places(source: Path) -> Places:
     """Where the pictures may lie."""
     beside, above = source.parent, source.parent.parent
     if source.name == ROBOFLOW:
         return [beside, beside / "images"]
-    # Two splits may have pictures of the same names: the folder that is named as the file goes first.
+    # Two splits may have pictures of the same names: the folder named as the file goes first.
     split = source.stem.rpartition("_")[2]
     named = [place / split for place in (beside, above, above / "images")]
-    others = sorted(path for path in (above / "images").glob("*/") if path.is_dir())
-    return list(
-        dict.fromkeys([*named, beside, beside / "images", above, above / "images", *others])
-    )
+    images = [
+        path
+        for place in (beside, above)
+        for path in _listed(place)
+        if path.is_dir() and path.name.lower() in _IMAGE_FOLDERS
+    ]
+    below = [path for folder in images for path in _listed(folder) if path.is_dir()]
+    places = dict.fromkeys([*named, beside, beside / "images", above, above / "images", *images])
+    below = [path for path in below if path not in places]
+    return [*places, *([below] if below else [])]
 
 
-def _image(
-    source: Path, places: Sequence[Path], entry: dict[str, Any], report: Report
-) -> Path | None:
-    name = str(entry.get("file_name") or "").replace("\\", "/")
-    # Some exports name paths of the machine that they were made on: then the last part counts.
-    # A Mac takes letters and their accents apart in file names, the labels may have them together.
-    forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
-    for candidate in dict.fromkeys([*forms, *(form.rpartition("/")[2] for form in forms)]):
-        for place in places:
-            if candidate and not candidate.startswith("/") and _is_file(place / candidate):
-                return place / candidate
-    where = f"{source}, image {entry['id']}"
-    what = f"the picture {_short(name)} is missing" if name else "has no file_name"
-    report(Problem(where, what, "put it beside the labels, or remove its entry"))
-    return None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file can have, as it is too long
-        return False
+_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "data", "jpegimages", "pictures", "photos")
 
 
 def _declared_hw(entry: dict[str, Any]) -> tuple[int, int] | None:
-    height, width = (entry.get(key) for key in ("height", "width"))
+    height, width = (_whole(entry.get(key)) for key in ("height", "width"))
+    return (height, width) if height and width else None
+
+
+def _whole(value: Any) -> int | None:
+    """A size as it was meant: 120, 120.0 or "120"; None if it is none."""
+    if isinstance(value, bool):
+        return None
     try:
-        return (int(height), int(width)) if height and width else None
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
+    return round(number) if 0 < number < 1e9 else None
+
+
+def _numbers(bbox: Any) -> list[float] | None:
+    """Four numbers, or None."""
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return None
+    try:
+        return None if any(isinstance(v, bool | str) for v in bbox) else [float(v) for v in bbox]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _normalised(entries: Sequence[dict[str, Any]]) -> bool:
+    """Whether all boxes lie within 0..1, and are not just boxes of a pixel."""
+    boxes = [box for entry in entries if (box := _numbers(entry.get("bbox"))) is not None]
+    within = all(0 <= v <= 1 for box in boxes for v in box)
+    return bool(boxes) and within and any(v not in (0, 1) for box in boxes for v in box)
+
+
+def _are_corners(entries: Sequence[dict[str, Any]]) -> bool:
+    """Whether the outline or area of every box that has one says corners, and none says sizes."""
+    votes = [box_voting for entry in entries if (box_voting := _vote(entry)) is not None]
+    return bool(votes) and all(box_voting == "corners" for box_voting in votes)
+
+
+def _vote(entry: dict[str, Any]) -> str | None:
+    """How a box is meant by its outline, else its area: "corners", "sizes", or None if open."""
+    box = _numbers(entry.get("bbox"))
+    if box is None:
+        return None
+    x, y, a, b = box
+    outline = _outline(entry.get("segmentation"))
+    if isinstance(outline, list):
+        points = [v for p in outline if isinstance(p, list) and len(p) > 5 for v in p]
+        if not points or len(points) % 2 or not all(is_number(v) for v in points):
+            return None
+        xs, ys = points[::2], points[1::2]
+        extent = np.array([min(xs), min(ys), max(xs), max(ys)], float)
+        slack = max(2.0, 0.02 * float(max(extent[2:] - extent[:2])))
+        if np.abs(extent - [x, y, x + a, y + b]).max() <= slack:
+            return "sizes"
+        return "corners" if np.abs(extent - box).max() <= slack else "neither"
+    area: Any = entry.get("area")
+    if outline is not None or not is_number(area) or area <= 0 or not (a > x and b > y):
+        return None
+    for meant, size in (("sizes", a * b), ("corners", (a - x) * (b - y))):
+        if math.isclose(area, size, rel_tol=0.01, abs_tol=0.5):
+            return meant
+    return None
+
+
+def _outline(value: Any) -> Any:
+    """A segmentation as COCO has it, also from what others write: one flat list, points in pairs."""
+    if not isinstance(value, list) or not value:
+        return value
+    if all(is_number(v) for v in value):
+        return [value]
+    if all(_is_point(v) for v in value) and len(value) > 2:
+        return [[v for point in value for v in point]]
+    return [
+        [v for point in polygon for v in point]
+        if isinstance(polygon, list) and len(polygon) > 2 and all(_is_point(v) for v in polygon)
+        else polygon
+        for polygon in value
+    ]
+
+
+def _is_point(value: Any) -> bool:
+    if isinstance(value, dict) or not isinstance(value, list) or len(value) != 2:
+        return False
+    return all(is_number(v) for v in value)
+
+
+def _crowd(value: Any) -> bool | None:
+    """COCO's `iscrowd`, also as text; None if it is neither 0 nor 1."""
+    if value is None or value == "":
+        return False
+    text = str(value).strip().lower()
+    if text in ("0", "0.0", "false", "no"):
+        return False
+    return True if text in ("1", "1.0", "true", "yes") else None
+
+
+def _rotation(entry: dict[str, Any]) -> float:
+    """The turn that CVAT notes beside a box that it writes unturned, degrees."""
+    attributes = entry.get("attributes")
+    value = attributes.get("rotation") if isinstance(attributes, dict) else entry.get("rotation")
+    try:
+        degrees = float(value) if value is not None and not isinstance(value, bool) else 0.0
+    except (TypeError, ValueError):
+        return 0.0
+    return degrees % 360 if math.isfinite(degrees) else 0.0
 
 
 def _label(
-    where: str, entry: dict[str, Any], class_ids: dict[int, int], report: Report
+    where: str,
+    entry: dict[str, Any],
+    class_ids: dict[int | str, int],
+    corners: bool,
+    reading: Reading,
 ) -> Label | None:
-    category_id, bbox = entry.get("category_id"), entry.get("bbox")
-    if type(category_id) is not int or category_id not in class_ids:
+    category_id, bbox = _id(entry.get("category_id")), entry.get("bbox")
+    if category_id is None or category_id not in class_ids:
         known = ", ".join(map(str, class_ids)) or "none"
-        what = f"there is no category {_short(category_id)} (there are {known})"
-        report(Problem(where, what, "export the labels again, or mend the id"))
+        what = f"there is no category {_short(entry.get('category_id'))} (there are {known})"
+        reading(Problem(where, what, "export the labels again, or mend the id"))
         return None
-    try:
-        if not isinstance(bbox, list) or any(isinstance(v, bool | str) for v in bbox):
-            raise TypeError
-        x, y, width, height = map(float, bbox)
-    except (TypeError, ValueError, OverflowError):
+    box = _numbers(bbox)
+    if box is None:
         what = f"bbox is {_short(bbox)}"
-        report(Problem(where, what, "give [x, y, width, height] in pixels"))
+        reading(Problem(where, what, "give [x, y, width, height] in pixels"))
         return None
-    return Label(
-        where,
-        (x, y, x + width, y + height),
-        class_ids[category_id],
-        bool(entry.get("iscrowd")),
-        entry.get("segmentation"),
-    )
+    crowd = _crowd(entry.get("iscrowd"))
+    if crowd is None:
+        what = f"iscrowd is {_short(entry.get('iscrowd'))}"
+        reading(Problem(where, what, "give 0 for one object, 1 for a crowd"))
+        return None
+    x, y, a, b = box
+    xyxy = [x, y, a, b] if corners else [x, y, x + a, y + b]
+    outline = _outline(entry.get("segmentation"))
+    rotation = _rotation(entry)
+    if rotation and not outline:
+        xyxy = turned_box_xyxy(xyxy, rotation)
+        what = f"its box is turned by {rotation:g} degrees (CVAT's rotation)"
+        reading.warn(where, what, "the upright box around it is taken")
+    elif not corners and not rotation and (box_voting := _vote(entry)) in ("corners", "neither"):
+        what = f"bbox {_short(bbox)} is not around its own outline or area"
+        if box_voting == "corners":
+            what += ", as corners [x1, y1, x2, y2] it would be"
+        reading.warn(where, what, "draw one of the two again")
+    hint = ""
+    if a > x and b > y and not corners:
+        hint = "draw it again, or give [x, y, width, height] if these are corners [x1, y1, x2, y2]"
+    return Label(where, xyxy, class_ids[category_id], crowd, outline, hint)
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file for each picture, beside it or in `Annotations/`.
+"""Pascal VOC: an XML file for each picture, beside it or in `Annotations/`, with splits in `ImageSets/`.
 
 Coordinates are kept as they stand. VOC itself counts pixels from 1, LabelImg and Roboflow from 0;
 the files do not say which, and a pixel is within the accuracy of drawn boxes.
@@ -6,6 +6,10 @@ the files do not say which, and a pixel is within the accuracy of drawn boxes.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,102 +19,283 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from duckdetect.data.dataset import Dataset, Label, Problem, Report, Sample, make_sample
-from duckdetect.imaging.io import IMAGE_SUFFIXES, natural_key
+from duckdetect.data.dataset import (
+    SPLIT_NAMES,
+    Dataset,
+    Label,
+    Problem,
+    Reading,
+    Sample,
+    make_sample,
+)
+from duckdetect.data.names import MissingError, NamingError
+from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import turned_box_xyxy
+from duckdetect.imaging.io import natural_key
+from duckdetect.imaging.kinds import is_hidden
+from duckdetect.utils.reading import read_bytes
+
+_LABEL_FOLDERS = ("annotations", "annotation", "labels", "xml", "xmls")
+_IMAGE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img", "data", "pictures", "photos")
 
 
 def find(folder: Path) -> dict[str | None, Path]:
-    """The folder itself, for None, if it holds VOC files."""
-    return {None: folder} if _xml_files(folder) else {}
+    """The folder itself, for None or for the splits that `ImageSets/Main` or its folders name."""
+    files = xml_files(folder)
+    if not files:
+        return {}
+    splits = list(_image_sets(folder)) or list(_split_folders(files))
+    return {split: folder for split in splits} if splits else {None: folder}
 
 
-def read(source: Path, split: str | None, report: Report) -> Dataset:
-    """Read a folder of VOC files; classes are in alphabetical order."""
+def read(source: Path, split: str | None, reading: Reading) -> Dataset:
+    """Read a folder of VOC files, or one split of it; classes are in alphabetical order."""
     parsed: list[tuple[Path, Element]] = []
-    for path in _xml_files(source):
+    files = xml_files(source)
+    files = _of_split(source, files, split, reading) if split is not None else files
+    for path in files:
         try:
-            # defusedxml: an XML file may hold entities that fill the memory.
-            root = fromstring(path.read_bytes())
-        except (ParseError, DefusedXmlException, ValueError, LookupError, OSError) as error:
-            # LookupError: an encoding that Python does not know.
-            reason = "it is empty" if path.is_file() and path.stat().st_size == 0 else str(error)
-            report(Problem(str(path), f"is no XML ({reason})", "export the labels again"))
+            root = _parse(path)
+        except UserError as error:
+            reading(Problem.of(error, path))
             continue
         if root.tag != "annotation":
-            report(Problem(str(path), f"is <{root.tag}>, not VOC", "export the labels as VOC"))
+            reading(Problem(str(path), f"is <{root.tag}>, not VOC", "export the labels as VOC"))
             continue
         parsed.append((path, root))
-    names = {o.findtext("name", "").strip() for _, root in parsed for o in root.iter("object")}
+    names = {_name(entry) for _, root in parsed for entry in root.iter("object")}
     classes = tuple(sorted(names - {""}))
     class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
     for path, root in parsed:
-        image = _image(source, path, root, report)
+        image = _image(source, path, root, reading)
         if image is None:
             continue
         labels = [
             label
             for number, entry in enumerate(root.iter("object"), 1)
-            if (label := _label(f"{path}, object {number}", entry, class_ids, report))
+            if (label := _label(f"{path}, object {number}", entry, class_ids, reading))
         ]
         size = (_whole(root, "size/height"), _whole(root, "size/width"))
         declared = (size[0], size[1]) if size[0] and size[1] else None
-        sample = make_sample(image, len(samples) + 1, declared, labels, report)
+        # LabelImg draws on the stored pixels, and its sizes do not tell where the sides are equal
+        # or the picture stands on its head.
+        told = root.findtext("source/database", "").strip() != "Unknown"
+        sample = make_sample(image, len(samples) + 1, declared, labels, reading, told)
         if sample is not None:
             samples.append(sample)
     return Dataset(source, classes, tuple(samples))
 
 
-def _xml_files(folder: Path) -> list[Path]:
-    for place in (folder, folder / "Annotations", folder / "annotations"):
-        found = sorted(place.glob("*.xml"), key=natural_key)
-        if found:
-            return found
+def xml_files(folder: Path) -> list[Path]:
+    """The XML files of a folder: its own, or those of `Annotations` or `labels` and below."""
+    own = _xml_in(folder)
+    if own:
+        return own
+    for place in _children(folder):
+        if place.name.lower() in _LABEL_FOLDERS:
+            found = _xml_in(place) or [x for below in _children(place) for x in _xml_in(below)]
+            if found:
+                return found
     return []
 
 
-def _image(source: Path, path: Path, root: Element, report: Report) -> Path | None:
-    named = root.findtext("filename", "").strip().replace("\\", "/").rpartition("/")[2]
-    places = [
-        folder / name
-        for folder in (path.parent, source, path.parent.parent)
-        for name in ("", "JPEGImages", "images")
-    ]
-    # The XML's own name first: people rename both files, and what stands inside goes stale.
-    suffix = Path(named).suffix
-    names = [path.stem + suffix, named] if suffix else []
-    names += [path.stem + suffix for suffix in IMAGE_SUFFIXES]
-    for name in names:
-        for place in places:
-            if (place / name).is_file():
-                return place / name
-    report(
-        Problem(
-            str(path), f"the picture {named or path.stem!r} is missing", "put it beside the labels"
-        )
-    )
-    return None
+def _xml_in(folder: Path) -> list[Path]:
+    found = (p for p in folder.glob("*.[xX][mM][lL]") if not is_hidden(p))
+    return sorted(found, key=natural_key)
 
 
-def _label(where: str, entry: Element, class_ids: dict[str, int], report: Report) -> Label | None:
-    name = entry.findtext("name", "").strip()
+def _children(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*") if not is_hidden(p) and p.is_dir())
+
+
+def _image_sets(folder: Path) -> dict[str, list[Path]]:
+    """The lists of `ImageSets/Main` by split: `train.txt`, or `duck_train.txt` for each class."""
+    main = next(
+        (below for place in _children(folder) if place.name.lower() == "imagesets"
+         for below in _children(place) if below.name.lower() == "main"),
+        None,
+    )  # fmt: skip
+    files = sorted(main.glob("*.[tT][xX][tT]")) if main is not None else []
+    lists: dict[str, list[Path]] = {}
+    for split, names in SPLIT_NAMES.items():
+        own = [path for path in files if path.stem.lower() in names]
+        of_classes = [p for p in files if p.stem.lower().rpartition("_")[2] in names]
+        if own or of_classes:
+            lists[split] = own or of_classes
+    return lists
+
+
+def _split_folders(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """The files by the split that their folder is named after, where every folder is."""
+    by_split: dict[str, list[Path]] = {}
+    for path in files:
+        word = path.parent.name.lower()
+        split = next((split for split, names in SPLIT_NAMES.items() if word in names), None)
+        if split is None or path.parent.parent.name.lower() not in _LABEL_FOLDERS:
+            return {}
+        by_split.setdefault(split, []).append(path)
+    return by_split
+
+
+def _of_split(source: Path, files: Sequence[Path], split: str, reading: Reading) -> list[Path]:
+    lists = _image_sets(source)
+    if not lists:
+        return _split_folders(files).get(split, [])
+    by_stem = {path.stem: path for path in files}
+    wanted = {name: _stems(paths) for name, paths in lists.items()}
+    listed = {stem for stems in wanted.values() for stem in stems}
+    left = sorted(by_stem.keys() - listed)
+    if left:
+        what = f"{len(left)} XML files are in no list of ImageSets/Main ({', '.join(left[:3])} ...)"
+        reading.warn(source, what, "they are left out: add them to a list, or remove ImageSets")
+    missing = [stem for stem in wanted[split] if stem not in by_stem]
+    if missing:
+        what = f"{len(missing)} pictures of split {split!r} have no XML file ({missing[0]} ...)"
+        reading.warn(lists[split][0], what, "put it there, or remove their lines")
+    return [by_stem[stem] for stem in wanted[split] if stem in by_stem]
+
+
+def _stems(paths: Sequence[Path]) -> list[str]:
+    """The pictures that lists name, one a line: a stem or file name, with VOC's 1 or -1 behind it."""
+    stems: dict[str, None] = {}
+    for path in paths:
+        for line in read_bytes(path).decode("utf-8-sig", errors="replace").splitlines():
+            name = re.sub(r"\s+-?[01]$", "", line.strip()).replace("\\", "/").rpartition("/")[2]
+            if name:
+                suffix = Path(name).suffix
+                stems[
+                    name.removesuffix(suffix) if suffix and not suffix[1:].isdigit() else name
+                ] = None
+    return list(stems)
+
+
+def _parse(path: Path) -> Element:
+    content = read_bytes(path)
+    if not content.strip():
+        raise UserError(f"{path} is no XML (it is empty): export the labels again")
     try:
-        corners = [
+        # defusedxml: an XML file may hold entities that fill the memory.
+        return fromstring(_as_utf8(content))
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        # LookupError: an encoding that Python does not know.
+        raise UserError(f"{path} is no XML ({error}): export the labels again") from error
+
+
+def _as_utf8(content: bytes) -> bytes:
+    """XML in an encoding that Python knows and its XML parser does not (GBK, Shift-JIS) as UTF-8."""
+    found = re.match(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([\w.-]+)[\"'][^>]*\?>", content[:200])
+    if found is None:
+        return content
+    codec = codecs.lookup(found[1].decode("ascii", errors="replace"))
+    if codec.name in ("utf-8", "utf-16", "iso8859-1", "ascii"):
+        return content
+    return content[found.end() :].decode(codec.name).encode("utf-8")
+
+
+def _image(source: Path, path: Path, root: Element, reading: Reading) -> Path | None:
+    # The XML's own name first: people rename both files, and what stands inside goes stale.
+    named = root.findtext("filename", "").strip()
+    last = named.replace("\\", "/").rpartition("/")[2]
+    suffix = Path(last).suffix
+    above = path.parent.parent
+    split = path.parent.name
+    folders = [path.parent]
+    for top in dict.fromkeys((source, above, above.parent if above != source else above)):
+        if not top.resolve().is_relative_to(source.resolve()) and top != above:
+            continue
+        images = [p for p in _children(top) if p.name.lower() in _IMAGE_FOLDERS]
+        folders += [place / split for place in images] + [top, *images]
+    places = list(dict.fromkeys(folders))
+    finder = reading.finder
+    try:
+        if suffix:
+            for folder in places:
+                if (found := finder.file(folder, path.stem + suffix)) is not None:
+                    return found
+        if named:
+            with contextlib.suppress(MissingError):
+                return finder.find(named, places)
+        found = finder.of_stem(path.stem, places)
+    except NamingError as error:
+        reading(Problem(str(path), error.what, error.cure))
+        return None
+    if found is None:
+        what = f"the picture {last or path.stem!r} is missing"
+        reading(Problem(str(path), what, "put it beside the labels"))
+    return found
+
+
+def _name(entry: Element) -> str:
+    return entry.findtext("name", "").strip()
+
+
+def _label(where: str, entry: Element, class_ids: dict[str, int], reading: Reading) -> Label | None:
+    name = _name(entry)
+    polygon = _polygon(entry)
+    xyxy = _corners(entry)
+    if xyxy is None and polygon:
+        xyxy = [*np.min(np.reshape(polygon, (-1, 2)), 0), *np.max(np.reshape(polygon, (-1, 2)), 0)]
+    if xyxy is None:
+        reading(Problem(where, "has no bndbox of four numbers", "draw the box again"))
+        return None
+    if not name:
+        reading(Problem(where, "has no name", "name its class"))
+        return None
+    rotation = _rotation(entry)
+    if rotation:
+        xyxy = turned_box_xyxy(xyxy, rotation)
+        what = f"its box is turned by {rotation:g} degrees (CVAT's rotation)"
+        reading.warn(where, what, "the upright box around it is taken")
+    difficult = entry.findtext("difficult", "0").strip().lower() in ("1", "true", "yes")
+    outline = [polygon] if polygon and not rotation else None
+    return Label(where, xyxy, class_ids[name], difficult, outline)
+
+
+def _corners(entry: Element) -> list[float] | None:
+    try:
+        return [
             float(entry.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")
         ]
     except ValueError:
-        report(Problem(where, "has no bndbox of four numbers", "draw the box again"))
         return None
-    if not name:
-        report(Problem(where, "has no name", "name its class"))
+
+
+def _polygon(entry: Element) -> list[float] | None:
+    """An outline as Roboflow (x1, y1, x2, ...) and LabelMe (pt/x, pt/y) write it into VOC."""
+    polygon = entry.find("polygon")
+    if polygon is None:
         return None
-    difficult = entry.findtext("difficult", "0").strip() == "1"
-    return Label(where, corners, class_ids[name], difficult)
+    points = [(pt.findtext("x"), pt.findtext("y")) for pt in polygon.iter("pt")]
+    if not points:
+        numbered = range(1, 1 + len(polygon) // 2)
+        points = [(polygon.findtext(f"x{n}"), polygon.findtext(f"y{n}")) for n in numbered]
+    try:
+        numbers = [float(v or "") for point in points for v in point]
+    except ValueError:
+        return None
+    return numbers if len(numbers) >= 6 and all(map(math.isfinite, numbers)) else None
+
+
+def _rotation(entry: Element) -> float:
+    """The turn in degrees that CVAT notes among an object's attributes, beside its unturned box."""
+    for attribute in entry.iter("attribute"):
+        if attribute.findtext("name", "").strip() == "rotation":
+            try:
+                degrees = float(attribute.findtext("value", "0"))
+            except ValueError:
+                return 0.0
+            return degrees % 360 if math.isfinite(degrees) else 0.0
+    return 0.0
 
 
 def _whole(root: Element, key: str) -> int:
-    text = root.findtext(key, "0").strip()
-    return int(text) if text.isdecimal() else 0
+    """A size, also as 400.0; 0 if there is none."""
+    try:
+        number = float(root.findtext(key, "0"))
+    except ValueError:
+        return 0
+    return round(number) if 0 < number < 1e9 else 0
 
 
 def write(folder: Path, dataset: Dataset, file_names: Sequence[str]) -> Counter[str]:

@@ -9,6 +9,9 @@ no object. The classes and images are listed by
     a.jpg  a.txt  classes.txt                     LabelImg
     obj.data  obj.names  train.txt  obj_train_data/a.jpg  obj_train_data/a.txt     CVAT's YOLO 1.1
 
+Lines of key points, track numbers, scores and oriented boxes look like polygons one by one: which they
+are is told by `kpt_shape` in `data.yaml` and by the shape of all lines together (`_shape_of`).
+
 The writer is our own and not supervision's (0.31): that rounds to five decimals, a fortieth of a pixel in
 an image of 4,000, draws outlines as pixels and traces them again, without three quarters of their
 points, and makes a separate object of each part.
@@ -21,7 +24,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -31,120 +34,357 @@ from duckdetect.data.dataset import (
     Dataset,
     Label,
     Problem,
-    Report,
+    Reading,
     Sample,
     make_sample,
 )
+from duckdetect.data.names import MissingError, NamingError
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import image_size_hw, list_images, natural_key
+from duckdetect.imaging.io import image_head, list_folder, list_images, natural_key
+from duckdetect.imaging.kinds import is_hidden
+from duckdetect.utils.reading import read_bytes
 from duckdetect.utils.schema import read_yaml
 
-CLASS_FILES = ("classes.txt", "obj.names")
+CLASS_FILES = (
+    "classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt", "classes.names",
+)  # fmt: skip
 
-"""What LabelImg and Label Studio, and CVAT, name the list of classes."""
+"""What LabelImg and Label Studio, CVAT, Roboflow's Darknet export and others name their classes."""
+
+_NO_LABELS = ("classes.txt", "predefined_classes.txt", "_classes.txt", "labels.txt", "notes.txt")
+
+
+class ClassList(NamedTuple):
+    """The classes by the numbers in the text files, and where their names stand."""
+
+    names: Sequence[str]
+    file: Path
+    key_points: tuple[int, int] | None = None  # how many, and numbers for each
+
+
+class _Row(NamedTuple):
+    """A line of a text file: the class and the numbers behind it, as written and as numbers."""
+
+    where: str
+    fields: list[str]
+    values: np.ndarray
 
 
 def read_images(
-    root: Path, classes: tuple[str, ...], images: Sequence[Path], report: Report
+    root: Path,
+    classes: ClassList,
+    images: Sequence[Path],
+    reading: Reading,
+    split: str | None = None,
+    upright: bool = False,
 ) -> Dataset:
-    """Read the labels of pictures, each from `labels` in place of `images` in its path, or beside it."""
+    """Read the labels of pictures, each from `labels` in place of `images` in its path, or beside it.
+
+    Args:
+        root: Where the data set lies.
+        classes: The classes by number.
+        images: The pictures of the split.
+        reading: Told of every problem.
+        split: Which split; without any labels, `test` is left out rather than wrong.
+        upright: Whether the tool shows pictures as EXIF turns them.
+    """
     by_folder: dict[Path, list[Path]] = {}
     for image in images:
         by_folder.setdefault(image.parent, []).append(image)
-    places = {folder: _labels_folder(folder) for folder in by_folder}
+    files: dict[Path, Path] = {}
     for folder, of_folder in by_folder.items():
-        _report_left_over(of_folder, folder, places[folder], report)
+        place = _labels_folder(folder, reading)
+        found = _label_files(of_folder, place, reading)
+        files |= found
+        if not found and split == "test":
+            what = f"its {len(of_folder)} pictures have no text file of labels: they are left out"
+            reading.warn(folder, what, "label them to measure with them")
+            images = [image for image in images if image.parent != folder]
+        else:
+            _report_left_over(of_folder, found, folder, place, reading)
+    table, numbers = reading.classes(classes.file, classes.names)
+    rows: dict[Path, list[_Row]] = {}
+    for image in images:
+        rows[image] = (
+            _rows(files[image], len(numbers), classes.file, reading) if (image in files) else []
+        )
+    sizes = {image: _frame_hw(image, reading) for image in images if rows[image]}
+    shape = _shape_of(
+        [(row, sizes[image]) for image in sizes for row in rows[image] if sizes[image]],
+        classes.key_points,
+    )
+    if shape.note:
+        reading.warn(files[next(iter(sizes))].parent, *shape.note)
     samples: list[Sample] = []
     for image in images:
-        labels = _labels(image, places[image.parent], len(classes), report)
-        sample = make_sample(image, len(samples) + 1, None, labels, report)
+        size_hw = sizes.get(image)
+        labels = [
+            label
+            for row in rows[image]
+            if size_hw and (label := _label(row, shape.kind, numbers, size_hw, reading))
+        ]
+        sample = make_sample(image, len(samples) + 1, None, labels, reading, upright)
         if sample is not None:
             samples.append(sample)
-    return Dataset(root, classes, tuple(samples))
+    return Dataset(root, table, tuple(samples))
 
 
 def read_text(path: Path) -> str:
     """A text file's content, with or without a byte order mark."""
-    content = path.read_bytes()
+    content = read_bytes(path)
     utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace")
 
 
-def _labels_folder(folder: Path) -> Path:
-    """`labels` in place of the last `images` of the pictures' folder, or that folder itself."""
-    if "images" not in folder.parts:
-        return folder
-    last = len(folder.parts) - 1 - folder.parts[::-1].index("images")
-    beside = Path(*folder.parts[:last], "labels", *folder.parts[last + 1 :])
-    return beside if beside.is_dir() else folder
+def looks_like_labels(path: Path) -> bool:
+    """Whether a text file begins with a line of a class number and four or more others."""
+    with contextlib.suppress(ValueError, IndexError):
+        line = next((line for line in read_text(path).splitlines() if line.strip()), "")
+        values = [float(field) for field in line.split()]
+        return len(values) >= 5 and values[0].is_integer() and all(-1 < v < 2 for v in values[1:5])
+    return False
 
 
-def _report_left_over(
-    images: list[Path], folder: Path, labels_folder: Path, report: Report
-) -> None:
-    """Tell of labels without a picture, pictures that share one, and of no labels at all."""
-    if not any((labels_folder / f"{image.stem}.txt").is_file() for image in images):
-        what = f"none of its {len(images)} pictures has a text file of labels"
-        report(Problem(str(folder), what, "put them beside the pictures or in `labels`"))
-    counts = Counter(image.stem for image in images)
-    for image in images:
-        if counts[image.stem] > 1 and (labels_folder / f"{image.stem}.txt").is_file():
-            what = f"shares its labels {image.stem}.txt with another picture"
-            report(Problem(str(image), what, "rename one, with labels of its own"))
-    if labels_folder != folder:  # among the pictures, a text file may be anything
-        for path in sorted(labels_folder.glob("*.txt"), key=natural_key):
-            if path.stem not in counts and path.name not in CLASS_FILES:
-                what = f"has no picture in {folder}"
-                report(Problem(str(path), what, "put the picture there, or remove its labels"))
-
-
-def _labels(image: Path, folder: Path, n_classes: int, report: Report) -> list[Label]:
-    path = folder / f"{image.stem}.txt"
-    if not path.is_file():
-        return []
+def _frame_hw(image: Path, reading: Reading) -> tuple[int, int] | None:
+    """The size that the normalised numbers are parts of; None if the picture is broken."""
     try:
-        height, width = image_size_hw(image)
+        head = image_head(image)
     except UserError:
-        return []  # make_sample tells of the picture
-    text = read_text(path)
-    scale = np.array([width, height], float)
-    found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        where = f"{path}, line {number}"
-        if not line.strip():
-            continue
-        problem, label = _parse_line(where, line, n_classes, scale)
-        if problem:
-            report(problem)
-        if label:
-            found.append(label)
+        return None  # make_sample tells of the picture
+    return head.stored_hw if reading.options.labels_as_stored else head.size_hw
+
+
+def _labels_folder(folder: Path, reading: Reading) -> Path:
+    """`labels` in place of the last `images` of the pictures' folder, or that folder itself."""
+    lower = [part.lower() for part in folder.parts]
+    if "images" not in lower:
+        return folder
+    last = len(lower) - 1 - lower[::-1].index("images")
+    above = Path(*folder.parts[:last])
+    beside = next((p for p in _children(above) if p.name.lower() == "labels"), None)
+    if beside is None:
+        return folder
+    below = beside.joinpath(*folder.parts[last + 1 :])
+    while not below.is_dir() and below != beside:
+        below = below.parent
+    return reading.finder.check(below) if below.is_dir() else folder
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*") if not is_hidden(p) and p.is_dir())
+
+
+def _label_files(images: list[Path], folder: Path, reading: Reading) -> dict[Path, Path]:
+    """Each picture's text file: `a.txt`, else in other letters (`A.TXT`), else `a.jpg.txt`."""
+    listed = {path.name: path for path in reading.finder.files(folder)}
+    stems = {image.stem for image in images}
+    found: dict[Path, Path] = {}
+    for image in images:
+        for name in (f"{image.stem}.txt", f"{image.name}.txt"):
+            path = listed.get(name)
+            if path is None:
+                try:
+                    path = reading.finder.file(folder, name)
+                except NamingError as error:
+                    reading(Problem(str(image), error.what, error.cure))
+            # In other letters it may be the file of another picture.
+            if path is not None and (
+                path.stem in (image.stem, image.name) or (path.stem not in stems)
+            ):
+                with contextlib.suppress(NamingError):
+                    found[image] = reading.finder.check(path)
+                break
     return found
 
 
-def _parse_line(
-    where: str, line: str, n_classes: int, scale: np.ndarray
-) -> tuple[Problem | None, Label | None]:
-    fields = line.split()
-    try:
-        # Some tools write the class as 0.0.
-        class_number, values = float(fields[0]), np.array([float(v) for v in fields[1:]])
-    except ValueError:
-        return Problem(where, f"{line[:60]!r} is not all numbers", "export it again"), None
-    if not (class_number.is_integer() and 0 <= class_number < n_classes):
-        what = f"there is no class {fields[0]} (there are {n_classes}, from 0)"
-        return Problem(where, what, "mend the number or add the name to data.yaml"), None
-    class_id = int(class_number)
+def _report_left_over(
+    images: list[Path],
+    files: Mapping[Path, Path],
+    folder: Path,
+    labels_folder: Path,
+    reading: Reading,
+) -> None:
+    """Tell of labels without a picture, pictures that share one, and of no labels at all."""
+    if not files:
+        what = f"none of its {len(images)} pictures has a text file of labels"
+        reading(Problem(str(folder), what, "put them beside the pictures or in `labels`"))
+    counts = Counter(files.values())
+    for image, path in files.items():
+        if counts[path] > 1:
+            what = f"shares its labels {path.name} with another picture"
+            reading(Problem(str(image), what, "rename one, with labels of its own"))
+    for path in sorted(reading.finder.files(labels_folder), key=natural_key):
+        if path.suffix.lower() != ".txt" or path in counts or path.name.lower() in _NO_LABELS:
+            continue
+        if path.name in CLASS_FILES or not path.is_file():
+            continue
+        what = f"has no picture in {folder}"
+        problem = Problem(str(path), what, "put the picture there, or remove its labels")
+        if labels_folder != folder:
+            reading(problem)
+        elif looks_like_labels(path):  # among the pictures, a text file may be anything
+            reading.warn(path, what, problem.cure)
+
+
+def _rows(path: Path, n_classes: int, class_file: Path, reading: Reading) -> list[_Row]:
+    """The lines of a text file whose class is known and whose other fields are numbers."""
+    found = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        where, fields = f"{path}, line {number}", line.split()
+        if not fields:
+            continue
+        try:
+            # Some tools write the class as 0.0.
+            class_number, values = float(fields[0]), np.array([float(v) for v in fields[1:]])
+        except ValueError:
+            cure = "export it again"
+            if len(fields) in (9, 10) and _all_numbers(fields[:8]):
+                cure = "this is DOTA's format of oriented boxes: export YOLO or COCO"
+            elif len(fields) in (15, 16) and _all_numbers(fields[1:]):
+                cure = "this is KITTI's format: export YOLO or COCO"
+            reading(Problem(where, f"{line[:60]!r} is not all numbers", cure))
+            continue
+        if not (class_number.is_integer() and 0 <= class_number < n_classes):
+            what = f"there is no class {fields[0]} (there are {n_classes}, from 0)"
+            cure = f"mend the number or add the name to {class_file.name}"
+            reading(Problem(where, what, cure))
+            continue
+        found.append(_Row(where, fields, values))
+    return found
+
+
+def _all_numbers(fields: Sequence[str]) -> bool:
+    with contextlib.suppress(ValueError):
+        return all(np.isfinite(float(field)) for field in fields)
+    return False
+
+
+class _Shape(NamedTuple):
+    """What the lines of a split are, and what to tell of it."""
+
+    kind: str  # "plain": boxes and polygons by their length; "box": a box and more; "oriented"
+    note: tuple[str, str] | None = None
+
+
+def _shape_of(
+    rows: Sequence[tuple[_Row, tuple[int, int] | None]], key_points: tuple[int, int] | None
+) -> _Shape:
+    """What lines mean that are longer than a box, judged by all lines of a split together."""
+    lengths = {len(row.values) for row, _ in rows}
+    longer = [row for row, _ in rows if len(row.values) > 4]
+    taken = "the box before them is taken"
+    if key_points is not None:
+        if lengths <= {4, 4 + key_points[0] * key_points[1]}:
+            return _Shape("box")
+        n, each = key_points
+        what = f"kpt_shape says {n} key points of {each} numbers, but lines have other lengths"
+        return _Shape("box", (what, taken))
+    if not longer:
+        return _Shape("plain")
+    if lengths <= {4, 5, 6} and all(_is_tracked(row) for row in longer):
+        what = "its lines hold scores or track numbers behind the boxes (a detector's output)"
+        return _Shape("box", (what, f"{taken}: look whether a person checked them"))
+    if lengths == {5}:
+        return _Shape("plain")  # refused line by line
+    if lengths == {8} and all(hw and _is_rectangle(row, hw) for row, hw in rows):
+        if any(not _is_upright(row) for row, _ in rows):
+            what = "its lines are oriented boxes: four corners each, at right angles"
+            return _Shape("oriented", (what, "the upright boxes around them are taken"))
+        return _Shape("plain")
+    if len(lengths) == 1 and len(longer) == len(rows):
+        visible = all(_are_key_points(row.values, 3) for row in longer)
+        if visible or all(_are_key_points(row.values, 2) for row in longer):
+            what = "its lines look like boxes with key points behind them"
+            if visible or any(_crosses_itself(row.values) for row in longer):
+                return _Shape("box", (what, f"{taken}: give kpt_shape in data.yaml to be sure"))
+            if len(longer) > 2:
+                cure = "give kpt_shape in data.yaml if they are, they are read as polygons now"
+                return _Shape("plain", (what, cure))
+    return _Shape("plain")
+
+
+def _is_tracked(row: _Row) -> bool:
+    """A box, and a score, a track number, or both: `yolo track save_txt save_conf`."""
+    extra, score = row.fields[5:], row.values[4]
+    if len(extra) == 1:
+        return extra[0].isdecimal() or 0 <= score <= 1
+    return (extra[1].isdecimal() and 0 <= score <= 1) or (
+        extra[0].isdecimal() and 0 <= row.values[5] <= 1 and not extra[1].isdecimal()
+    )
+
+
+def _is_rectangle(row: _Row, size_hw: tuple[int, int]) -> bool:
+    points = row.values.reshape(4, 2) * np.array(size_hw[::-1])
+    sides = np.roll(points, -1, axis=0) - points  # (4, 2)
+    lengths = np.linalg.norm(sides, axis=1)
+    slack = 1.5 + 0.02 * lengths.max()
+    opposite = np.abs(lengths[:2] - lengths[2:]).max() <= slack
+    across = abs(float(sides[0] @ sides[1])) <= slack * max(lengths.min(), 1.0)
+    return bool(opposite and across and lengths.min() > 0)
+
+
+def _is_upright(row: _Row) -> bool:
+    points = row.values.reshape(4, 2)
+    sides = np.abs(np.roll(points, -1, axis=0) - points)
+    return bool((sides.min(axis=1) < 0.002).all())
+
+
+def _are_key_points(values: np.ndarray, each: int) -> bool:
+    """Whether behind a box lie points inside it, with 0, 1 or 2 for "visible" if `each` is 3."""
+    if len(values) < (7 if each == 3 else 10) or (len(values) - 4) % each:
+        return False
+    points = values[4:].reshape(-1, each)
+    if each == 3 and not np.isin(points[:, 2], (0, 1, 2)).all():
+        return False
+    inside = np.abs(points[:, :2] - values[:2]) <= values[2:4] / 2 + 0.02
+    unmarked = (points[:, :2] == 0).all(axis=1)
+    return bool((inside.all(axis=1) | unmarked).all() and not unmarked.all())
+
+
+def _crosses_itself(values: np.ndarray) -> bool:
+    """Whether numbers taken as a polygon cross themselves, which drawn outlines hardly do."""
+    points = values.reshape(-1, 2)
+    ends = np.roll(points, -1, axis=0)
+
+    def side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+        return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+
+    n = min(len(points), 60)
+    for i in range(n):
+        for j in range(i + 2, n):
+            a, b, c, d = points[i], ends[i], points[j], ends[j]
+            if (i or j < len(points) - 1) and (
+                side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
+            ):
+                return True
+    return False
+
+
+def _label(
+    row: _Row, kind: str, numbers: Sequence[int], size_hw: tuple[int, int], reading: Reading
+) -> Label | None:
+    values, scale = row.values, np.array(size_hw[::-1], float)
+    if kind == "box":
+        values = values[:4]
     if len(values) != 4 and (len(values) < 6 or len(values) % 2):
         what = f"has {len(values)} numbers after the class"
-        return Problem(where, what, "give 4 for a box, or pairs for 3 or more points"), None
+        cure = "give 4 for a box, or pairs for 3 or more points"
+        if len(values) == 5:
+            cure = "give 4 for a box: is the fifth an angle? export upright boxes"
+        reading(Problem(row.where, what, cure))
+        return None
     if not np.isfinite(values).all() or (values < -0.02).any() or (values > 1.02).any():
-        return Problem(where, "a coordinate is not from 0 to 1", "export it normalised"), None
+        what = "a coordinate is not from 0 to 1"
+        reading(Problem(row.where, what, "export it normalised"))
+        return None
+    class_id = numbers[int(float(row.fields[0]))]
     if len(values) == 4:
         centre, size = values[:2] * scale, values[2:] * scale
-        return None, Label(where, [*(centre - size / 2), *(centre + size / 2)], class_id)
+        return Label(row.where, [*(centre - size / 2), *(centre + size / 2)], class_id)
     points = values.reshape(-1, 2) * scale
     xyxy = [*points.min(axis=0), *points.max(axis=0)]
-    return None, Label(where, xyxy, class_id, segmentation=[points.ravel().tolist()])
+    outline = None if kind == "oriented" else [points.ravel().tolist()]
+    return Label(row.where, xyxy, class_id, segmentation=outline)
 
 
 _YAML = ("data.yaml", "dataset.yaml", "data.yml")
@@ -157,6 +397,7 @@ def find(folder: Path) -> dict[str | None, Path]:
     have. Without any, `train` is named, so that `read` tells what is missing.
     """
     source = next((folder / name for name in _YAML if (folder / name).is_file()), None)
+    source = source or _other_yaml(folder)
     if source is None:
         return {}
     found: dict[str | None, Path] = {}
@@ -170,35 +411,83 @@ def find(folder: Path) -> dict[str | None, Path]:
     return {"train": source, **found}
 
 
-def read(source: Path, split: str | None, report: Report) -> Dataset:
+def _other_yaml(folder: Path) -> Path | None:
+    """A YAML file of another name that names classes and splits."""
+    found = []
+    for path in sorted(folder.glob("*.y*ml")):
+        if path.suffix.lower() in (".yaml", ".yml") and not is_hidden(path):
+            with contextlib.suppress(UserError):
+                settings = _settings(path)
+                if any(_named(settings, split) for split in SPLIT_NAMES):
+                    found.append(path)
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(f"{folder} holds several YOLO data files ({names}): keep the one to read")
+    return found[0] if found else None
+
+
+def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read one split that a YAML file names, `train` if None."""
     settings = _settings(source)
     base = source.parent / str(settings.get("path") or "")
     images: dict[Path, None] = {}  # in order, each once
     for place in _places(source, settings, split or "train"):
+        try:
+            reading.finder.check(place)
+        except NamingError as error:
+            raise UserError(str(error)) from None
         listed = place.is_file()
-        found = listed_images(place, base, report) if listed else list_images(place)
+        found = listed_images(place, base, reading) if listed else _images_below(place)
         images |= dict.fromkeys(found)
-    return read_images(source.parent, settings["names"], list(images), report)
+    classes = ClassList(settings["names"], source, _key_points(settings))
+    return read_images(source.parent, classes, list(images), reading, split)
+
+
+def _images_below(folder: Path) -> list[Path]:
+    """The pictures of a folder and of all folders below it, as Ultralytics reads them."""
+
+    def below(place: Path, depth: int) -> list[Path]:
+        found = list_folder(place).images
+        folders = _children(place) if depth < _DEPTH else []
+        return found + [
+            p for f in folders if f.name.lower() != "labels" for p in below(f, depth + 1)
+        ]
+
+    return below(folder, 0) or list_images(folder)  # the latter tells what there is
+
+
+_DEPTH = 8
 
 
 def _settings(source: Path) -> dict[str, Any]:
-    """The YAML file's content, its `names` a tuple."""
-    settings = read_yaml(source, "export the labels again")
+    """The YAML file's content, all values as they are written, its `names` a tuple."""
+    # `yes`, `no`, `001` and `null` are names of classes, too.
+    settings = read_yaml(source, "export the labels again", as_written=True)
     names = settings.get("names") if isinstance(settings, dict) else None
     if isinstance(names, dict):
         # Ultralytics numbers them; a gap would shift all classes after it.
-        names = [names[i] for i in sorted(names)] if set(names) == set(range(len(names))) else None
-    if not isinstance(names, list) or not names:
+        by_number = {int(k): v for k, v in names.items() if isinstance(k, str) and k.isdecimal()}
+        names = [by_number.get(i) for i in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise UserError(
             f"{source} is no YOLO data file: give `names`, a list of class names or numbered from 0"
         )
-    return {**settings, "names": tuple(str(name) for name in names)}
+    return {**settings, "names": tuple(names)}
+
+
+def _key_points(settings: dict[str, Any]) -> tuple[int, int] | None:
+    shape = settings.get("kpt_shape")
+    if not isinstance(shape, list) or len(shape) != 2:
+        return None
+    with contextlib.suppress(TypeError, ValueError):
+        return int(shape[0]), int(shape[1])
+    return None
 
 
 def _named(settings: dict[str, Any], split: str) -> Any:
     """What the YAML file says of a split's pictures, or None."""
-    return next((settings[key] for key in SPLIT_NAMES[split] if settings.get(key)), None)
+    values = (settings.get(key) for key in SPLIT_NAMES[split])
+    return next((value for value in values if value and value not in ("null", "~")), None)
 
 
 def _places(source: Path, settings: dict[str, Any], split: str) -> list[Path]:
@@ -212,27 +501,33 @@ def _places(source: Path, settings: dict[str, Any], split: str) -> list[Path]:
     return [_place(source, base, place.replace("\\", "/"), split) for place in places]
 
 
-def listed_images(path: Path, base: Path, report: Report) -> list[Path]:
+def listed_images(path: Path, base: Path, reading: Reading) -> list[Path]:
     """The pictures that a text file of paths names, as CVAT exports them; tells of missing ones."""
     images = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
-        if name := line.strip().replace("\\", "/"):
-            image = find_file((base, path.parent), name)
-            if image is None:
-                what = f"the picture {name!r} is missing"
+        if name := line.strip():
+            try:
+                images.append(reading.finder.find(name, list(dict.fromkeys((base, path.parent)))))
+            except NamingError as error:
                 cure = "export the labels with their pictures, or remove the line"
-                report(Problem(f"{path}, line {number}", what, cure))
-            else:
-                images.append(image)
+                if isinstance(error, MissingError):
+                    error = NamingError(f"the picture {name!r} is missing", cure)
+                reading(Problem(f"{path}, line {number}", error.what, error.cure))
     return images
+
+
+def _inside_first(found: Sequence[Path], folder: Path) -> Path | None:
+    """The first path inside a folder, else the first of all, which `Finder.check` may refuse."""
+    top = folder.resolve()
+    return next((p for p in found if p.resolve().is_relative_to(top)), next(iter(found), None))
 
 
 def find_file(bases: Sequence[Path], relative: str) -> Path | None:
     """A file by its path or, as paths of other machines do not hold here, by the end of it."""
     parts = [part for part in relative.split("/") if part not in ("", ".", "..")]
     ends = (parts[start:] for start in range(len(parts)))
-    paths = (base.joinpath(*end) for end in ends for base in dict.fromkeys(bases))
-    return next((path for path in paths if path.is_file()), None)
+    paths = [base.joinpath(*end) for end in ends for base in dict.fromkeys(bases)]
+    return _inside_first([path for path in paths if path.is_file()], bases[-1])
 
 
 def _place(source: Path, base: Path, relative: str, split: str) -> Path:
@@ -248,14 +543,20 @@ def _place(source: Path, base: Path, relative: str, split: str) -> Path:
     # Roboflow writes "../train/images" although the folder lies beside data.yaml; others write paths
     # of the machine that the labels were made on, whose last parts may hold here.
     tails = ["/".join(parts), relative, "/".join(parts[-2:]), *parts[-1:]]
-    for place in bases:
-        for tail in tails:
-            for folder in (place / tail / "images", place / tail):
-                if folder.is_dir() and any(folder.glob("*.*")):
-                    return folder
-    raise UserError(
-        f"{source}: the folder {relative!r} of split {split!r} is missing or empty: mend its path"
-    )
+    found = [
+        folder
+        for place in bases
+        for tail in tails
+        for folder in (place / tail / "images", place / tail)
+        if folder.is_dir() and any(not is_hidden(path) for path in folder.iterdir())
+    ]
+    best = _inside_first(found, source.parent)
+    if best is None:
+        raise UserError(
+            f"{source}: the folder {relative!r} of split {split!r} is missing or empty: "
+            "mend its path"
+        )
+    return best
 
 
 _LISTS = "obj.data"
@@ -267,24 +568,35 @@ def find_plain(folder: Path) -> dict[str | None, Path]:
         settings = _plain_settings(folder / _LISTS)
         splits = [s for s, names in SPLIT_NAMES.items() if any(name in settings for name in names)]
         return dict.fromkeys(splits or ["train"], folder / _LISTS)
-    for name in CLASS_FILES:
-        # A list of classes alone says little: other tools write one, too.
-        if (folder / name).is_file() and any(
-            path.name not in CLASS_FILES
-            for place in (folder, folder / "labels")
-            for path in place.glob("*.txt")
-        ):
-            return {None: folder / name}
+    for place in (folder, *(p for p in _children(folder) if p.name.lower() == "labels")):
+        for name in CLASS_FILES:
+            # A list of classes alone says little: other tools write one, too.
+            if (place / name).is_file() and text_labels(folder):
+                return {None: place / name}
     return {}
 
 
-def read_plain(source: Path, split: str | None, report: Report) -> Dataset:
+def text_labels(folder: Path) -> list[Path]:
+    """The text files that may be labels, in a folder and in `labels` below it."""
+    below = [place for place in _children(folder) if place.name.lower() == "labels"]
+    below += [place for top in below for place in _children(top)]
+    return [
+        path
+        for place in (folder, *below)
+        for path in sorted(place.glob("*.[tT][xX][tT]"))
+        if not is_hidden(path) and path.name.lower() not in (*CLASS_FILES, *_NO_LABELS)
+    ]
+
+
+def read_plain(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read the pictures of a folder with `classes.txt`, or one split of `obj.data`."""
     folder = source.parent
     if source.name != _LISTS:
-        places = folder / "images"
-        images = list_images(places if places.is_dir() else folder)
-        return read_images(folder, _class_names(source), images, report)
+        folder = folder.parent if folder.name.lower() == "labels" else folder
+        place = next((p for p in _children(folder) if p.name.lower() == "images"), None)
+        images = _images_below(place) if place is not None else list_images(folder)
+        upright = (folder / "notes.json").is_file()  # Label Studio draws in a browser
+        return read_images(folder, _class_list(source), images, reading, split, upright)
     settings = _plain_settings(source)
     listed = next((settings[n] for n in SPLIT_NAMES[split or "train"] if n in settings), None)
     if listed is None:
@@ -295,17 +607,17 @@ def read_plain(source: Path, split: str | None, report: Report) -> Dataset:
     path = find_file([folder], listed.replace("\\", "/"))
     if path is None:
         raise UserError(f"{source}: the list {listed!r} is missing: export the labels again")
-    images = listed_images(path, folder, report)
-    return read_images(folder, _class_names(names), images, report)
+    images = listed_images(path, folder, reading)
+    return read_images(folder, _class_list(names), images, reading, split, upright=True)
 
 
-def _class_names(path: Path) -> tuple[str, ...]:
+def _class_list(path: Path) -> ClassList:
     lines = [line.strip() for line in read_text(path).splitlines()]
     while lines and not lines[-1]:  # an empty line between others keeps its number
         lines.pop()
     if not lines:
         raise UserError(f"{path} is empty: write a class name a line")
-    return tuple(lines)
+    return ClassList(lines, path)
 
 
 def _plain_settings(path: Path) -> dict[str, str]:

@@ -239,7 +239,7 @@ def test_broken_annotations(tmp_path: Path, change: dict[str, Any], message: str
     ("change", "message"),
     [
         ({"images": [3]}, r"image 3 has no whole-number id"),
-        ({"images": [{"id": "1", "file_name": "a.jpg"}]}, r"has no whole-number id"),
+        ({"images": [{"id": None, "file_name": "a.jpg"}]}, r"has no whole-number id"),
         ({"images": [{"id": 1}]}, r"image 1: has no file_name"),
         ({"images": [{"id": 1, "file_name": "b.jpg"}]}, r'image 1: the picture "b.jpg" is missing'),
         ({"images": [{"id": 1, "file_name": "x" * 999}]}, r"is missing"),
@@ -255,7 +255,7 @@ def test_broken_annotations(tmp_path: Path, change: dict[str, Any], message: str
         ),
         (
             {"images": [{"id": 1, "file_name": "a.jpg", "height": 80, "width": 60}]},
-            r"its labels say 60x80 \(its EXIF data turn it\): label the picture again",
+            r"its labels say 60x80 \(width and height swapped\): use the picture that was",
         ),
         ({"annotations": ["box"]}, r'annotation number 1: is "box"'),
         ({"categories": []}, r"there is no category 1 \(there are none\)"),
@@ -291,7 +291,8 @@ H, W = SIZE_HW
         ([GOOD, [1, 2]], [GOOD], "1 points"),
         ([[*GOOD, 3]], None, "7 numbers, not pairs"),
         ([[10, 20, float("nan"), 20, 40, 35]], None, "no list of finite numbers"),
-        (GOOD, None, "no list of finite numbers"),
+        (GOOD, [GOOD], None),  # one flat list, as some tools write
+        ([[10, 20], [40, 20], [40, 35]], [GOOD], None),  # points in pairs
         ("mask", None, "no list of polygons"),
         ({"size": [H, W], "counts": [5, 7, H * W - 12]}, "same", None),
         ({"size": [W, H], "counts": [5, 7, H * W - 12]}, None, r"size is \[80, 60\]"),

@@ -1,0 +1,158 @@
+"""CSV tables with a row for each box, as Roboflow, the Object Detection API's tutorials and Kaggle have.
+
+    filename,width,height,class,xmin,ymin,xmax,ymax       Roboflow, TensorFlow
+    images/a.jpg,10,20,110,90,duck                        keras-retinanet, without a head
+
+Columns go by their names in the head, in any order. Corners that are all from 0 to 1 are parts of
+the picture's sides (Open Images).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, make_sample
+from duckdetect.data.formats import places
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import image_head
+from duckdetect.utils.reading import read_bytes, read_head
+
+_COLUMNS = {
+    "name": ("filename", "file_name", "image", "image_name", "imagename", "image_id", "imageid",
+             "image_path", "img", "path", "file", "frame", "image_names"),
+    "class": ("class", "label", "labelname", "class_name", "classname", "category", "object",
+              "name", "category_name", "classes"),
+    "x1": ("xmin", "x_min", "x1", "left", "bbox_xmin", "x0"),
+    "y1": ("ymin", "y_min", "y1", "top", "bbox_ymin", "y0"),
+    "x2": ("xmax", "x_max", "x2", "right", "bbox_xmax"),
+    "y2": ("ymax", "y_max", "y2", "bottom", "bbox_ymax"),
+    "width": ("width", "image_width", "img_width"),
+    "height": ("height", "image_height", "img_height"),
+}  # fmt: skip
+_NEEDED = ("name", "class", "x1", "y1", "x2", "y2")
+_HEADLESS = ("name", "x1", "y1", "x2", "y2", "class")
+
+
+def find(folder: Path) -> dict[str | None, Path]:
+    """The tables of boxes in a folder by split; None for a single one."""
+    found = [path for path in places.listed(folder, (".csv",)) if _columns(path) is not None]
+    return places.by_split(folder, found, "CSV")
+
+
+def read(source: Path, split: str | None, reading: Reading) -> Dataset:
+    """Read a table; classes are in alphabetical order."""
+    found = _columns(source)
+    if found is None:
+        raise UserError(f"{source} is no table of boxes: give the columns {', '.join(_NEEDED)}")
+    columns, with_head = found
+    rows = [
+        (number, {key: row[i].strip() if i < len(row) else "" for key, i in columns.items()})
+        for number, row in enumerate(_rows(_text(read_bytes(source))), 1)
+        if any(cell.strip() for cell in row) and (number > 1 or not with_head)
+    ]
+    classes = places.class_names(row["class"] for _, row in rows)
+    by_name: dict[str, list[tuple[int, Mapping[str, str]]]] = {}
+    for number, row in rows:
+        by_name.setdefault(row["name"], []).append((number, row))
+    parts = _are_parts([row for _, row in rows])
+    if parts:
+        what = "its corners are parts of the picture's sides, from 0 to 1"
+        reading.warn(source, what, "they are multiplied by its width and height")
+    folders = places.of_images(source)
+    samples: list[Sample] = []
+    for name, of_image in by_name.items():
+        path = reading.image(f"{source}, line {of_image[0][0]}", name, folders)
+        if path is None:
+            continue
+        scale_wh = (1, 1)
+        if parts:
+            try:
+                scale_wh = image_head(path).size_hw[::-1]
+            except UserError:
+                scale_wh = (1, 1)  # make_sample tells of the picture
+        labels = [
+            label
+            for number, row in of_image
+            if (label := _label(f"{source}, line {number}", row, classes, scale_wh, reading))
+        ]
+        sample = make_sample(path, len(samples) + 1, _size_hw(of_image[0][1]), labels, reading)
+        if sample is not None:
+            samples.append(sample)
+    return Dataset(source.parent, classes, tuple(samples))
+
+
+def _text(content: bytes) -> str:
+    utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return content.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace")
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def _columns(path: Path) -> tuple[dict[str, int], bool] | None:
+    """The place of each column, and whether a head names them; None if it is no table of boxes."""
+    head = _text(read_head(path, 4096))
+    try:
+        first = next(iter(_rows(head)), [])
+    except csv.Error:
+        return None
+    names = [name.strip().lower() for name in first]
+    columns = {
+        key: names.index(match)
+        for key, known in _COLUMNS.items()
+        if (match := next((name for name in known if name in names), None)) is not None
+    }
+    if all(key in columns for key in _NEEDED):
+        return columns, True
+    numbers = all(_number(cell) is not None or not cell.strip() for cell in first[1:5])
+    if len(first) == 6 and numbers and "." in first[0] and _number(first[5]) is None:
+        return {key: i for i, key in enumerate(_HEADLESS)}, False
+    return None
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _are_parts(rows: list[dict[str, str]]) -> bool:
+    values = [_number(row[key]) for row in rows for key in ("x1", "y1", "x2", "y2")]
+    known = [value for value in values if value is not None]
+    return bool(known) and all(0 <= v <= 1 for v in known) and any(v not in (0, 1) for v in known)
+
+
+def _size_hw(row: Mapping[str, str]) -> tuple[int, int] | None:
+    height, width = (_number(row.get(key, "")) for key in ("height", "width"))
+    return (round(height), round(width)) if height and width else None
+
+
+def _label(
+    where: str,
+    row: Mapping[str, str],
+    classes: tuple[str, ...],
+    scale_wh: tuple[int, int],
+    reading: Reading,
+) -> Label | None:
+    texts = [row[key] for key in ("x1", "y1", "x2", "y2")]
+    if not any(texts) and not row["class"]:
+        return None  # a picture without an object
+    corners = [_number(text) for text in texts]
+    if any(value is None for value in corners):
+        what = f"its corners are {', '.join(text or 'empty' for text in texts)}"
+        reading(Problem(where, what, "give four numbers"))
+        return None
+    if not row["class"]:
+        reading(Problem(where, "has no class", "name it"))
+        return None
+    xyxy = [float(v or 0) * s for v, s in zip(corners, (*scale_wh, *scale_wh), strict=True)]
+    return Label(where, xyxy, classes.index(row["class"]))

@@ -1,0 +1,72 @@
+"""Text files with a line for each picture: `a.jpg x1,y1,x2,y2,class ...` (Roboflow's YOLOv4 PyTorch).
+
+Roboflow writes `_annotations.txt` and `_classes.txt` into each split's folder; the YOLOv3 and YOLOv4
+of Keras and PyTorch have `train.txt` with `classes.txt`. Coordinates are pixels, classes from 0.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, make_sample
+from duckdetect.data.formats import places
+from duckdetect.data.formats.yolo import CLASS_FILES, read_text
+from duckdetect.errors import UserError
+
+_BOX = r"(-?\d+(?:\.\d+)?,){4}\d+"
+_LINE = re.compile(rf"(?P<name>.+?)(?P<boxes>(?:\s+{_BOX})+)\s*")
+_CLASS_FILES = ("_classes.txt", *CLASS_FILES)
+
+
+def find(folder: Path) -> dict[str | None, Path]:
+    """The lists of boxes in a folder by split; None for a single one."""
+    found = [
+        path
+        for path in places.listed(folder, (".txt",))
+        if path.name.lower().strip("_").startswith(_STARTS) and _is_list(path)
+    ]
+    return places.by_split(folder, found, "Darknet")
+
+
+_STARTS = ("annotation", "train", "val", "test", "label", "box")
+
+
+def read(source: Path, split: str | None, reading: Reading) -> Dataset:
+    """Read a list; the names of the classes stand in a file beside it, one a line."""
+    tops = (source.parent, source.parent.parent)
+    files = (top / name for top in tops for name in _CLASS_FILES)
+    names = next((path for path in files if path.is_file()), None)
+    if names is None:
+        raise UserError(f"{source.parent / '_classes.txt'} is missing: write a class name a line")
+    listed = [line.strip() for line in read_text(names).strip().splitlines()]
+    table, numbers = reading.classes(names, listed)
+    folders = places.of_images(source)
+    samples: list[Sample] = []
+    for number, line in enumerate(read_text(source).splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{source}, line {number}"
+        match = _LINE.fullmatch(line.strip())
+        name = match["name"] if match else line.strip()
+        path = reading.image(where, name, folders)
+        if path is None:
+            continue
+        labels = []
+        for box in match["boxes"].split() if match else []:
+            *xyxy, class_number = (float(v) for v in box.split(","))
+            if class_number >= len(numbers):
+                what = f"there is no class {int(class_number)} (there are {len(numbers)}, from 0)"
+                cure = f"mend the number or add the name to {names.name}"
+                reading(Problem(where, what, cure))
+                continue
+            labels.append(Label(where, xyxy, numbers[int(class_number)]))
+        sample = make_sample(path, len(samples) + 1, None, labels, reading)
+        if sample is not None:
+            samples.append(sample)
+    return Dataset(source.parent, table, tuple(samples))
+
+
+def _is_list(path: Path) -> bool:
+    lines = [line.strip() for line in read_text(path).splitlines()[:50]]
+    return any(_LINE.fullmatch(line) for line in lines)

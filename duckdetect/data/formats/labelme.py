@@ -1,0 +1,93 @@
+"""labelme: a JSON file for each picture, with polygons, rectangles and circles in pixels."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, make_sample
+from duckdetect.data.formats import places
+from duckdetect.errors import UserError
+
+_LOOKED_INTO = 5  # files; a folder holds one for each picture
+
+
+def find(folder: Path) -> dict[str | None, Path]:
+    """The folder of labelme files, for None."""
+    found = places.files(folder, _is_labelme, _LOOKED_INTO)
+    return {None: folder} if found else {}
+
+
+def read(source: Path, split: str | None, reading: Reading) -> Dataset:
+    """Read a folder of labelme files; classes are in alphabetical order."""
+    contents: list[tuple[Path, dict[str, Any]]] = []
+    for path in places.files(source, _is_labelme, _LOOKED_INTO):
+        try:
+            content = places.load(path)
+        except UserError as error:
+            reading(Problem.of(error, path))
+            continue
+        if _is_labelme(content):
+            contents.append((path, content))
+        else:
+            reading.warn(path, "is not labelme's JSON", "it is passed over")
+    classes = places.class_names(s.get("label") for _, c in contents for s in _shapes(c))
+    samples: list[Sample] = []
+    for path, content in contents:
+        name = str(content.get("imagePath") or path.stem)
+        image = reading.image(str(path), name, places.of_images(path))
+        if image is None:
+            continue
+        labels = [
+            label
+            for i, shape in enumerate(_shapes(content), 1)
+            if (label := _label(f"{path}, shape {i}", shape, classes, reading)) is not None
+        ]
+        size = (content.get("imageHeight"), content.get("imageWidth"))
+        declared = size if all(type(v) is int and v > 0 for v in size) else None
+        sample = make_sample(image, len(samples) + 1, declared, labels, reading)  # type: ignore[arg-type]
+        if sample is not None:
+            samples.append(sample)
+    return Dataset(source, classes, tuple(samples))
+
+
+def _is_labelme(content: Any) -> bool:
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("shapes"), list)
+        and ("imagePath" in content or "imageData" in content)
+    )
+
+
+def _shapes(content: dict[str, Any]) -> list[dict[str, Any]]:
+    return [shape for shape in content["shapes"] if isinstance(shape, dict)]
+
+
+def _label(
+    where: str, shape: dict[str, Any], classes: tuple[str, ...], reading: Reading
+) -> Label | None:
+    name, kind = shape.get("label"), shape.get("shape_type") or "polygon"
+    if not isinstance(name, str) or not name.strip():
+        reading(Problem(where, "has no label", "name its class"))
+        return None
+    try:
+        points = np.array(shape.get("points"), float).reshape(-1, 2)
+    except (TypeError, ValueError):
+        points = np.zeros((0, 2))
+    if not len(points) or not np.isfinite(points).all():
+        reading(Problem(where, "has no points of two numbers", "draw it again or remove it"))
+        return None
+    outline = None
+    if kind == "circle" and len(points) == 2:
+        radius = math.dist(*points)
+        points = np.array([points[0] - radius, points[0] + radius])
+    elif kind in ("polygon", "linestrip") and len(points) > 2:
+        outline = [points.ravel().tolist()]
+    elif kind not in ("rectangle", "mask") or len(points) < 2:
+        reading.warn(where, f"is a {kind}, no box or outline", "it is left out")
+        return None
+    xyxy = [*points.min(axis=0), *points.max(axis=0)]
+    return Label(where, xyxy, classes.index(name.strip()), segmentation=outline)

@@ -1,0 +1,123 @@
+"""Where label files and their pictures lie; what the readers of single label files have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from duckdetect.data.dataset import SPLIT_NAMES
+from duckdetect.data.names import Places
+from duckdetect.errors import UserError
+from duckdetect.imaging.kinds import is_hidden
+from duckdetect.utils.reading import read_bytes
+
+IMAGE_FOLDERS = (
+    "images", "image", "imgs", "img", "data", "jpegimages", "pictures", "photos", "frames",
+)  # fmt: skip
+LABEL_FOLDERS = (
+    "annotations",
+    "annotation",
+    "labels",
+    "label",
+    "ann",
+    "json",
+    "xml",
+    "xmls",
+    "csv",
+)
+
+
+def children(folder: Path) -> list[Path]:
+    """The folders below one, hidden ones left out, in alphabetical order."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not is_hidden(path) and path.is_dir())
+
+
+def listed(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files with one of these suffixes in a folder and in its folders of labels."""
+    below = [place for place in children(folder) if place.name.lower() in LABEL_FOLDERS]
+    return [
+        path
+        for place in (folder, *below)
+        for path in (sorted(place.iterdir()) if place.is_dir() else [])
+        if path.suffix.lower() in suffixes and not is_hidden(path) and path.is_file()
+    ]
+
+
+def load(path: Path) -> Any:
+    """A JSON file's content.
+
+    Raises:
+        UserError: If it cannot be read, or is none.
+    """
+    text = read_bytes(path)
+    try:
+        # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16 and UTF-32.
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if text else "it is empty"
+        raise UserError(f"{path} is not JSON ({reason}): export the labels again") from error
+
+
+def content_of(path: Path) -> Any:
+    """A JSON file's content; None if it is none."""
+    try:
+        return json.loads(read_bytes(path))
+    except UserError:
+        raise
+    except (ValueError, RecursionError):
+        return None
+
+
+def files(folder: Path, wanted: Callable[[Any], bool], most: int | None = None) -> list[Path]:
+    """The JSON files of a folder whose content is `wanted`; at most so many are looked into."""
+    found = listed(folder, (".json",))
+    looked = [path for path in found[:most] if wanted(content_of(path))]
+    return [*looked, *found[most:]] if looked and most is not None else looked
+
+
+def split_word(path: Path) -> str | None:
+    """The split that a file is named after: `train.csv`, `test_labels.csv`, `duck-val-0.record`."""
+    words = path.name.lower().replace("-", "_").replace(".", "_").replace(" ", "_").split("_")
+    words = [word.strip("0123456789") for word in words]
+    return next((s for w in words for s, names in SPLIT_NAMES.items() if w in names), None)
+
+
+def by_split(folder: Path, found: Sequence[Path], what: str) -> dict[str | None, Path]:
+    """Label files by the split they are named after; None for a single one.
+
+    Raises:
+        UserError: If there are several that no split tells apart.
+    """
+    if len(found) < 2:
+        return dict.fromkeys([None], found[0]) if found else {}
+    splits: dict[str | None, Path] = {}
+    for path in found:
+        split = split_word(path)
+        if split is not None:
+            splits.setdefault(split, path)
+    if splits:
+        return splits
+    names = ", ".join(path.name for path in found[:5]) + (" ..." if len(found) > 5 else "")
+    raise UserError(f"{folder} holds several {what} files ({names}): keep the one to read")
+
+
+def of_images(source: Path) -> Places:
+    """Where the pictures of a label file may lie: beside it, above it, in folders of pictures there."""
+    beside, above = source.parent, source.parent.parent
+    tops = [beside, above] if beside.name.lower() in LABEL_FOLDERS else [beside]
+    split = split_word(source)
+    names = SPLIT_NAMES[split] if split is not None else ()
+    images = [p for top in tops for p in children(top) if p.name.lower() in IMAGE_FOLDERS]
+    named = [p for top in (*tops, *images) for p in children(top) if p.name.lower() in names]
+    first = list(dict.fromkeys([*named, *tops, *images]))
+    below = [p for top in images for p in children(top) if p not in first]
+    return [*first, *([below] if below else [])]
+
+
+def class_names(names: Iterable[Any]) -> tuple[str, ...]:
+    """The names in alphabetical order, each once, blanks around them taken off."""
+    return tuple(sorted({name.strip() for name in names if isinstance(name, str)} - {""}))

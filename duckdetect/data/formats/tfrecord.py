@@ -1,0 +1,139 @@
+"""TFRecord files of the Object Detection API, as Roboflow exports them: pictures and boxes in one.
+
+The pictures are written once into the cache (`DUCKDETECT_CACHE`), as the rest works on files. Boxes are
+parts of the picture's sides; names come with each box, else from `*label_map.pbtxt` beside.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, make_sample
+from duckdetect.data.formats import places
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import image_head
+from duckdetect.imaging.kinds import is_hidden
+from duckdetect.utils.files import atomic_path, cache_folder, file_sha256, make_folder
+from duckdetect.utils.reading import read_bytes
+
+_NAME = re.compile(r".+\.(tfrecords?|record)(-\d+-of-\d+)?", re.IGNORECASE)
+_KEYS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def find(folder: Path) -> dict[str | None, Path]:
+    """The record files of a folder by split; None for a single one, or for shards of one."""
+    found = [p for p in sorted(folder.iterdir()) if _NAME.fullmatch(p.name) and not is_hidden(p)]
+    first = {re.sub(r"-\d+-of-\d+$", "", path.name): path for path in reversed(found)}
+    return places.by_split(folder, sorted(first.values()), "TFRecord")
+
+
+def read(source: Path, split: str | None, reading: Reading) -> Dataset:
+    """Read a record file and its other shards."""
+    import tensorflow as tf
+
+    stem = re.sub(r"-\d+-of-\d+$", "", source.name)
+    shards = [p for p in sorted(source.parent.iterdir()) if p.name in (stem, source.name) or (
+        re.fullmatch(re.escape(stem) + r"-\d+-of-\d+", p.name)
+    )]  # fmt: skip
+    by_number = _label_map(source)
+    found: list[tuple[str, Path, list[tuple[list[float], str, bool]]]] = []
+    for shard in shards:
+        folder = make_folder(cache_folder() / "data" / f"tfrecord-{file_sha256(shard)[:12]}")
+        try:
+            for number, record in enumerate(tf.data.TFRecordDataset(str(shard)), 1):
+                where = f"{shard}, record {number}"
+                example = tf.train.Example.FromString(record.numpy())
+                features = {k: _values(v) for k, v in example.features.feature.items()}
+                path = _image(features, folder, number, where, reading)
+                if path is not None:
+                    found.append((where, path, _boxes(features, by_number, where, reading)))
+        except (tf.errors.DataLossError, tf.errors.OpError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            reason = str(error).splitlines()[0][:100]
+            raise UserError(f"{shard} is damaged ({reason}): copy it again") from error
+    classes = tuple(by_number.values()) or places.class_names(
+        n for *_, bs in found for _, n, _ in bs
+    )
+    classes = tuple(dict.fromkeys([*classes, *(n for *_, bs in found for _, n, _ in bs)]))
+    samples: list[Sample] = []
+    for where, path, boxes in found:
+        try:
+            height, width = image_head(path).size_hw
+        except UserError:
+            height, width = 1, 1  # make_sample tells of the picture
+        labels = [
+            Label(where, [x1 * width, y1 * height, x2 * width, y2 * height], classes.index(name), c)
+            for (x1, y1, x2, y2), name, c in boxes
+        ]
+        sample = make_sample(path, len(samples) + 1, None, labels, reading)
+        if sample is not None:
+            samples.append(sample)
+    return Dataset(source.parent, classes, tuple(samples))
+
+
+def _values(feature: Any) -> list[Any]:
+    kind = feature.WhichOneof("kind")
+    return list(getattr(feature, kind).value) if kind else []
+
+
+def _label_map(source: Path) -> dict[int, str]:
+    """Names by number, from a label map beside the records."""
+    maps = sorted(source.parent.glob("*.pbtxt")) or sorted(source.parent.parent.glob("*.pbtxt"))
+    own = [p for p in maps if p.name.startswith(source.name.split(".")[0])] or maps
+    if not own:
+        return {}
+    text = read_bytes(own[0]).decode("utf-8", errors="replace")
+    found: dict[int, str] = {}
+    for item in re.findall(r"item\s*\{(.*?)\}", text, re.DOTALL):
+        number = re.search(r"\bid\s*:\s*(\d+)", item)
+        name = re.search(r"\bname\s*:\s*['\"](.*?)['\"]", item)
+        if number and name:
+            found[int(number[1])] = name[1].strip()
+    return dict(sorted(found.items()))
+
+
+def _image(
+    features: dict[str, list[Any]], folder: Path, number: int, where: str, reading: Reading
+) -> Path | None:
+    encoded = features.get("image/encoded") or [b""]
+    if not isinstance(encoded[0], bytes) or not encoded[0]:
+        reading(Problem(where, "holds no picture (image/encoded)", "export the records again"))
+        return None
+    given = (features.get("image/filename") or [b""])[0]
+    name = given.decode("utf-8", errors="replace") if isinstance(given, bytes) else ""
+    # The last part alone, of safe letters: records come from strangers.
+    name = re.sub(r"[^\w.-]+", "_", name.replace("\\", "/").rpartition("/")[2]).lstrip(".")[-80:]
+    if not Path(name).suffix:
+        name = f"{name or f'record_{number:06d}'}.jpg"
+    path = folder / name
+    if not path.exists():
+        with atomic_path(path) as part:
+            part.write_bytes(encoded[0])
+    return path
+
+
+def _boxes(
+    features: dict[str, list[Any]], by_number: dict[int, str], where: str, reading: Reading
+) -> list[tuple[list[float], str, bool]]:
+    corners = [features.get(f"image/object/bbox/{key}", []) for key in _KEYS]
+    texts = features.get("image/object/class/text", [])
+    numbers = features.get("image/object/class/label", [])
+    crowds = features.get("image/object/is_crowd", [])
+    n = len(corners[0])
+    if any(len(column) != n for column in corners) or (len(texts) < n and len(numbers) < n):
+        reading(
+            Problem(where, "its boxes and classes differ in number", "export the records again")
+        )
+        return []
+    boxes = []
+    for i in range(n):
+        if len(texts) == n and isinstance(texts[i], bytes):
+            name = texts[i].decode("utf-8", errors="replace").strip()
+        else:
+            name = by_number.get(int(numbers[i]), f"class {numbers[i]}")
+        crowd = bool(crowds[i]) if len(crowds) == n else False
+        boxes.append(([float(column[i]) for column in corners], name, crowd))
+    return boxes

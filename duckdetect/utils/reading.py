@@ -1,0 +1,91 @@
+"""Reading files that may lie on a mounted Drive, where reading fails for a moment, or for good.
+
+    content = read_bytes(path)       # UserError with the cure; what passes by itself is tried again
+
+Colab mounts Google Drive as a file system that answers "Input/output error" (errno 5) when it is
+busy, and "Transport endpoint is not connected" (107) once it has been lost. Neither says anything of
+the file: nobody should be told to remove or export it again.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from duckdetect.errors import UserError
+
+DRIVE_ERRORS = frozenset(
+    {errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNABORTED, errno.EREMOTEIO}
+)
+"""What a mount says when it cannot be reached; each of them may pass."""
+_LOST = frozenset({errno.ENOTCONN, errno.ESTALE, errno.ECONNABORTED})
+_WAITS_S = (0.1, 0.4)
+
+T = TypeVar("T")
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        UserError: If it is missing, may not be read, or its mount does not answer.
+    """
+    path = Path(path)
+    return retried(path, path.read_bytes)
+
+
+def read_head(path: str | Path, n_bytes: int) -> bytes:
+    """A file's first bytes; errors as `read_bytes`."""
+    path = Path(path)
+
+    def head() -> bytes:
+        with path.open("rb") as file:
+            return file.read(n_bytes)
+
+    return retried(path, head)
+
+
+def retried(path: Path, read: Callable[[], T]) -> T:
+    """The result of `read`, tried again where a mount may come back; `path` is for the message.
+
+    Raises:
+        UserError: If it raises an OSError; other exceptions are passed on.
+    """
+    for wait_s in (*_WAITS_S, None):
+        try:
+            return read()
+        except OSError as error:
+            if not is_drive_error(error) or wait_s is None:
+                raise reading_error(path, error) from error
+            time.sleep(wait_s)
+    raise AssertionError("the loop above returns or raises")
+
+
+def is_drive_error(error: BaseException | None) -> bool:
+    """Whether an error says that a mount cannot be reached, and nothing of the file itself."""
+    return isinstance(error, OSError) and error.errno in DRIVE_ERRORS
+
+
+def reading_error(path: str | Path, error: OSError) -> UserError:
+    """What to tell of a file that could not be read."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in _LOST:
+        return UserError(
+            f"{path} could not be read ({reason}): Google Drive or another mount is gone, mount it "
+            "again and give the same command again"
+        )
+    if is_drive_error(error):
+        return UserError(
+            f"{path} could not be read ({reason}): Google Drive may be busy, give the same command "
+            "again in a minute; the file itself need not be changed"
+        )
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{path} is not there: check its name")
+    if isinstance(error, IsADirectoryError):
+        return UserError(f"{path} is a folder: give a file")
+    if isinstance(error, PermissionError):
+        return UserError(f"{path} may not be read: change its permissions")
+    return UserError(f"{path} could not be read ({reason}): copy it again or check the disk")
