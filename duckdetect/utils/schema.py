@@ -224,6 +224,10 @@ def read_yaml(path: str | Path, cure: str, as_written: bool = False) -> Any:
         for event in yaml.parse(content, Loader=loader):
             if isinstance(event, yaml.AliasEvent):
                 raise UserError(f"{path} uses YAML's aliases (*{event.anchor}): {cure}")
+            # The base loader would pass over a tag that asks for an object of Python.
+            tag = getattr(event, "tag", None) or ""
+            if tag.startswith("tag:yaml.org,2002:python/"):
+                raise ValueError(f"it asks for {tag[18:60]}")
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
             elif isinstance(event, yaml.CollectionEndEvent):
