@@ -25,6 +25,7 @@ import numpy as np
 from duckdetect.annotation.canvas import TITLE_HEIGHT, CanvasTransform, Xyxy, fit, paint
 from duckdetect.annotation.store import Box
 from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import to_normalised
 
 if TYPE_CHECKING:
     from duckdetect.annotation.session import Session
@@ -265,9 +266,8 @@ class _Entry:
 
     def normalised(self) -> np.ndarray:
         """(N, 4) float64: y1, x1, y2, x2 as parts of the canvas' sides."""
-        height, width = self.shown.canvas_hw
-        xyxy = np.array([self.shown.to_canvas(box.xyxy) for box in self.boxes]).reshape(-1, 4)
-        return xyxy[:, [1, 0, 3, 2]] / [height, width, height, width]
+        xyxy = np.array([self.shown.to_canvas(box.xyxy) for box in self.boxes], float)
+        return to_normalised(xyxy.reshape(-1, 4), self.shown.canvas_hw)
 
     def read(self, yxyx: np.ndarray) -> list[Box]:
         """The boxes as the widget gives them back; those that were not moved are the very same."""

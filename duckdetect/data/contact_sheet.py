@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from duckdetect.data import augment
+from duckdetect.data.augment import PlainViews
 from duckdetect.data.dataset import Dataset, Problem, Sample
 from duckdetect.data.loading import list_parts, read_dataset, require_boxes
+from duckdetect.data.views import random_views
 from duckdetect.errors import UserError
 from duckdetect.imaging.draw import draw_detections, draw_grid, draw_line
 from duckdetect.imaging.geometry import draw_outlines
@@ -90,8 +91,8 @@ def view_sheet(dataset: Dataset, views: int = 15, columns: int = 5, seed: int = 
 
     require_boxes(dataset)
     drawn = []
-    plain = augment.PlainViews(dataset.samples, masks=True)
-    for look in augment.augmented_views(plain, views, seed, augment.WIDEST_TWO_STAGE):
+    plain = PlainViews(dataset.samples, masks=True)
+    for look in random_views(plain, views, seed, two_stage=True):
         # Drawn after it is shrunk, so that lines and letters can be seen.
         small = fit(look.image, _CELL_PX)
         height, width = small.shape[:2]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from duckdetect.data.names import Finder, NamingError, Places
 from duckdetect.errors import UserError
@@ -428,15 +429,20 @@ def join(parts: Sequence[Dataset]) -> Dataset:
     )
 
 
+def class_table(names: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """For each of `names` its id among `classes`, -1 for none: (number of names,) int64."""
+    return np.array([classes.index(n) if n in classes else -1 for n in names], np.int64)
+
+
 def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
     if dataset.classes == classes:
         return dataset
-    table = np.array([classes.index(name) for name in dataset.classes], np.int64)
+    table = class_table(dataset.classes, classes)
     samples = tuple(
         replace(s, class_id=table[s.class_id] if len(s.class_id) else s.class_id)
         for s in dataset.samples
     )
-    return Dataset(dataset.root, classes, samples)
+    return replace(dataset, classes=classes, samples=samples)
 
 
 def in_classes_of(val: Dataset, train: Dataset) -> Dataset:
@@ -452,11 +458,7 @@ def in_classes_of(val: Dataset, train: Dataset) -> Dataset:
             f"{val.root} labels {', '.join(map(repr, unknown))}, which {train.root} does not: "
             "train on these classes too, or take them out"
         )
-    table = np.array(
-        [train.classes.index(n) if n in train.classes else -1 for n in val.classes], int
-    )
-    samples = tuple(replace(s, class_id=table[s.class_id].astype(s.class_id.dtype)) for s in val)
-    return replace(val, classes=train.classes, samples=samples)
+    return _with_classes(val, train.classes)
 
 
 def alike_classes(names: Sequence[str]) -> list[list[str]]:
@@ -482,14 +484,7 @@ def merge_classes(dataset: Dataset, spellings: dict[str, str]) -> Dataset:
     """
     names = [spellings.setdefault(_spelling(name), name) for name in dataset.classes]
     classes = tuple(dict.fromkeys(names))
-    if classes == dataset.classes:
-        return dataset
-    table = np.array([classes.index(name) for name in names], np.int64)
-    samples = tuple(
-        replace(s, class_id=table[s.class_id] if len(s.class_id) else s.class_id)
-        for s in dataset.samples
-    )
-    return Dataset(dataset.root, classes, samples)
+    return _with_classes(replace(dataset, classes=tuple(names)), classes)
 
 
 def _spelling(name: str) -> str:

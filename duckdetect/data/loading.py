@@ -483,30 +483,53 @@ def data_sha256(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def find_again(record: Mapping[str, Any]) -> Dataset | None:
-    """The data set of a record `{"folder", "sha256"}`, None if it is gone, broken or changed.
+def recorded_places(record: Mapping[str, Any], run: Path | None = None) -> list[Path]:
+    """Where the data set of a record `{"folder", "path"}` may be: those places that hold labels.
 
-    A record may name a split's folder, or what holds the splits: each is tried.
+    Args:
+        record: From `describe_data`. 0.1.0 had no `path`.
+        run: The folder that the record lies in: a relative `folder` may be meant from one above it.
     """
     folder = Path(str(record.get("folder", "")))
+    above = (
+        [] if run is None or folder.is_absolute() else [p / folder for p in run.resolve().parents]
+    )
+    places = [folder, *([Path(str(record["path"]))] if record.get("path") else []), *above]
+    return [place for place in dict.fromkeys(places) if _is_labelled(place)]
+
+
+def _is_labelled(path: Path) -> bool:
     try:
-        parts = list_parts(folder)
+        return bool(list_parts(path))
     except UserError:
-        return None
-    for split in parts:
-        try:
-            dataset = load_dataset(folder, split)
-            if data_sha256(dataset) == record.get("sha256"):
-                return dataset
-        except UserError:
-            continue
+        return False
+
+
+def find_again(record: Mapping[str, Any], run: Path | None = None) -> Dataset | None:
+    """The data set of a record with its `sha256`, None if it is gone, broken or changed.
+
+    A record may name a split's folder, or what holds the splits: each is tried. Arguments as
+    `recorded_places` has them.
+    """
+    for place in recorded_places(record, run):
+        for split in list_parts(place):
+            try:
+                dataset = load_dataset(place, split)
+                if data_sha256(dataset) == record.get("sha256"):
+                    return dataset
+            except UserError:
+                continue
     return None
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
-    """Where a data set lies, its size, and a fingerprint of its pictures and labels."""
+    """Where a data set lies, its size, and a fingerprint of its pictures and labels.
+
+    `folder` is as the user named it, from the folder that he worked in; `path` is absolute.
+    """
     return {
         "folder": str(dataset.root),
+        "path": str(dataset.root.resolve()),
         "pictures": len(dataset),
         "boxes": dataset.n_boxes,
         "sha256": data_sha256(dataset),

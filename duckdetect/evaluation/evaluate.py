@@ -18,12 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from duckdetect._version import __version__
-from duckdetect.data.dataset import SPLIT_NAMES, Dataset
-from duckdetect.data.loading import data_sha256, describe_data, list_parts, load_dataset
+from duckdetect.data.dataset import SPLIT_NAMES, Dataset, class_table
+from duckdetect.data.loading import (
+    data_sha256,
+    describe_data,
+    list_parts,
+    load_dataset,
+    recorded_places,
+)
 from duckdetect.errors import UserError
 from duckdetect.evaluation.metrics import Metrics, score_detections
 from duckdetect.imaging.geometry import compacted
-from duckdetect.inference.detections_json import read_run_detections, write_run_detections
+from duckdetect.inference.detections_json import read_detections, write_detections_json
+from duckdetect.inference.run_config import read_config
 from duckdetect.utils.files import atomic_path, folder_sha256, write_json
 
 if TYPE_CHECKING:
@@ -72,11 +79,8 @@ def collect_detections(
 
 
 def _class_table(names: Sequence[str], dataset: Dataset) -> npt.NDArray[np.int64]:
-    """(number of the detector's classes,) the data set's class id for each, -1 for none."""
-    table = np.array(
-        [dataset.classes.index(name) if name in dataset.classes else -1 for name in names],
-        np.int64,
-    )
+    """`class_table` of the detector's classes in the data set's; some class must be in both."""
+    table = class_table(names, dataset.classes)
     if not (table >= 0).any():
         raise UserError(
             f"the detector knows {_list(names)} and {dataset.root} labels "
@@ -190,13 +194,10 @@ def _trained_on(run: str | Path | None) -> Path:
     """Where the data lie that a run was trained on."""
     if run is None:
         raise UserError("a detector alone does not say what to measure it on: give labelled images")
-    path = Path(run) / "config.json"
-    try:
-        folder = Path(json.loads(path.read_text(encoding="utf-8"))["data"]["folder"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} does not say what the run was trained on ({error}): give labelled images"
-        ) from error
+    record = read_config(run).get("data")
+    if not isinstance(record, dict) or not record.get("folder"):
+        raise UserError(f"{run} does not say what it was trained on: give labelled images")
+    folder = next(iter(recorded_places(record, Path(run))), Path(str(record["folder"])))
     # A split of a data set is trained on; its other splits lie beside it.
     names = {name for names in SPLIT_NAMES.values() for name in names}
     return folder.parent if folder.name in names else folder
@@ -232,6 +233,7 @@ def evaluate_run(
         "data": {
             **describe_data(dataset),
             "folder": str(folder),
+            "path": str(folder.resolve()),
             "split": split,
         },
         "detector": {
@@ -241,7 +243,11 @@ def evaluate_run(
     }
     with atomic_path(run / FOLDER) as part:
         part.mkdir()
-        write_run_detections(part / "detections.json", dataset, detections)
+        records = (
+            (sample.image_id, sample.path.name, found)
+            for sample, found in zip(dataset.samples, detections, strict=True)
+        )
+        write_detections_json(part / "detections.json", records, dataset.classes, digits=None)
         write_json(part / "about.json", about)
     write_json(run / "metrics.json", metrics.to_json())
     return Evaluation(dataset, detections, metrics, about)
@@ -286,10 +292,18 @@ def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:
     if about is None or about["data"]["sha256"] != data_sha256(dataset):
         return None
     path = Path(run) / FOLDER / "detections.json"
-    try:
-        detections = read_run_detections(path, dataset)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UserError(
-            f"{path} is broken ({error}): run `duckdetect eval` on {run} again"
-        ) from error
+    cure = f"run `duckdetect eval` on {run} again"
+    found = {image_id: one for image_id, _, one in read_detections(path, cure, False)}
+    n_classes, image_ids = len(dataset.classes), {sample.image_id for sample in dataset.samples}
+    if found.keys() - image_ids or any(
+        np.any(np.asarray(one.class_id) >= n_classes) for one in found.values()
+    ):
+        raise UserError(f"{path} is of other images or classes than the data: {cure}")
+    detections = [found.get(sample.image_id, _nothing()) for sample in dataset.samples]
     return Evaluation(dataset, detections, score_detections(dataset, detections), about)
+
+
+def _nothing() -> Detections:
+    import supervision as sv
+
+    return sv.Detections.empty()

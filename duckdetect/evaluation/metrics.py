@@ -113,9 +113,11 @@ class Metrics:
     masks: MaskMetrics | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """All figures as plain numbers, None and dictionaries."""
+        """All figures as plain numbers, None and dictionaries; the keys are those of 0.1.0."""
         apart = ("curve", "masks")
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        keys = {f.name: f.name for f in fields(self) if f.name not in apart}
+        keys["n_images"] = "n_pictures"
+        plain = {key: getattr(self, name) for name, key in keys.items()}
         plain["per_class"] = {
             name: {key: value for key, value in asdict(one).items() if key != "curve"}
             for name, one in self.per_class.items()

@@ -301,6 +301,28 @@ def to_xywh(xyxy: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 
 
+def to_normalised(
+    xyxy: npt.NDArray[Any], size_hw: Sequence[int], filled_hw: npt.ArrayLike = (1.0, 1.0)
+) -> npt.NDArray[Any]:
+    """Pixels of a picture as parts of a model's input: xyxy (N, 4) to y1x1y2x2 (N, 4), same type.
+
+    Args:
+        xyxy: (N, 4) float, pixels of the picture.
+        size_hw: The picture's height and width.
+        filled_hw: (2,), the parts of the input's height and width that the picture fills.
+    """
+    scale_hw = (np.asarray(filled_hw) / np.asarray(size_hw)).astype(xyxy.dtype)
+    return np.asarray(xyxy[:, [1, 0, 3, 2]] * np.tile(scale_hw, 2))
+
+
+def from_normalised(
+    y1x1y2x2: npt.NDArray[Any], size_hw: Sequence[int], filled_hw: npt.ArrayLike = (1.0, 1.0)
+) -> npt.NDArray[Any]:
+    """The inverse of `to_normalised`; what a box reaches beyond the picture is not clipped."""
+    scale_hw = (np.asarray(size_hw) / np.asarray(filled_hw)).astype(y1x1y2x2.dtype)
+    return np.asarray(y1x1y2x2[:, [1, 0, 3, 2]] * np.tile(scale_hw[::-1], 2))
+
+
 def pairwise_iou(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Intersection over union of boxes xyxy, (T, 4) and (N, 4): (T, N)."""
     one, other = one[:, None].astype(float), other[None].astype(float)

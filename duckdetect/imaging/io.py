@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -307,15 +308,44 @@ def shrink(image: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(image).reduce(factor))
 
 
+class _Quiet:
+    """No warnings while any thread is inside.
+
+    `warnings.catch_warnings` exchanges the filters of the whole process: of two threads in two such
+    blocks, the one that leaves last would leave them as the other had set them. Here the first to
+    enter sets them and the last to leave puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._caught.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
 def _read(path: Path, use: Callable[[Image.Image], T]) -> T:
     """What `use` makes of the opened image, tried again where a mounted Drive does not answer."""
 
     def once() -> T:
-        with path.open("rb") as file, warnings.catch_warnings():
-            # Pillow warns of large pictures, whose limit is ours, and of odd metadata that do no harm.
-            warnings.simplefilter("ignore")
-            with _open(path, file) as image:
-                return use(image)
+        # Pillow warns of large pictures, whose limit is ours, and of odd metadata that do no harm.
+        with path.open("rb") as file, _QUIET, _open(path, file) as image:
+            return use(image)
 
     return retried(path, once)
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from duckdetect.data.dataset import Dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import (
     RLE_KEY,
@@ -20,6 +19,7 @@ from duckdetect.imaging.geometry import (
     detection_rles,
     is_number,
     rle_column,
+    to_xywh,
 )
 from duckdetect.utils.outputs import own_output
 
@@ -37,6 +37,7 @@ def write_detections_json(
     records: Iterable[Record],
     classes: Sequence[str],
     verb: str | None = None,
+    digits: int | None = 3,
 ) -> None:
     """Write detections in COCO's results format and two names more, one detection a line.
 
@@ -48,34 +49,46 @@ def write_detections_json(
             each detection's line shall say, if anything; may be a generator.
         classes: Name of each class id; `category_id` is the class id + 1, as in a data set's COCO.
         verb: As in `own_output`.
+        digits: To which boxes are rounded; None for all, so that what is read is what was.
     """
-    with own_output(path, verb) as part, part.open("w", encoding="utf-8") as file:
+    # What a file's name holds beside Unicode becomes JSON's own escape.
+    errors = "backslashreplace"
+    with (
+        own_output(path, verb) as part,
+        part.open("w", encoding="utf-8", errors=errors) as file,
+    ):
         between = "[\n"
         for image_id, file_name, detections, *more in records:
-            for row in _json_rows(image_id, file_name, detections, classes):
+            for row in _rows(image_id, file_name, detections, classes, digits):
                 row = {**row, **(more[0] if more else {})}
                 file.write(between + json.dumps(row, allow_nan=False, ensure_ascii=False))
                 between = ",\n"
         file.write("[]\n" if between == "[\n" else "\n]\n")
 
 
-def _json_rows(
-    image_id: int, file_name: str, detections: Detections, classes: Sequence[str]
-) -> Iterable[dict[str, Any]]:
+def _rows(
+    image_id: int,
+    file_name: str,
+    detections: Detections,
+    classes: Sequence[str],
+    digits: int | None,
+) -> Iterator[dict[str, Any]]:
     if len(detections) == 0:
         return
     if detections.confidence is None or detections.class_id is None:
         raise ValueError("detections need scores and class ids to be written")
-    xyxy = detections.xyxy.astype(np.float64)
+    # float32 corners and their differences are exact in float64.
+    xywh = to_xywh(detections.xyxy)
+    xywh = xywh if digits is None else xywh.round(digits)
     rles = detection_rles(detections)
-    for index, (x1, y1, x2, y2) in enumerate(xyxy.tolist()):
+    for index, bbox in enumerate(xywh.tolist()):
         class_id = int(detections.class_id[index])
         row: dict[str, Any] = {
             "image_id": int(image_id),
             "file_name": file_name,
             "category_id": class_id + 1,
             "category_name": classes[class_id],
-            "bbox": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
+            "bbox": bbox,
             # The shortest number that is this score: 0.87, not 0.8700000047683716.
             "score": float(str(detections.confidence[index])),
         }
@@ -86,11 +99,15 @@ def _json_rows(
         yield row
 
 
-def read_detections(path: str | Path) -> list[tuple[int, str, Detections]]:
+def read_detections(
+    path: str | Path, cure: str = "detect again", check_masks: bool = True
+) -> list[tuple[int, str, Detections]]:
     """The detections of each picture, in the file's order.
 
     Args:
-        path: detections.json.
+        path: detections.json, or COCO's results without its names, as runs of 0.1.0 keep them.
+        cure: What an error tells the user to do.
+        check_masks: Whether every mask's run lengths are read, a millisecond each.
 
     Returns:
         (image_id, file_name, detections) as `write_detections_json` took them: boxes in pixels,
@@ -104,17 +121,17 @@ def read_detections(path: str | Path) -> list[tuple[int, str, Detections]]:
     try:
         rows = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}): detect again") from error
+        raise UserError(f"{path} cannot be read ({error}): {cure}") from error
     by_image: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
-        trouble = _trouble(row)
+        trouble = _trouble(row, check_masks)
         if trouble:
-            raise UserError(f"{path}, detection {number}: {trouble}: detect again")
-        by_image.setdefault((row["image_id"], row["file_name"]), []).append(row)
+            raise UserError(f"{path}, detection {number}: {trouble}: {cure}")
+        by_image.setdefault((row["image_id"], row.get("file_name", "")), []).append(row)
     return [(*image, _detections(found)) for image, found in by_image.items()]
 
 
-def _trouble(row: Any) -> str | None:
+def _trouble(row: Any, check_masks: bool) -> str | None:
     if not isinstance(row, dict):
         return "is no detection"
     category_id, box = row.get("category_id"), row.get("bbox")
@@ -122,7 +139,7 @@ def _trouble(row: Any) -> str | None:
         return "has no image_id"
     if not isinstance(category_id, int) or category_id < 1:
         return "has no category_id from 1"
-    if not isinstance(row.get("file_name"), str) or not is_number(row.get("score")):
+    if not isinstance(row.get("file_name", ""), str) or not is_number(row.get("score")):
         return "has no file_name or score"
     if not isinstance(box, list) or len(box) != 4 or not all(is_number(v) for v in box):
         return "has no bbox of four numbers"
@@ -132,7 +149,7 @@ def _trouble(row: Any) -> str | None:
     size_hw = outline.get("size") if isinstance(outline, dict) else None
     if not isinstance(size_hw, list) or [type(side) for side in size_hw] != [int, int]:
         return "its mask has no size"
-    return check_segmentation(outline, (size_hw[0], size_hw[1]))[1]
+    return check_segmentation(outline, (size_hw[0], size_hw[1]))[1] if check_masks else None
 
 
 def _detections(rows: list[dict[str, Any]]) -> Detections:
@@ -153,67 +170,3 @@ def _detections(rows: list[dict[str, Any]]) -> Detections:
         else None,
         data=data,
     )
-
-
-def write_run_detections(path: Path, dataset: Dataset, detections: Sequence[Detections]) -> None:
-    """Write all detections as COCO's results, with every digit."""
-    with path.open("w", encoding="utf-8") as file:
-        between = "[\n"
-        for sample, found in zip(dataset.samples, detections, strict=True):
-            for row in _rows(sample.image_id, found):
-                file.write(between + json.dumps(row, allow_nan=False))
-                between = ",\n"
-        file.write("[]\n" if between == "[\n" else "\n]\n")
-
-
-def _rows(image_id: int, found: Detections) -> Iterator[dict[str, Any]]:
-    if len(found) == 0:
-        return
-    if found.confidence is None or found.class_id is None:
-        raise ValueError("detections need scores and class ids to be kept")
-    # float32 corners and their differences are exact in JSON's float64: what is read is what was.
-    rles = detection_rles(found)
-    for index, (x1, y1, x2, y2) in enumerate(found.xyxy.astype(np.float64).tolist()):
-        row: dict[str, Any] = {
-            "image_id": int(image_id),
-            "category_id": int(found.class_id[index]) + 1,
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": float(str(found.confidence[index])),
-        }
-        if rles is not None:
-            row["segmentation"] = rles[index]
-        yield row
-
-
-def read_run_detections(path: Path, dataset: Dataset) -> list[Detections]:
-    """What `write_run_detections` wrote, one for each of the data set's samples.
-
-    Raises:
-        ValueError, KeyError, TypeError: If it is something else.
-    """
-    import supervision as sv
-
-    of_image: dict[int, list[dict[str, Any]]] = {s.image_id: [] for s in dataset.samples}
-    for row in json.loads(path.read_text(encoding="utf-8")):
-        if not 1 <= row["category_id"] <= len(dataset.classes):
-            raise ValueError(f"unknown category {row['category_id']}")
-        of_image[row["image_id"]].append(row)
-    detections = []
-    for sample in dataset.samples:
-        rows = of_image[sample.image_id]
-        if not rows:
-            detections.append(sv.Detections.empty())
-            continue
-        xywh = np.array([row["bbox"] for row in rows], np.float64)  # (D, 4)
-        corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-        detections.append(
-            sv.Detections(
-                xyxy=corners.astype(np.float32),
-                confidence=np.array([row["score"] for row in rows], np.float32),
-                class_id=np.array([row["category_id"] for row in rows], np.int64) - 1,
-                data={RLE_KEY: rle_column([row["segmentation"] for row in rows])}
-                if "segmentation" in rows[0]
-                else {},
-            )
-        )
-    return detections

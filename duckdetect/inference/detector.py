@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import from_normalised
 from duckdetect.imaging.io import shrink
 from duckdetect.utils.files import atomic_path
 
@@ -248,8 +249,7 @@ def to_detections(
     import supervision as sv  # takes half a second, which training hides
 
     height, width = size_hw[:2]
-    scale = np.array([width / filled_hw[1], height / filled_hw[0]] * 2, np.float32)
-    xyxy = y1x1y2x2[:, [1, 0, 3, 2]] * scale
+    xyxy = from_normalised(y1x1y2x2, (height, width), filled_hw)
     xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
     # A box that lies wholly in a model's padding has no area left.
     good = (score >= threshold) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])

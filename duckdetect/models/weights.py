@@ -307,6 +307,13 @@ def fetch(
     )
 
 
+def fetched(name: str) -> BaseFiles | None:
+    """A base model's weights if they are in the cache; never the network."""
+    spec = spec_for(name)
+    folder = cache_folder(None) / spec.name
+    return None if cache_problem(spec, folder, verify=False) else _base_files(spec, folder)
+
+
 def list_bases(cache_dir: str | Path | None = None) -> list[BaseStatus]:
     """Every base that can be loaded: where its weights come from, and whether they are here."""
     bases = []

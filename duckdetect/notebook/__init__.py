@@ -39,7 +39,7 @@ __getattr__, __dir__ = lazy_names(
         "show_frames": "duckdetect.notebook.display",
         "show_history": "duckdetect.notebook.display",
         "show_labels": "duckdetect.notebook.display",
-        "show_looks": "duckdetect.notebook.display",
+        "show_views": "duckdetect.notebook.display",
         "show_report": "duckdetect.notebook.display",
         "show_tensorboard": "duckdetect.notebook.display",
         "split_data": "duckdetect.notebook.inputs",

@@ -227,8 +227,13 @@ def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> 
     part = {
         "heads": "the last layers of its box and class heads",
         "towers": "its box and class heads",
-    }.get(str(settings.get("train")), f"its {settings.get('train', 'heads')}")
-    words = f"The base model stayed as it was, but for {part}."
+        "second-stage": "its heads and the layers that describe each proposal",
+    }.get(str(settings.get("train")), "its heads")
+    words = (
+        "All layers of the base model were trained."
+        if settings.get("train") == "all"
+        else f"The base model stayed as it was, but for {part}."
+    )
     if {"steps", "batch_size", "learning_rate"} <= settings.keys():
         rise = f", reached after {settings['warmup']} steps" if settings.get("warmup") else ""
         decay = ", falling along a cosine to 0" if settings.get("decay") == "cosine" else ""

@@ -10,14 +10,13 @@ images inside, no scripts, nothing fetched, readable on a phone.
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from duckdetect._version import __version__
 from duckdetect.data.dataset import SPLIT_NAMES, Dataset
-from duckdetect.data.loading import find_again, list_parts, load_dataset
+from duckdetect.data.loading import find_again, list_parts, load_dataset, recorded_places
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import (
     Evaluation,
@@ -26,6 +25,7 @@ from duckdetect.evaluation.evaluate import (
     read_about,
     read_evaluation,
 )
+from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.report.blocks import Figure, Note, Report, Section, place, plural, quote
 from duckdetect.report.evaluation import evaluation_sections
 from duckdetect.report.training import curves_section, reproduce_section, training_section
@@ -84,7 +84,7 @@ def write_report(
         UserError: If the folder holds no finished run, or the data cannot be read.
     """
     run = Path(run)
-    config = read_config(run)
+    config = finished_config(run)
     evaluation, missing = _measured(run, config, data, split, progress)
     report = build_report(run, config, evaluation, missing)
     # They take a second to import, and are not needed to find out that a run is not one.
@@ -110,7 +110,7 @@ def build_report(
     """
     data = config["data"]
     sections = [
-        training_section(config, find_again(data)),
+        training_section(config, find_again(data, run)),
         curves_section(run),
         reproduce_section(run, config, evaluation.about if evaluation else None),
     ]
@@ -149,7 +149,7 @@ def _measured(
         return read_evaluation(run, data) or evaluate_run(run, data, progress=progress), ""
     about = read_about(run)
     if about is not None:
-        dataset_again = find_again(about["data"])
+        dataset_again = find_again(about["data"], run)
         kept = read_evaluation(run, dataset_again) if dataset_again is not None else None
         if kept is not None:
             return kept, ""
@@ -157,7 +157,7 @@ def _measured(
             f"{place(about['data']['folder'])}, which it was measured on, is gone or was changed"
         )
     else:
-        found = _beside(Path(str(config["data"]["folder"])))
+        found = _beside(config["data"], run)
         if found is not None:
             return evaluate_run(run, *found, progress=progress), ""
         where = "it was not measured yet, and no test pictures lie beside its training pictures"
@@ -167,12 +167,11 @@ def _measured(
     )
 
 
-def _beside(trained_on: Path) -> tuple[Path, str] | None:
+def _beside(trained_on: dict[str, Any], run: Path) -> tuple[Path, str] | None:
     """The test split, else the validation split, of the data set that training pictures are of."""
-    folders = [trained_on]
-    if trained_on.name in SPLIT_NAMES["train"]:
-        folders.append(trained_on.parent)
-    for folder in folders:
+    places = recorded_places(trained_on, run)
+    above = [place.parent for place in places if place.name in SPLIT_NAMES["train"]]
+    for folder in (*places, *above):
         try:
             parts = list_parts(folder)
         except UserError:
@@ -183,13 +182,10 @@ def _beside(trained_on: Path) -> tuple[Path, str] | None:
     return None
 
 
-def read_config(run: Path) -> dict[str, Any]:
+def finished_config(run: Path) -> dict[str, Any]:
     """A finished run's config.json; UserError if it is not there, broken or not done."""
-    path = run / "config.json"
-    if not path.is_file():
-        raise UserError(f"{run} holds no run: give the --out of `duckdetect train`")
+    config = read_config(run)
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         data = config["data"]
         if not isinstance(config["classes"], list) or not config["classes"]:
             raise ValueError("no classes")
@@ -198,8 +194,8 @@ def read_config(run: Path) -> dict[str, Any]:
         _ = data["sha256"]
         if config.get("validation"):
             _ = [config["validation"][key] for key in ("folder", "pictures", "boxes", "sha256")]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is broken ({error!r}): train the run again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{run / CONFIG} is broken ({error!r}): train the run again") from error
     if not config.get("done"):
         raise UserError(
             f"{run} is not trained to its end: run its `duckdetect train` command again, then report"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from duckdetect.data.loading import data_sha256, find_again
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import choose_split, evaluate_run, read_about, read_evaluation
 from duckdetect.imaging.geometry import detection_masks
-from duckdetect.report.write import build_report, read_config
+from duckdetect.report.write import build_report, finished_config
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_masks_are_kept(ducks: dd.Dataset, tmp_path: Path) -> None:
     assert kept.metrics.masks is not None
     assert kept.metrics == made.metrics
     assert (kept.metrics.masks.AP50 or 0) > 0.9
-    text = " ".join(build_report(run, read_config(run), kept).texts())
+    text = " ".join(build_report(run, finished_config(run), kept).texts())
     assert f"AP of masks {kept.metrics.masks.AP:.3f}" in text
 
 
@@ -96,16 +97,17 @@ def test_other_data_or_another_detector_is_not_what_was_measured(
     assert read_evaluation(run, ducks) is None
 
 
-@pytest.mark.parametrize("text", ["[{", '[{"image_id": 1}]', "{}", '[{"image_id": 99999999}]'])
+_ROW = '[{"image_id": %d, "category_id": %d, "bbox": [0, 0, 4, 4], "score": 0.5}]'
+OTHER_IMAGE, OTHER_CLASS = _ROW % (99999999, 1), _ROW % (1, 99)
+
+
+@pytest.mark.parametrize("text", ["[{", '[{"image_id": 1}]', "{}", OTHER_IMAGE, OTHER_CLASS])
 def test_broken_detections_are_named(ducks: dd.Dataset, tmp_path: Path, text: str) -> None:
     run = put_run(tmp_path / "run", ducks)
     evaluate_run(run, ducks, detector=Guesser(ducks))
     path = run / "evaluation" / "detections.json"
     path.write_text(text)
-    if text == "{}":
-        assert read_evaluation(run, ducks) is not None  # no detections at all
-        return
-    with pytest.raises(UserError, match=r"detections\.json is broken .*: run `duckdetect eval`"):
+    with pytest.raises(UserError, match=r"detections\.json.*: run `duckdetect eval` on .* again$"):
         read_evaluation(run, ducks)
 
 
@@ -186,3 +188,34 @@ def test_data_is_found_again_unless_it_changed(
     image.write_bytes(image.read_bytes() + b"more")
     assert find_again(record) is None
     assert find_again({"folder": str(tmp_path / "gone"), "sha256": ""}) is None
+
+
+@pytest.mark.parametrize("version", ["this", "0.1.0"])
+def test_data_is_found_from_another_folder(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run names its data as the user did, from where he stood."""
+    for split in ("train", "test"):
+        put_coco(tmp_path / "project" / "data" / split)
+    monkeypatch.chdir(tmp_path / "project")
+    run = put_run(Path("results", "duck").resolve(), dd.load_dataset("data", "train"))
+    config = json.loads((run / "config.json").read_text())
+    assert config["data"]["folder"] == str(Path("data", "train"))
+    if version == "0.1.0":  # which wrote no absolute path: tried from the folders above the run
+        del config["data"]["path"]
+        (run / "config.json").write_text(json.dumps(config))
+    monkeypatch.chdir(tmp_path)
+    found = find_again(config["data"], run)
+    assert found is not None
+    assert len(found) == config["data"]["pictures"]
+    test = dd.load_dataset(tmp_path / "project" / "data", "test")
+    measured = evaluate_run(run, test, detector=Guesser(test))
+    assert measured.about["data"]["path"] == str(test.root)
+    done = Mock(folder=run, detector=Guesser(test))
+    assert dd.evaluate(done, "test").dataset.root == test.root
+
+
+def test_the_data_of_a_run_without_data_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="does not say what it was trained on: give labelled"):
+        dd.evaluate(tmp_path, "test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -337,3 +338,24 @@ def test_the_limit_is_by_area(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(io, "MAX_PIXELS", 599)
     with pytest.raises(UserError, match="pixels"):
         load_image(path)
+
+
+def test_threads_that_overlap_leave_the_warnings_as_they_were() -> None:
+    """`catch_warnings` in two threads would leave the filters of the one in the other's place."""
+    before = list(warnings.filters)
+    inside, leave = threading.Barrier(2), threading.Event()
+
+    def stay() -> None:
+        with io._QUIET:
+            inside.wait(10)
+            leave.wait(10)
+            warnings.warn("not shown", stacklevel=1)
+
+    thread = threading.Thread(target=stay)
+    with io._QUIET:
+        thread.start()
+        inside.wait(10)
+    assert warnings.filters[0][0] == "ignore"  # the other is still inside
+    leave.set()
+    thread.join()
+    assert list(warnings.filters) == before

@@ -204,7 +204,7 @@ sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 from helpers import clips
 from duckdetect.detecting import detect
 done = detect(clips.YellowDetector(), {source!r}, {out!r}, progress=False, track=True)
-print(done.n_pictures, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(done.n_images, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 

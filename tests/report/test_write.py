@@ -67,7 +67,7 @@ def made(project_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Simple
     measured = evaluate_run(run, test, detector=Guesser(test, spread=0.2))
     with pytest.MonkeyPatch.context() as patch:
         # The named classes are nowhere on disk; what reads data again is tested elsewhere.
-        patch.setattr(report_module, "find_again", lambda record: trained)
+        patch.setattr(report_module, "find_again", lambda record, run: trained)
         written = write_report(run, test)
         config = json.loads((run / "config.json").read_text())
         content = build_report(run, config, written.evaluation)
