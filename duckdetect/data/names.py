@@ -79,7 +79,9 @@ class Finder:
         forms = name_forms(name)
         if not forms:
             raise MissingError("has no file_name", "put it beside the labels, or remove its entry")
-        self._refuse_climbing(forms, places)
+        climbing = self._climbing(forms, places)
+        if climbing is not None:
+            return climbing
         ends = [_ends(form) for form in forms]  # the whole path first, its last part last
         for length in range(max(map(len, ends)), 0, -1):
             tails = [end[-length:] for end in ends if len(end) >= length]
@@ -200,21 +202,22 @@ class Finder:
                     return self._single(found, name)
         return None
 
-    def _refuse_climbing(self, forms: Sequence[str], places: Places) -> None:
-        """Refuse a relative path that leads out of the data set to a file that is there."""
+    def _climbing(self, forms: Sequence[str], places: Places) -> Path | None:
+        """The file of a relative path that leads out of the data set, which must be allowed."""
         for form in forms:
             if ".." not in form.split("/") or form.startswith("/"):
                 continue
             for place in places:
                 for folder in _group(place):
                     path = folder / form
-                    if _exists(path) and not self._is_inside(path):
-                        raise _outside(path)
+                    if _is_file(path) and not path.resolve().is_relative_to(self._allowed[0]):
+                        return self.check(path)
+        return None
 
     def _whole_path(self, forms: Sequence[str]) -> Path | None:
         """A whole path of this machine, which is only good in a folder that the user named."""
         for form in forms:
-            if form.startswith("/") and _exists(path := Path(form)):
+            if form.startswith("/") and _is_file(path := Path(form)):
                 return self.check(path)
         return None
 
@@ -336,9 +339,9 @@ def _outside(path: Path) -> NamingError:
     )
 
 
-def _exists(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.is_file()
     except OSError:  # a name that no file can have, as it is too long
         return False
     except ValueError:  # a zero byte
