@@ -60,7 +60,10 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             reading(Problem.of(error, path))
             continue
         if root.tag != "annotation":
-            reading(Problem(str(path), f"is <{root.tag}>, not VOC", "export the labels as VOC"))
+            known = {"annotations": "CVAT's own XML", "dataset": "dlib's XML"}.get(root.tag)
+            what = f"is {known or f'<{root.tag}>'}, not VOC"
+            cure = "export the labels as COCO" if known else "export the labels as VOC"
+            reading(Problem(str(path), what, cure))
             continue
         parsed.append((path, root))
     names = {_name(entry) for _, root in parsed for entry in root.iter("object")}
