@@ -176,8 +176,8 @@ def evaluate(
     else:
         detector = getattr(what, "detector", what)
         run = getattr(what, "folder", None)
-    if data is None or (str(data) in SPLIT_NAMES and not Path(str(data)).exists()):
-        data, split = _trained_on(run), split or (str(data) if data is not None else "test")
+    if data is None or (isinstance(data, str) and data in SPLIT_NAMES and not Path(data).exists()):
+        data, split = _trained_on(run), split or data or "test"
     if run is not None:
         measured = evaluate_run(run, data, split, detector, progress)
     else:
@@ -205,7 +205,7 @@ def _trained_on(run: str | Path | None) -> Path:
 
 def _load(data: Dataset | str | Path, split: str | None) -> tuple[Dataset, Path, str | None]:
     """The data set, where it lies, and which split of it."""
-    if isinstance(data, Dataset):
+    if not isinstance(data, str | Path):
         return data, data.root, split
     split = split or choose_split(Path(data))
     return load_dataset(data, split), Path(data), split

@@ -150,7 +150,7 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 from helpers import clips
-from duckdetect.detecting import detect
+from duckdetect.inference.detect import detect
 from duckdetect.cli import main
 import duckdetect
 
@@ -202,7 +202,7 @@ MEMORY = """
 import resource, sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 from helpers import clips
-from duckdetect.detecting import detect
+from duckdetect.inference.detect import detect
 done = detect(clips.YellowDetector(), {source!r}, {out!r}, progress=False, track=True)
 print(done.n_images, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
