@@ -153,7 +153,7 @@ class Figures:
 
     items: Sequence[Figure]
     columns: int = 1
-    kind: ClassVar[str] = "figures"
+    kind: ClassVar[str] = "pictures"
 
 
 @dataclass(frozen=True)

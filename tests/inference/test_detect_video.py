@@ -21,7 +21,7 @@ import duckdetect
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
 from duckdetect.inference.detect import detect
-from duckdetect.utils.outputs import MANIFEST
+from duckdetect.utils.outputs import MANIFEST, own_output
 from duckdetect.utils.prefetch import prefetch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,8 +168,8 @@ sys.exit(main(["detect", "RUN", {source!r}, "--out", {out!r}]))
 def test_an_ended_run_leaves_a_video_that_plays(tmp_path: Path, how: signal.Signals) -> None:
     source = clips.write(tmp_path / "a.mp4", 700, sound="aac", gop=50)
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "detections.mp4").write_bytes(b"an older one")
+    with own_output(out / "detections.mp4", "detect") as part:
+        part.write_bytes(b"an older one")
     code = SLOW.format(root=str(ROOT), source=str(source), out=str(out))
     process = subprocess.Popen(
         [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=ROOT
