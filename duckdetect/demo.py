@@ -1,4 +1,4 @@
-"""`duckdetect demo`: the main job on the sample data, from five labelled pictures to a GIF."""
+"""`duckdetect demo`: the main job on the sample data, from five labelled images to a GIF."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Demo:
 
 
 def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
-    """Train on the sample's five pictures, evaluate on its test pictures, write frames, GIFs, a report.
+    """Train on the sample's five images, evaluate on its test images, write frames, GIFs, a report.
 
     Raises:
         UserError: If the sample data is not there, as when the package was installed without its

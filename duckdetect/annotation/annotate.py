@@ -1,7 +1,7 @@
-"""Drawing boxes in a notebook; each box is saved beside the pictures as it is drawn.
+"""Drawing boxes in a notebook; each box is saved beside the images as it is drawn.
 
     session = annotate("images", classes=["rubber duck"])   # shows the widget, returns at once
-    session.missing                                          # pictures nobody has looked at yet
+    session.missing                                          # images nobody has looked at yet
     train = require_annotations("images")                    # in the next cell
 
 In Colab the widget is the Object Detection API's own, elsewhere jupyter-bbox-widget. Neither
@@ -33,26 +33,26 @@ def annotate(
     suggest: Suggests | None = None,
     suggest_threshold: float = 0.3,
 ) -> Session:
-    """Show a widget that draws boxes on a folder's pictures; returns at once.
+    """Show a widget that draws boxes on a folder's images; returns at once.
 
     Boxes are saved to `folder/_annotations.coco.json` (Roboflow's COCO layout) on every change in
-    Jupyter, and in Colab each time another picture is turned to or "submit" is pressed. Boxes drawn
+    Jupyter, and in Colab each time another image is turned to or "submit" is pressed. Boxes drawn
     earlier are shown again; whatever else is in the file is kept.
 
     Args:
-        folder: Where the pictures lie.
+        folder: Where the images lie.
         classes: What boxes are drawn for, such as ["rubber duck"].
         widget: "colab" for the Object Detection API's own, "jupyter" for jupyter-bbox-widget,
             "auto" for the first in Colab and the second elsewhere.
-        suggest: A detector whose boxes are shown on pictures nobody has looked at yet. They are
+        suggest: A detector whose boxes are shown on images nobody has looked at yet. They are
             saved once they are submitted or changed.
         suggest_threshold: The lowest score of a box to suggest, 0..1.
 
     Returns:
-        The session; `session.missing` names the pictures nobody has looked at yet.
+        The session; `session.missing` names the images nobody has looked at yet.
 
     Raises:
-        UserError: If there is no picture, a class name is bad, the boxes' file is broken, or the
+        UserError: If there is no image, a class name is bad, the boxes' file is broken, or the
             widget cannot be shown here.
     """
     if widget not in ("auto", "colab", "jupyter"):
@@ -75,7 +75,7 @@ def annotate(
 
 
 def annotated(folder: str | Path) -> Dataset | None:
-    """The pictures that somebody has looked at, with their boxes; None if there is none yet.
+    """The images that somebody has looked at, with their boxes; None if there is none yet.
 
     Raises:
         UserError: If the boxes' file is broken.
@@ -84,12 +84,12 @@ def annotated(folder: str | Path) -> Dataset | None:
 
 
 def require_annotations(folder: str | Path, sample: str | Path | None = None) -> Dataset:
-    """The labelled pictures of a folder, to train on.
+    """The labelled images of a folder, to train on.
 
     Args:
-        folder: The pictures.
-        sample: A folder of pictures with boxes that came with the project. If `folder` holds
-            pictures of it and no box was drawn on any, the sample is returned and this is said.
+        folder: The images.
+        sample: A folder of images with boxes that came with the project. If `folder` holds
+            images of it and no box was drawn on any, the sample is returned and this is said.
 
     Raises:
         UserError: If no box was drawn yet; its text says what to do.
@@ -112,7 +112,7 @@ def require_annotations(folder: str | Path, sample: str | Path | None = None) ->
 
 
 def _are_of(images: Sequence[Path], sample: Path) -> bool:
-    """Whether all pictures are copies of the sample's."""
+    """Whether all images are copies of the sample's."""
     return (sample / FILE_NAME).is_file() and all(
         (sample / path.name).is_file() and (sample / path.name).read_bytes() == path.read_bytes()
         for path in images

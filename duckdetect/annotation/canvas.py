@@ -29,13 +29,13 @@ _GREY = (96, 96, 96)
 
 @dataclass(frozen=True)
 class CanvasTransform:
-    """Where a picture stands on the canvas that a widget shows; all in pixels.
+    """Where an image stands on the canvas that a widget shows; all in pixels.
 
     Attributes:
-        size_hw: The picture's own height and width.
+        size_hw: The image's own height and width.
         canvas_hw: The canvas' height and width.
-        area_hw: The height and width that the picture is drawn with.
-        left: Canvas pixels left of the picture.
+        area_hw: The height and width that the image is drawn with.
+        left: Canvas pixels left of the image.
         top: Canvas pixels above it.
     """
 
@@ -46,7 +46,7 @@ class CanvasTransform:
     top: int
 
     def to_canvas(self, xyxy: Sequence[float]) -> Xyxy:
-        """A box in the picture's pixels, as it stands on the canvas."""
+        """A box in the image's pixels, as it stands on the canvas."""
         x1, y1, x2, y2 = xyxy
         (height, width), (area_h, area_w) = self.size_hw, self.area_hw
         return (
@@ -57,10 +57,10 @@ class CanvasTransform:
         )
 
     def to_image(self, xyxy: Sequence[float]) -> Xyxy | None:
-        """A box drawn on the canvas, in the picture's pixels and clipped to it.
+        """A box drawn on the canvas, in the image's pixels and clipped to it.
 
         The corners may be given in any order. None stands for what is no box: a click, a number
-        that is not finite, or a box that lies outside the picture.
+        that is not finite, or a box that lies outside the image.
         """
         if not all(math.isfinite(value) for value in xyxy):
             return None
@@ -82,10 +82,10 @@ class CanvasTransform:
 
 
 def fit(size_hw: tuple[int, int], max_hw: tuple[int, int], frame: int) -> CanvasTransform:
-    """Place a picture on a canvas that it fills in one direction, with a frame around it.
+    """Place an image on a canvas that it fills in one direction, with a frame around it.
 
     Args:
-        size_hw: The picture's height and width in pixels.
+        size_hw: The image's height and width in pixels.
         max_hw: The largest canvas.
         frame: Width of the grey frame in canvas pixels.
     """
@@ -97,18 +97,18 @@ def fit(size_hw: tuple[int, int], max_hw: tuple[int, int], frame: int) -> Canvas
 
 
 def paint(image: np.ndarray, shown: CanvasTransform, title: str = "") -> np.ndarray:
-    """Draw a picture on its canvas.
+    """Draw an image on its canvas.
 
     Args:
         image: (H, W, 3) uint8, of `shown.size_hw`.
         shown: Where it stands.
-        title: One line above the picture; the picture stands `TITLE_HEIGHT` lower for it.
+        title: One line above the image; the image stands `TITLE_HEIGHT` lower for it.
 
     Returns:
         The canvas, (H, W, 3) uint8.
     """
     canvas = Image.new("RGB", shown.canvas_hw[::-1], _GREY)
-    # Halving first (reducing_gap) makes a 50 MP picture quick to shrink, without visible loss.
+    # Halving first (reducing_gap) makes a 50 MP image quick to shrink, without visible loss.
     small = Image.fromarray(image).resize(
         shown.area_hw[::-1], Image.Resampling.BICUBIC, reducing_gap=2.0
     )

@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 CANVAS_HEIGHT = 600
 
-"""The widget shows every picture this high but as wide as it is; other heights are distorted."""
+"""The widget shows every image this high but as wide as it is; other heights are distorted."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the page sends each time another picture is turned to or "submit" is pressed.
+    """What the page sends each time another image is turned to or "submit" is pressed.
 
     Attributes:
-        boxes: For each picture (N, 4) float64: y1, x1, y2, x2, normalised to 0..1.
-        seen: Indices of the pictures that have been on the screen.
+        boxes: For each image (N, 4) float64: y1, x1, y2, x2, normalised to 0..1.
+        seen: Indices of the images that have been on the screen.
         none: Indices of those marked "no object".
         submitted: Whether "submit" was pressed.
     """
@@ -144,9 +144,9 @@ def draw_boxes(
     """Show the widget; returns at once.
 
     Args:
-        canvases: Pictures (600, W, 3) uint8.
+        canvases: Images (600, W, 3) uint8.
         boxes: For each of them the boxes to begin with, (N, 4): y1, x1, y2, x2, normalised.
-        on_save: Called with all boxes drawn so far; what it returns is shown below the picture, and
+        on_save: Called with all boxes drawn so far; what it returns is shown below the image, and
             so is the text of a `UserError` that it raises.
 
     Raises:
@@ -210,7 +210,7 @@ def patch_script(script: str, boxes: Sequence[np.ndarray]) -> str:
 def _saved(
     on_save: Callable[[Drawn], str], storage: list[np.ndarray | None], state: dict[str, Any]
 ) -> str:
-    # The API stores None for a picture without a box.
+    # The API stores None for an image without a box.
     boxes = [np.zeros((0, 4)) if stored is None else np.asarray(stored) for stored in storage]
     seen, none = frozenset(state["seen"]), frozenset(state["none"])
     try:
@@ -257,7 +257,7 @@ _UNMOVED = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-    """One picture for one class, with the boxes that it is first shown with."""
+    """One image for one class, with the boxes that it is first shown with."""
 
     image: int
     class_name: str
@@ -297,7 +297,7 @@ class ColabWidget:
         """Display it.
 
         Raises:
-            UserError: If the Object Detection API's widget cannot be used, or a picture not read.
+            UserError: If the Object Detection API's widget cannot be used, or an image not read.
         """
         session, canvases = self._session, []
         self._entries, self._saved = [], {}
@@ -342,7 +342,7 @@ class ColabWidget:
 
 
 def place(size_hw: tuple[int, int]) -> CanvasTransform:
-    """Where a picture stands on the widget's canvas: below the title, always 600 pixels high."""
+    """Where an image stands on the widget's canvas: below the title, always 600 pixels high."""
     shown = fit(size_hw, (CANVAS_HEIGHT - TITLE_HEIGHT, _MAX_WIDTH), _FRAME)
     return dataclasses.replace(
         shown,

@@ -100,7 +100,7 @@ class JupyterWidget:
     """The widget of one session.
 
     Attributes:
-        index: Which of the session's pictures is on the screen.
+        index: Which of the session's images is on the screen.
         root: The ipywidgets box that holds everything; a notebook displays it.
         canvas: The `BBoxWidget` in it.
     """
@@ -132,14 +132,14 @@ class JupyterWidget:
         )
 
     def show(self) -> None:
-        """Display it, with the first picture that nobody has looked at yet."""
+        """Display it, with the first image that nobody has looked at yet."""
         from IPython.display import display
 
         self.turn_to(self._first_missing(default=0))
         display(self.root)
 
     def turn_to(self, index: int) -> None:
-        """Show one picture with its boxes; a damaged one is shown grey and can be skipped."""
+        """Show one image with its boxes; a damaged one is shown grey and can be skipped."""
         trouble = ""
         try:
             image = self._session.image(index)
@@ -177,11 +177,11 @@ class JupyterWidget:
         self._go_on()
 
     def previous(self) -> None:
-        """Go back by one picture."""
+        """Go back by one image."""
         self.turn_to((self.index - 1) % len(self._session.images))
 
     def no_object(self) -> None:
-        """Take all boxes away, note that the picture holds none, and go on."""
+        """Take all boxes away, note that the image holds none, and go on."""
         self._session.mark_no_object(self.index)
         self._go_on()
 
@@ -261,7 +261,7 @@ class JupyterWidget:
 
 
 def place(size_hw: tuple[int, int]) -> CanvasTransform:
-    """Where a picture stands on the widget's canvas."""
+    """Where an image stands on the widget's canvas."""
     return fit(size_hw, _MAX_HW, _FRAME)
 
 

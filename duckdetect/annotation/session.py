@@ -1,4 +1,4 @@
-"""A folder's pictures on their way to having boxes, whichever widget draws them.
+"""A folder's images on their way to having boxes, whichever widget draws them.
 
 A `Session` is what `duckdetect.annotate` returns and what both widgets read from and write to.
 """
@@ -25,17 +25,17 @@ class Suggests(Protocol):
         ...
 
     def predict(self, images: list[np.ndarray], /) -> Any:
-        """One `supervision.Detections` for each picture."""
+        """One `supervision.Detections` for each image."""
         ...
 
 
 class Session:
-    """A folder's pictures on their way to having boxes; what the widgets read and write.
+    """A folder's images on their way to having boxes; what the widgets read and write.
 
     Attributes:
-        folder: Where the pictures and `_annotations.coco.json` lie.
+        folder: Where the images and `_annotations.coco.json` lie.
         classes: What boxes are drawn for.
-        images: The pictures' paths, in the order in which they are shown.
+        images: The images' paths, in the order in which they are shown.
     """
 
     def __init__(
@@ -56,25 +56,25 @@ class Session:
 
     @property
     def missing(self) -> list[str]:
-        """File names of the pictures that have no box and are not marked "no object"."""
+        """File names of the images that have no box and are not marked "no object"."""
         looked_at = self._store.looked_at()
         return [path.name for path in self.images if path.name not in looked_at]
 
     @property
     def done(self) -> bool:
-        """Whether every picture has been looked at."""
+        """Whether every image has been looked at."""
         return not self.missing
 
     def missing_at(self, index: int) -> bool:
-        """Whether nobody has looked at this picture yet."""
+        """Whether nobody has looked at this image yet."""
         return self.images[index].name not in self._store.looked_at()
 
     def image(self, index: int) -> np.ndarray:
-        """One picture, (H, W, 3) uint8 RGB, turned as its EXIF data say."""
+        """One image, (H, W, 3) uint8 RGB, turned as its EXIF data say."""
         return load_image(self.images[index])
 
     def boxes(self, index: int) -> list[Box]:
-        """A picture's boxes: drawn ones, or the detector's if nobody has looked at it yet."""
+        """An image's boxes: drawn ones, or the detector's if nobody has looked at it yet."""
         if self._suggest is not None and self.missing_at(index):
             if index not in self._suggestions:
                 self._suggestions[index] = self._predict(self._suggest, index)
@@ -82,9 +82,9 @@ class Session:
         return self._store.boxes(self.images[index].name, self.classes)
 
     def save(self, index: int, boxes: Sequence[Box]) -> None:
-        """Save a picture's boxes in place of those of the same classes that it had.
+        """Save an image's boxes in place of those of the same classes that it had.
 
-        Without a box the picture counts as not looked at, unless it is marked "no object".
+        Without a box the image counts as not looked at, unless it is marked "no object".
         """
         path = self.images[index]
         if boxes:
@@ -93,19 +93,19 @@ class Session:
             self._store.forget(path.name, self.classes)
 
     def mark_no_object(self, index: int) -> None:
-        """Note that somebody has looked at a picture and it holds none of the classes."""
+        """Note that somebody has looked at an image and it holds none of the classes."""
         path = self.images[index]
         self._store.put(path.name, image_size_hw(path), [], self.classes)
 
     def status(self, index: int) -> str:
-        """One or two words on a picture, such as "2 boxes"."""
+        """One or two words on an image, such as "2 boxes"."""
         if self.missing_at(index):
             return "suggested" if self._suggestions.get(index) else "no box yet"
         count = len(self._store.boxes(self.images[index].name, self.classes))
         return "no object" if count == 0 else "1 box" if count == 1 else f"{count} boxes"
 
     def progress(self) -> str:
-        """How far it has got, such as "3 of 5 pictures are done."."""
+        """How far it has got, such as "3 of 5 images are done."."""
         done = len(self.images) - len(self.missing)
         return f"{done} of {len(self.images)} pictures are done."
 

@@ -1,10 +1,10 @@
-"""Boxes beside their pictures: `_annotations.coco.json`, changed one picture at a time.
+"""Boxes beside their images: `_annotations.coco.json`, changed one image at a time.
 
 `AnnotationStore` is what the drawing widgets write to. Each change reads the file again, touches
-one picture's boxes of the classes being drawn, and replaces the file atomically: whatever else the
-file holds (other pictures, other classes, keys unknown here) is kept as it was.
+one image's boxes of the classes being drawn, and replaces the file atomically: whatever else the
+file holds (other images, other classes, keys unknown here) is kept as it was.
 
-A picture stands in `images` only once somebody has looked at it; one that stands there without an
+An image stands in `images` only once somebody has looked at it; one that stands there without an
 annotation was marked "no object".
 """
 
@@ -31,7 +31,7 @@ class Box:
     """One drawn box.
 
     Attributes:
-        xyxy: Left, top, right, bottom in pixels of the picture as `load_image` turns it.
+        xyxy: Left, top, right, bottom in pixels of the image as `load_image` turns it.
         class_name: What is in it.
         annotation_id: The id in the file of a box read from there; None for a new one.
         score: From 0 to 1 for a box that a detector suggests; None for one that a person drew.
@@ -50,10 +50,10 @@ class Box:
 
 
 class AnnotationStore:
-    """The boxes of a folder's pictures.
+    """The boxes of a folder's images.
 
     Args:
-        folder: Where the pictures lie; `_annotations.coco.json` stands beside them, or will.
+        folder: Where the images lie; `_annotations.coco.json` stands beside them, or will.
 
     Raises:
         UserError: From every method, if the file there is not a COCO file. It is then left alone.
@@ -69,11 +69,11 @@ class AnnotationStore:
         self.path = Path(folder) / FILE_NAME
 
     def looked_at(self) -> set[str]:
-        """File names of the pictures with boxes, and of those marked "no object"."""
+        """File names of the images with boxes, and of those marked "no object"."""
         return {_base(image["file_name"]) for image in self._read()["images"]}
 
     def boxes(self, file_name: str, classes: Iterable[str] | None = None) -> list[Box]:
-        """The boxes of one picture, in the file's order; crowds are left out.
+        """The boxes of one image, in the file's order; crowds are left out.
 
         Args:
             file_name: As in the file, such as "duck_1.jpg".
@@ -98,13 +98,13 @@ class AnnotationStore:
         boxes: Sequence[Box],
         classes: Sequence[str],
     ) -> None:
-        """Replace one picture's boxes of the given classes, and save.
+        """Replace one image's boxes of the given classes, and save.
 
         A box whose `annotation_id` is in the file keeps its unknown keys; its outline
         (`segmentation`) is kept only if it was not moved. No box at all means "no object".
 
         Args:
-            file_name: The picture's name in the folder.
+            file_name: The image's name in the folder.
             size_hw: Its height and width in pixels.
             boxes: All its boxes of `classes`; boxes of other classes in the file are kept.
             classes: The classes that were asked for; those without a box lose theirs here.
@@ -136,9 +136,9 @@ class AnnotationStore:
         self._write(coco, before)
 
     def forget(self, file_name: str, classes: Sequence[str]) -> None:
-        """Take one picture's boxes of the given classes out, and save.
+        """Take one image's boxes of the given classes out, and save.
 
-        The picture counts as not looked at again, unless it has boxes of other classes.
+        The image counts as not looked at again, unless it has boxes of other classes.
         """
         coco = self._read()
         before = json.dumps(coco)
@@ -208,7 +208,7 @@ def _base(file_name: str) -> str:
 
 
 def _image(coco: dict[str, Any], file_name: str) -> dict[str, Any]:
-    """The picture's entry, made if there is none."""
+    """The image's entry, made if there is none."""
     for image in coco["images"]:
         if _base(image["file_name"]) == file_name:
             return image
@@ -238,7 +238,7 @@ def _name_of(coco: dict[str, Any], category_id: Any) -> str | None:
 
 
 def _replaced(coco: dict[str, Any], file_name: str, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The picture's annotations that the widgets show for these classes."""
+    """The image's annotations that the widgets show for these classes."""
     ids = _image_ids(coco, file_name)
     return [
         annotation

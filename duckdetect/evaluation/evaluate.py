@@ -36,7 +36,7 @@ from duckdetect.utils.files import atomic_path, folder_sha256, write_json
 if TYPE_CHECKING:
     from supervision import Detections
 
-# Pictures in memory at once; a detector's batch is its own affair. With masks one is enough: a
+# Images in memory at once; a detector's batch is its own affair. With masks one is enough: a
 # hundred masks of a photo may take a gigabyte.
 BATCH, BATCH_WITH_MASKS = 8, 1
 
@@ -49,13 +49,13 @@ class Predictor(Protocol):
         """Class names; a detection's class id indexes them."""
 
     def predict(self, images: Any, threshold: float) -> Any:
-        """One Detections for each picture of a list."""
+        """One Detections for each image of a list."""
 
 
 def collect_detections(
     detector: Predictor, dataset: Dataset, progress: bool = False
 ) -> list[Detections]:
-    """Every detection of a data set's pictures, whatever its score, in the data set's class ids.
+    """Every detection of a data set's images, whatever its score, in the data set's class ids.
 
     Returns:
         One Detections for each of `dataset.samples`, in that order; masks are kept as run lengths
@@ -101,10 +101,10 @@ def _translate(detections: Detections, table: npt.NDArray[np.int64]) -> Detectio
     return translated
 
 
-def _bar(total: int, shown: bool) -> Any:
+def _bar(total: int, progress: bool) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc="evaluate", unit="picture", disable=not shown)
+    return tqdm(total=total, desc="evaluate", unit="picture", disable=not progress)
 
 
 def _list(names: Sequence[str]) -> str:
@@ -264,7 +264,7 @@ def choose_split(path: Path) -> str | None:
 
 
 def read_about(run: str | Path) -> dict[str, Any] | None:
-    """What the run was measured on last; None if it was not, or was trained anew since."""
+    """What the run was measured on last; None if it was not, or was trained again since."""
     run = Path(run)
     try:
         about = json.loads((run / FOLDER / "about.json").read_text(encoding="utf-8"))
@@ -276,7 +276,7 @@ def read_about(run: str | Path) -> dict[str, Any] | None:
 
 
 def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:
-    """What `evaluate_run` kept, measured anew with the same result.
+    """What `evaluate_run` kept, scored again with the same result.
 
     Args:
         run: The run's folder.

@@ -30,7 +30,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ImageMatch:
-    """How one picture's detections met its labelled boxes.
+    """How one image's detections met its labelled boxes.
 
     Attributes:
         kept: (D,) indices of the detections at or above the threshold, highest score first.
@@ -72,10 +72,10 @@ def match_detections(
     iou_threshold: float = 0.5,
     same_class: bool = True,
 ) -> ImageMatch:
-    """Match one picture's detections with its labelled boxes, greedily by falling score.
+    """Match one image's detections with its labelled boxes, greedily by falling score.
 
     Args:
-        sample: The picture's truth: xyxy (N, 4), class_id (N,), crowd (N,).
+        sample: The image's truth: xyxy (N, 4), class_id (N,), crowd (N,).
         detections: Its detections with scores; class ids count as the sample's do.
         score_threshold: Detections below it are left out.
         iou_threshold: The least overlap (intersection over union) that counts as found.
@@ -201,10 +201,10 @@ def confusion_matrix(
 def worst_images(
     dataset: Dataset, detections: Sequence[Detections], score_threshold: float
 ) -> list[tuple[int, ImageMatch]]:
-    """Pictures with a mistake, the most mistakes (missed and false) first.
+    """Images with a mistake, the most mistakes (missed and false) first.
 
     Returns:
-        (index into `dataset.samples`, its match) for every picture that is not perfect.
+        (index into `dataset.samples`, its match) for every image that is not perfect.
     """
     matches = [
         match_detections(sample, found, score_threshold)
@@ -262,7 +262,7 @@ _FOUND_IOU, _NEAR_IOU = 0.5, 0.1
 
 @dataclass(frozen=True)
 class Mistakes:
-    """One picture's boxes, sorted.
+    """One image's boxes, sorted.
 
     Attributes:
         kept: (D,) indices of the detections at or above the threshold, highest score first.
@@ -282,10 +282,10 @@ class Mistakes:
 
 
 def sort_mistakes(sample: Sample, detections: Detections, score_threshold: float) -> Mistakes:
-    """Sort one picture's detections and labelled boxes into right ones and kinds of mistakes.
+    """Sort one image's detections and labelled boxes into right ones and kinds of mistakes.
 
     Args:
-        sample: The picture's truth.
+        sample: The image's truth.
         detections: Its detections, class ids as the sample's.
         score_threshold: Detections below it are left out.
     """
@@ -326,7 +326,7 @@ def sort_mistakes(sample: Sample, detections: Detections, score_threshold: float
 def count_mistakes(
     dataset: Dataset, detections: Sequence[Detections], score_threshold: float
 ) -> dict[str, int]:
-    """Mistakes of all pictures by kind, in the order of `KINDS`."""
+    """Mistakes of all images by kind, in the order of `KINDS`."""
     totals = dict.fromkeys(KINDS, 0)
     for sample, found in zip(dataset.samples, detections, strict=True):
         for kind, count in sort_mistakes(sample, found, score_threshold).count.items():

@@ -82,7 +82,7 @@ class Metrics:
         F1, precision, recall: At that threshold; None where undefined.
         n_true, n_false: Right and wrong detections at that threshold, at any score if it is None.
         n_boxes: Labelled boxes, crowds left out.
-        n_images: Pictures looked at.
+        n_images: Images evaluated on.
         per_class: The same for each class, by name.
         curve: Precision and recall over the threshold; not part of the JSON.
         masks: The masks' figures; None, and not in the JSON, unless labels and detections have masks.
@@ -201,8 +201,8 @@ def run_coco(
     Args:
         dataset: The truth.
         detections: One Detections for each of `dataset.samples`, in that order.
-        masks: Each picture's masks, one for each detection, to compare these instead of boxes;
-            None for a picture without detections.
+        masks: Each image's masks, one for each detection, to compare these instead of boxes;
+            None for an image without detections.
         all_sizes_only: Leave out what concerns small, medium and large objects, and the summary.
 
     Raises:
@@ -294,14 +294,14 @@ _RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
 
 @dataclass(frozen=True)
 class Ranked:
-    """One class's detections in all pictures, highest score first.
+    """One class's detections in all images, highest score first.
 
     Attributes:
         right: For each overlap the places of the right detections in that order, (R,) each.
-        counted: For each overlap (D,) the picture of each detection that is right or wrong; one
+        counted: For each overlap (D,) the image of each detection that is right or wrong; one
             for all where they are the same.
         place: For each overlap (R,) where the right detections stand in `counted`.
-        n_truth: (P,) labelled boxes of each picture, crowds left out.
+        n_truth: (P,) labelled boxes of each image, crowds left out.
     """
 
     right: list[Ints]
@@ -314,7 +314,7 @@ def rank_detections(cells: Sequence[dict[str, Any] | None]) -> Ranked:
     """Rank one class's detections once.
 
     Args:
-        cells: For each picture pycocotools' `evalImgs` entry of the class and one size range.
+        cells: For each image pycocotools' `evalImgs` entry of the class and one size range.
     """
     n_truth = np.array([0 if c is None else int((c["gtIgnore"] == 0).sum()) for c in cells])
     full = [(i, c) for i, c in enumerate(cells) if c is not None and len(c["dtScores"])]
@@ -342,15 +342,15 @@ def rank_detections(cells: Sequence[dict[str, Any] | None]) -> Ranked:
 def average_precision(
     ranked: Ranked, weights: Ints, n_overlaps: int
 ) -> npt.NDArray[np.float64] | None:
-    """COCO's average precision at each overlap, every picture counted `weights` times.
+    """COCO's average precision at each overlap, every image counted `weights` times.
 
     Args:
         ranked: One class's detections.
-        weights: (P,) how often each picture is drawn.
+        weights: (P,) how often each image is drawn.
         n_overlaps: How many overlaps there are, T.
 
     Returns:
-        (T,) float64; None if no box is labelled in the pictures drawn.
+        (T,) float64; None if no box is labelled in the images drawn.
     """
     n_truth = int(ranked.n_truth @ weights)
     if not n_truth:
@@ -462,14 +462,14 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float] | None]:
     """How far AP and AP50 could be off because the test set is small (percentile bootstrap).
 
-    Pictures are drawn with replacement; a resample without any labelled box is left out.
+    Images are drawn with replacement; a resample without any labelled box is left out.
 
     Returns:
         {"AP": (low, high), "AP50": (low, high)}; None if there is nothing to find.
     """
     evaluation = run_coco(dataset, detections, all_sizes_only=True)
     n_images, n_classes = len(dataset.samples), len(dataset.classes)
-    cells = list(evaluation.evalImgs)  # class after class, each in the pictures' order
+    cells = list(evaluation.evalImgs)  # class after class, each in the images' order
     ranked = [rank_detections(cells[k * n_images : (k + 1) * n_images]) for k in range(n_classes)]
     n_overlaps = len(evaluation.params.iouThrs)
     random = np.random.default_rng(seed)

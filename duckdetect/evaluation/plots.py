@@ -49,7 +49,7 @@ def plot_history(
         rows: history.csv's rows: "step", losses and, where known, "class_accuracy"; numbers or text;
             empty = not measured.
         path_png: The file; an older one is replaced.
-        validation: validation.csv's rows: the same on the validation pictures, and "AP50".
+        validation: validation.csv's rows: the same on the validation images, and "AP50".
 
     Raises:
         ValueError: If there are no rows, or none of the losses is in them.
@@ -178,7 +178,7 @@ def short_name(name: str, most: int = 24) -> str:
 def save_figure(figure: Figure, path_png: str | Path) -> None:
     """Write a figure as PNG; the same curves give the same bytes."""
     with atomic_path(path_png) as part, warnings.catch_warnings():
-        # A name in signs that the font lacks is drawn as frames; a warning would not mend it.
+        # A name in signs that the font lacks is drawn as frames; a warning would not help.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         # No date and version inside: the same curves give the same file.
         figure.savefig(part, format="png", metadata={"Software": None})

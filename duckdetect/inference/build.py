@@ -30,10 +30,9 @@ def export_detector(
         part: What `frozen` leaves to the heads.
         classes: Names by class id.
         threshold: The default score threshold.
-        refine: Whether boxes that overlap a detection have a say in where it lies, and fade beside it.
-        high_res: Whether a careful detector also looks for small objects in the magnified picture, where
-            the base gains by it.
-        confusables: What a careful detector tells the objects from.
+        refine: Whether detections are refined by box voting and Soft-NMS rescoring.
+        high_res: Whether refined detections come from multi-scale inference, where the base gains by it.
+        confusables: The base classes that suppress refined detections.
     """
 
     @traced(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])

@@ -30,8 +30,8 @@ def paste_masks(
 
     Args:
         probability: (N, h, w) float32, each mask from its box's upper left corner to its lower right.
-        xyxy: (N, 4) float32, pixels of the picture.
-        size_hw: The picture's height and width.
+        xyxy: (N, 4) float32, pixels of the image.
+        size_hw: The image's height and width.
         threshold: A pixel above it belongs to the object; 0.5 as in the API's evaluation.
 
     Returns:
@@ -63,29 +63,29 @@ def _weights(start: float, end: float, size: int, cells: int) -> tuple[slice, np
 
 FORMAT = 2
 
-"""1: `detect` takes a batch of one-stage inputs. 2: also two-stage ones, a picture at a time."""
+"""1: `detect` takes a batch of one-stage inputs. 2: also two-stage ones, an image at a time."""
 
 DEFAULT_THRESHOLD = 0.5
 
-_BATCH = 8  # pictures a forward pass
+_BATCH = 8  # images a forward pass
 
 _SETTINGS = "detector.json"
 
 
 class Detector:
-    """Finds the objects it was taught.
+    """A trained detector: `predict` finds objects of its classes in images.
 
-    With a `high_res_hw` it looks at each picture twice, at its usual size and magnified, so that small
-    objects are found too; set it to None to be four times as fast.
+    With a `high_res_hw` it runs at two scales (multi-scale inference), so that small objects are found
+    too; set it to None to be four times as fast.
 
     Attributes:
         classes: Names by class id.
         threshold: The score at or above which `predict` keeps a detection by default.
         base_name: The base model it was trained from.
-        input_hw: The size in pixels that pictures are brought to.
-        two_stage: Whether it looks at a picture at a time.
+        input_hw: The size in pixels that images are brought to.
+        two_stage: Whether it takes one image at a time.
         has_masks: Whether it finds masks.
-        high_res_hw: The size that they are brought to once more, larger; None for one look only.
+        high_res_hw: The larger second size of multi-scale inference; None for the base scale only.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Detector:
         *,
         masks: bool = True,
     ) -> sv.Detections | list[sv.Detections]:
-        """Find objects in one picture or in a list of pictures of any sizes.
+        """Find objects in one image or in a list of images of any sizes.
 
         Args:
             images: (H, W, 3) uint8 RGB, or a list of such.
@@ -132,12 +132,12 @@ class Detector:
             masks: Whether a Mask R-CNN's masks are made, which takes most of its time.
 
         Returns:
-            supervision.Detections for each picture, best first: `xyxy` float32 in pixels of the
-            picture, `confidence`, `class_id`, the class names in `data["class_name"]`, and, of a
+            supervision.Detections for each image, best first: `xyxy` float32 in pixels of the
+            image, `confidence`, `class_id`, the class names in `data["class_name"]`, and, of a
             Mask R-CNN, `mask` (N, H, W) bool.
 
         Raises:
-            UserError: If a picture has another shape or type.
+            UserError: If an image has another shape or type.
         """
         if isinstance(images, np.ndarray):
             if images.ndim == 3:
@@ -203,7 +203,7 @@ class Detector:
         )
 
     def warm_up(self) -> None:
-        """Do what TensorFlow does once, at the first picture: a second or two, here and now."""
+        """Do what TensorFlow does once, at the first image: a second or two, here and now."""
         self.predict(np.full((*self.input_hw, 3), 128, np.uint8))
 
     def save(self, folder: str | Path) -> None:
@@ -234,11 +234,11 @@ def to_detections(
     threshold: float = 0.0,
     masks: np.ndarray | None = None,
 ) -> sv.Detections:
-    """A model's output for one picture as supervision.Detections in the picture's pixels.
+    """A model's output for one image as supervision.Detections in the image's pixels.
 
     Args:
-        size_hw: The picture's height and width, pixels.
-        filled_hw: (2,), the parts of the model's input that the picture fills.
+        size_hw: The image's height and width, pixels.
+        filled_hw: (2,), the parts of the model's input that the image fills.
         y1x1y2x2: (D, 4), parts of the model's input.
         score: (D,).
         class_id: (D,).

@@ -64,7 +64,7 @@ class BaseSpec:
 
     @property
     def is_light(self) -> bool:
-        """Whether it sees a picture in a part of a second without a GPU."""
+        """Whether it sees an image in a part of a second without a GPU."""
         return "mobilenet" in self.zoo_name
 
     @property

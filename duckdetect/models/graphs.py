@@ -47,12 +47,12 @@ def with_constants(function: Any, variables: Sequence[tf.Variable]) -> Any:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """No stderr: TensorFlow's optimiser tells of its sessions there, whatever log level is set."""
+    """No stderr: TensorFlow's optimiser logs its sessions there, whatever log level is set."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with Path(os.devnull).open("w") as null:
+            os.dup2(null.fileno(), 2)
         yield
     finally:
         os.dup2(kept, 2)
@@ -83,7 +83,7 @@ def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
 def prepare_function(
     base: BaseModel | TwoStageModel,
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """The base's `prepare` as one traced function for all picture sizes."""
+    """The base's `prepare` as one traced function for all image sizes."""
     signature = [tf.TensorSpec([None, None, 3], tf.uint8)]
     prepare: Callable[..., Any] = traced(base.prepare, input_signature=signature)
     return prepare

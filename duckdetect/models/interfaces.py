@@ -31,7 +31,7 @@ PARTS: dict[str, tuple[TrainPart, ...]] = {
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """A part of a model, as the summary before training tells it.
+    """A part of a model, as the summary before training lists it.
 
     Attributes:
         name: What the part is.
@@ -59,7 +59,7 @@ class LayerGroup:
 
 @dataclass(frozen=True)
 class Targets:
-    """What each of a picture's A anchors shall predict.
+    """What each of an image's A anchors shall predict.
 
     Attributes:
         class_index: (A,) int32, the class from 0, or -1 where nothing is to be found.
@@ -118,7 +118,7 @@ class ClassHead:
 
 
 class HeadOutputs(NamedTuple):
-    """What the heads say of B inputs.
+    """The heads' outputs for B inputs.
 
     Attributes:
         box_codes: (B, A, 4) float32.
@@ -139,7 +139,7 @@ class BaseModel(Protocol):
         name: Its name in `duckdetect bases`.
         num_classes: The new classes.
         input_hw: Its input's size, pixels.
-        high_res_hw: The size of a larger input that shows small objects, or None where the usual
+        high_res_hw: The size of a larger input that shows small objects, or None where the base
             one does.
         levels: Its feature maps.
         box_kernel_size: The side of the box head's kernel, cells.
@@ -156,20 +156,20 @@ class BaseModel(Protocol):
     own_class_head: ClassHead | None
 
     def prepare(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Turn a picture (H, W, 3) uint8 into the model's input and its filled part.
+        """Turn an image (H, W, 3) uint8 into the model's input and its filled part.
 
         Returns:
             The input (h, w, 3) float32, and (2,) float32: the parts of the input's height and width
-            that the picture fills (below 1 where the model pads).
+            that the image fills (below 1 where the model pads).
         """
         ...
 
     def prepare_fine(self, image: tf.Tensor) -> tf.Tensor:
-        """Turn a picture (H, W, 3) uint8 into the fine input (h, w, 3) float32, which it fills."""
+        """An image (H, W, 3) uint8 as the high-resolution input (h, w, 3) float32, which it fills."""
         ...
 
     def head_inputs(self, inputs: tf.Tensor, part: TrainPart) -> HeadInputs:
-        """Run the frozen part on inputs (B, h, w, 3) float32, usual or fine."""
+        """Run the frozen part on inputs (B, h, w, 3) float32, of the base or the high-resolution size."""
         ...
 
     def box_codes(self, features: Sequence[tf.Tensor], part: TrainPart) -> tf.Tensor:
@@ -229,13 +229,11 @@ class BaseModel(Protocol):
     def refined_detections(
         self, base_scale: HeadOutputs, high_res: HeadOutputs | None = None
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """As `detections`, with boxes that are the mean of those suppressed.
-
-        What overlaps a surer detection of its class scores less.
+        """As `detections`, with box voting, Soft-NMS rescoring and scale fusion (postprocess.py).
 
         Args:
             base_scale: Of the inputs.
-            high_res: Of the fine inputs; their small boxes are taken as well.
+            high_res: Of the high-resolution inputs; their small boxes are taken as well.
         """
         ...
 
@@ -267,7 +265,7 @@ class Sizes:
     Attributes:
         input_size: The longer side of its input, pixels.
         proposals: Boxes that its first stage hands on.
-        proposal_batch: Of these, how many of a picture are trained on.
+        proposal_batch: Of these, how many of an image are trained on.
     """
 
     input_size: int | None = None
@@ -283,7 +281,7 @@ class LastLayer(NamedTuple):
 
 
 class GroundTruth(NamedTuple):
-    """What one picture holds, in parts of the model's input, for a two-stage model.
+    """What one image holds, in parts of the model's input, for a two-stage model.
 
     Attributes:
         y1x1y2x2: (N, 4) float32.
@@ -299,7 +297,7 @@ class GroundTruth(NamedTuple):
 
 
 class ProposalTargets(NamedTuple):
-    """What a picture's P sampled proposals shall predict; the same with an axis B for B pictures.
+    """What an image's P sampled proposals shall predict; the same with an axis B for B images.
 
     Attributes:
         y1x1y2x2: (P, 4) float32, the proposals, parts of the input; zeros where there are fewer.
@@ -323,14 +321,14 @@ class ProposalTargets(NamedTuple):
 
 
 class TwoStageModel(Protocol):
-    """A detector that proposes boxes first and looks at each of them then.
+    """A two-stage detector: a proposal network, then a head on each proposal.
 
     Attributes:
         name: Its name in `duckdetect bases`.
         num_classes: The new classes.
         input_hw: Its input's size, pixels.
         n_proposals: Boxes that the first stage hands on in detection.
-        n_sampled: P, how many of a picture's proposals are trained on.
+        n_sampled: P, how many of an image's proposals are trained on.
         n_positive: M, how many of these may be matched with a box.
         has_masks: Whether it finds masks.
         mask_hw: Their size.
@@ -350,7 +348,7 @@ class TwoStageModel(Protocol):
     deep_shape: tuple[int, ...]
 
     def prepare(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `base.BaseModel.prepare`."""
+        """As `BaseModel.prepare`."""
         ...
 
     def detect(
@@ -360,11 +358,11 @@ class TwoStageModel(Protocol):
         threshold: tf.Tensor,
         mask_threshold: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        """Find objects in one picture.
+        """Find objects in one image.
 
         Args:
             inputs: (1, h, w, 3) float32.
-            filled_hw: (2,) float32, the parts of the input that the picture fills.
+            filled_hw: (2,) float32, the parts of the input that the image fills.
             threshold: Scalar, the least score.
             mask_threshold: Scalar, not below `threshold`: masks, the costly part, are made from this
                 score on.

@@ -1,9 +1,9 @@
 """Post-processing of one-stage detections: suppression, box voting, Soft-NMS, two-scale fusion.
 
-Non-maximum suppression; box voting (Gidaris and Komodakis 2015): boxes that overlap a detection help to
-place it; Gaussian Soft-NMS rescoring (Bodla et al. 2017); fusion of the detections at the base scale and
-the high-resolution scale; and suppression by confusable base classes: what the base's own class head
-takes for something else more surely than any training object scores lower.
+Non-maximum suppression; box voting (Gidaris and Komodakis 2015): a detection moves to the weighted mean
+of the boxes that overlap it; Gaussian Soft-NMS rescoring (Bodla et al. 2017); fusion of the scores at the
+base scale and the high-resolution scale; and suppression by confusable base classes: a detection scores
+lower where one of the base's own classes fires more than on any object trained on.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from duckdetect.models.interfaces import Level
 
 Found = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
 
-# Of four usual passes, a fine one may cost three; its cost grows as its area.
+# The high-resolution pass may cost three base-scale passes; its cost grows as its area.
 _HIGH_RES_COST = 3
 
-# Of a picture's side. What is larger, the usual pass sees better: the fine one takes parts for wholes.
+# Of an image's side. Larger objects are found better at the base scale: at high resolution their parts
+# are taken for wholes.
 HIGH_RES_MOST_SIDE = 0.35
 
-# Boxes that overlap a detection by more than this have a say in where it lies; the suppression's own.
+# Boxes that overlap a detection by more than this IoU vote on its place; the suppression's own.
 _VOTE_IOU = 0.6
 
 _VOTERS = 600  # of the best anchors; those beyond hardly score
 
-# A second detection of an object lies mostly beside it, below the suppression's overlap; Soft-NMS's own
-# deviation (Bodla et al., arXiv 1704.04503, section 3).
-_FADING = 0.5
+# Soft-NMS's sigma (Bodla et al., arXiv 1704.04503, section 3): a duplicate of an object mostly lies
+# beside it, below the suppression's IoU.
+_SOFT_NMS_SIGMA = 0.5
 
-# What the usual pass thinks of a fine one's box counts a tenth; small objects it may well have missed.
-_SAY = 0.1
+# The base scale's weight in the fused score is a tenth; it may well have missed a small object.
+_BASE_WEIGHT = 0.1
 
 _SAME_IOU = 0.4
 
-_LEAST_SAID = 0.02
+_LEAST_BASE_SCORE = 0.02
 
-_ASKED = 300  # of each pass's best boxes
+_FUSED = 300  # of each scale's best boxes
 
 
 def suppress(nms: Any, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
@@ -64,10 +65,10 @@ def suppress(nms: Any, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
 
 
 def box_voting(found: Found, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
-    """Move each detection to the mean of the boxes it suppressed, by their scores and overlaps.
+    """Box voting: move each detection to the mean of the boxes it suppressed, by score and IoU.
 
-    Box voting (Gidaris and Komodakis, arXiv 1505.01749, section 4), here weighted by the squared
-    overlap too. Arguments as `suppress` has them.
+    Gidaris and Komodakis 2015 (arXiv 1505.01749, section 4), here weighted by the squared IoU too.
+    Arguments as `suppress` has them.
     """
     kept, _, class_id, _ = found
     boxes, score = _best(y1x1y2x2, score, _VOTERS)
@@ -78,12 +79,12 @@ def box_voting(found: Found, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
     weight = tf.where(overlap > _VOTE_IOU, weight, 0.0)
     total = tf.reduce_sum(weight, axis=-1, keepdims=True)
     mean = tf.matmul(weight, boxes) / tf.maximum(total, 1e-12)
-    # A detection of a score too low to be among the voters stays where it is.
+    # A detection whose score is too low to be among the voters stays where it is.
     return (tf.where(total > 1e-12, mean, kept), *found[1:])
 
 
 def small_only(y1x1y2x2: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
-    """A fine pass's scores (B, A, C), 0 where the box is not small."""
+    """The high-resolution scores (B, A, C), 0 where the box is not small."""
     sides = y1x1y2x2[..., 2:] - y1x1y2x2[..., :2]
     area = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1, keepdims=True)
     return tf.where(area < HIGH_RES_MOST_SIDE**2, score, 0.0)
@@ -92,50 +93,49 @@ def small_only(y1x1y2x2: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
 def fuse_scales(
     fine_y1x1y2x2: tf.Tensor, fine_score: tf.Tensor, y1x1y2x2: tf.Tensor, score: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """A fine pass's best boxes, their scores lowered where the usual pass sees less there.
+    """Scale fusion: the high-resolution boxes, with a weighted geometric mean of both scales' scores.
 
-    A weighted geometric mean of the two passes' scores: a thing that looks like the object at one size
-    alone is seldom one.
+    What scores high at one scale alone is seldom an object.
 
     Args:
         fine_y1x1y2x2: (B, F, 4).
         fine_score: (B, F, C).
-        y1x1y2x2: (B, A, 4), the usual pass's.
+        y1x1y2x2: (B, A, 4), of the base scale.
         score: (B, A, C).
 
     Returns:
         (B, N, 4) and (B, N, C), N at most 300.
     """
-    fine_y1x1y2x2, fine_score = _best(fine_y1x1y2x2, fine_score, _ASKED)
-    y1x1y2x2, score = _best(y1x1y2x2, score, _ASKED)
+    fine_y1x1y2x2, fine_score = _best(fine_y1x1y2x2, fine_score, _FUSED)
+    y1x1y2x2, score = _best(y1x1y2x2, score, _FUSED)
     same = _iou(fine_y1x1y2x2, y1x1y2x2) > _SAME_IOU  # (B, N, M)
-    said = [
+    of_base = [
         tf.reduce_max(tf.where(same, of_class[:, tf.newaxis], 0.0), axis=-1)  # (B, N)
         for of_class in tf.unstack(score, axis=-1)
     ]
-    said_score = tf.maximum(tf.stack(said, axis=-1), _LEAST_SAID)
-    return fine_y1x1y2x2, fine_score ** (1 - _SAY) * said_score**_SAY
+    base_score = tf.maximum(tf.stack(of_base, axis=-1), _LEAST_BASE_SCORE)
+    return fine_y1x1y2x2, fine_score ** (1 - _BASE_WEIGHT) * base_score**_BASE_WEIGHT
 
 
 def soft_nms(found: Found) -> Found:
-    """Lower the score of what overlaps surer detections of its class; sorted anew.
+    """Gaussian Soft-NMS rescoring (Bodla et al. 2017, arXiv 1704.04503) of what suppression left.
 
-    The Gaussian penalty of Soft-NMS (Bodla et al., arXiv 1704.04503), on what suppression left.
+    A detection scores lower the more it overlaps higher-scoring ones of its class; sorted by score.
     """
     boxes, score, class_id, count = found
     rank = tf.range(tf.shape(score)[1])
     surer = rank[tf.newaxis] < rank[:, tf.newaxis]  # (D, D)
     same = class_id[:, tf.newaxis] == class_id[:, :, tf.newaxis]  # (B, D, D)
     overlap = tf.where(surer & same, _iou(boxes, boxes), 0.0)
-    score *= tf.exp(-tf.reduce_sum(overlap**2, axis=-1) / _FADING)
+    score *= tf.exp(-tf.reduce_sum(overlap**2, axis=-1) / _SOFT_NMS_SIGMA)
     order = tf.argsort(score, direction="DESCENDING", stable=True)
     return (*(tf.gather(t, order, batch_dims=1) for t in (boxes, score, class_id)), count)
 
 
 def high_res_side(side_px: int) -> int:
-    """The largest side whose pass costs at most three usual ones, congruent modulo 16.
+    """The largest side whose pass costs at most three base-scale ones, congruent modulo 16.
 
-    Congruent, so that the network's first convolutions pad the larger input as they pad the usual one.
+    Congruent, so that the network's first convolutions pad both inputs the same way.
     """
     return int(side_px + (np.sqrt(_HIGH_RES_COST) - 1) * side_px // 16 * 16)
 
@@ -146,15 +146,15 @@ def high_res_anchors(
     input_hw: tuple[int, int],
     high_res_hw: tuple[int, int],
 ) -> np.ndarray | None:
-    """The anchors of a larger input.
+    """The anchors of the high-resolution input.
 
-    A cell's anchors lie a little beside the centre of what it sees, by a distance that grows along the
-    grid and is learnt by the box head; on the larger grid they lie by its mean.
+    A cell's anchors lie a little beside the centre of its receptive field, by a distance that grows
+    along the grid and is learned by the box head; on the larger grid they are shifted by its mean.
 
     Args:
-        anchors: (A, 4) y1x1y2x2, parts of the usual input.
-        levels: The usual feature maps.
-        input_hw: The usual input, pixels.
+        anchors: (A, 4) y1x1y2x2, parts of the base input.
+        levels: The feature maps of the base input.
+        input_hw: The base input, pixels.
         high_res_hw: The larger one.
 
     Returns:
@@ -183,10 +183,10 @@ def high_res_anchors(
 
 
 def _seen(side_px: int, n_levels: int) -> list[tuple[int, int, int]]:
-    """For each level: the centre of what cell 0 sees, pixels; the cells a side; the stride, pixels.
+    """For each level: the receptive field's centre of cell 0, pixels; cells a side; stride, pixels.
 
     A 3x3 convolution of stride 2 with "same" padding pads an odd side at both ends, and an even one at
-    its end alone, which moves what it sees by one cell.
+    its end alone, which moves the receptive field by one cell.
     """
     found, centre, stride, n = [], 0, 1, side_px
     for halving in range(3 + n_levels):
@@ -205,7 +205,7 @@ def _best(y1x1y2x2: tf.Tensor, score: tf.Tensor, most: int) -> tuple[tf.Tensor, 
 
 
 def _iou(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """(B, D, V) of (B, D, 4) and (B, V, 4)."""
+    """Pairwise IoU of (B, D, 4) and (B, V, 4): (B, D, V)."""
     a, b = a[:, :, tf.newaxis], b[:, tf.newaxis]
     sides = tf.minimum(a[..., 2:], b[..., 2:]) - tf.maximum(a[..., :2], b[..., :2])
     both = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1)
@@ -215,41 +215,40 @@ def _iou(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 class ConfusableClasses:
-    """R of the base's own classes against C new ones.
+    """R of the base's own classes that suppress detections of the C new ones.
 
     Args:
         kernels: For each level (k, k, c, q, R) float32.
         biases: For each level (q, R) float32.
-        base_scale: (R, C) float32, how surely a rival is seen in the new class's own objects; 1
-            where it is
-            none of the class's rivals.
+        own_score: (R, C) float32, the highest score of a base class on the new class's own objects;
+            1 where it does not suppress that class.
 
     Attributes:
         variables: Its weights.
     """
 
     def __init__(
-        self, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray], base_scale: np.ndarray
+        self, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray], own_score: np.ndarray
     ) -> None:
-        self.base_scale = base_scale
+        self.own_score = own_score
         self._kernels = [tf.Variable(k.reshape(*k.shape[:3], -1), trainable=False) for k in kernels]
         self._biases = [tf.Variable(b.ravel(), trainable=False) for b in biases]
         self.variables = [*self._kernels, *self._biases]
 
     def suppression_factor(self, features: Sequence[tf.Tensor]) -> tf.Tensor:
-        """How far no rival explains what an anchor sees, (B, A, C) float32 from 0 to 1.
+        """What the detections' scores are multiplied by, (B, A, C) float32 from 0 to 1.
 
         Args:
             features: For each level what the class head's last layer reads, (B, h, w, c).
         """
-        n_rivals, _ = self.base_scale.shape
+        n_base, _ = self.own_score.shape
         levels = [
-            tf.reshape(tf.nn.conv2d(f, k, 1, "SAME") + b, [tf.shape(f)[0], -1, n_rivals])
+            tf.reshape(tf.nn.conv2d(f, k, 1, "SAME") + b, [tf.shape(f)[0], -1, n_base])
             for f, k, b in zip(features, self._kernels, self._biases, strict=True)
         ]
         seen = tf.sigmoid(tf.concat(levels, axis=1))  # (B, A, R)
         beyond = [
-            tf.reduce_max(tf.nn.relu(seen - base_scale), axis=-1)
-            for base_scale in np.transpose(self.base_scale)
+            tf.reduce_max(tf.nn.relu(seen - own_score), axis=-1)
+            for own_score in np.transpose(self.own_score)
         ]
         return 1 - tf.stack(beyond, axis=-1)

@@ -128,7 +128,7 @@ def install(
 
 
 def _check_contents(spec: BaseSpec, folder: Path, held_in: str, source: Path) -> None:
-    """Check unpacked files by known sums and by what they must look like."""
+    """Check unpacked files by known sums and by their contents."""
     others = {other.zoo_name for other in all_specs()} - {spec.zoo_name}
     if held_in in others:
         raise UserError(f"{source} is the archive of {held_in}, not of {spec.zoo_name}")
@@ -302,7 +302,7 @@ def fetch(
                 tried.append(f"{place.kind} ({error})")
     archive = spec.sources[0].where.rsplit("/")[-1]
     raise UserError(
-        f"the weights of {spec.name} are nowhere to be had: {'; '.join(tried)}; "
+        f"could not obtain the weights of {spec.name}: {'; '.join(tried)}; "
         f"get {archive} some other way and run `duckdetect fetch {spec.name} --from FILE`"
     )
 

@@ -45,18 +45,18 @@ def say(text: str) -> None:
 
 
 def show_labels(dataset: Dataset) -> None:
-    """Show the pictures with their boxes and masks, to look at before training."""
+    """Show the images with their boxes and masks, to look at before training."""
     sheet = label_sheet(dataset, images=_SHEET_IMAGES, columns=5)
     show_sheet(sheet, min(len(dataset), _SHEET_IMAGES), len(dataset))
 
 
 def show_views(dataset: Dataset, views: int = 15, seed: int = 0) -> None:
-    """Show random looks at the pictures, as training with this seed sees them."""
+    """Show random looks at the images, as training with this seed sees them."""
     show_sheet(view_sheet(dataset, views, columns=5, seed=seed), views, views)
 
 
 def show_frames(folder: str | Path) -> None:
-    """Show a folder's pictures on one sheet; of many, evenly chosen ones."""
+    """Show a folder's images on one sheet; of many, evenly chosen ones."""
     paths = list_images(folder)
     at = np.linspace(0, len(paths) - 1, min(len(paths), _SHEET_IMAGES)).round().astype(int)
     sheet = draw_grid([load_image(paths[i]) for i in at], columns=5, cell_px=240)
@@ -109,7 +109,7 @@ def show_animation(path: str | Path) -> None:
 
 
 def show_sheet(sheet: ImageArray, n_shown: int, n_all: int) -> None:
-    """Show a sheet of pictures, and say how many of how many are on it."""
+    """Show a sheet of images, and say how many of how many are on it."""
     from IPython.display import Image, display
     from PIL import Image as PilImage
 
@@ -126,7 +126,7 @@ _PAGE_PX = 720
 
 
 def check_labels(dataset: Dataset) -> list[Problem]:
-    """Say what is wrong or suspicious about labelled pictures, and show those that it is about."""
+    """Say what is wrong or suspicious about labelled images, and show those that it is about."""
     problems = check_dataset(dataset.root)
     if problems:
         show_problems(problems, dataset)
@@ -136,7 +136,7 @@ def check_labels(dataset: Dataset) -> list[Problem]:
 
 
 def show_problems(problems: list[Problem], dataset: Dataset | None) -> None:
-    """Say what is wrong, and show the data set's pictures that it is about."""
+    """Say what is wrong, and show the data set's images that it is about."""
     left = len(problems) - _SHOWN_PROBLEMS
     lines = [str(problem) for problem in problems[:_SHOWN_PROBLEMS]]
     say("\n".join([*lines, *([f"... and {left} more"] if left > 0 else [])]))
@@ -149,7 +149,7 @@ def show_problems(problems: list[Problem], dataset: Dataset | None) -> None:
 
 
 def measure(run: TrainRun, folder: str | Path) -> Evaluation | None:
-    """Measure a run on a folder's pictures, if boxes are drawn on them; say and draw how good it is."""
+    """Measure a run on a folder's images, if boxes are drawn on them; say and draw how good it is."""
     if run.folder is None:
         raise ValueError("the run was not written to a folder")
     ground_truth = annotated(folder)
@@ -164,7 +164,7 @@ def measure(run: TrainRun, folder: str | Path) -> Evaluation | None:
 def measure_split(run: TrainRun, data: str | Path, split: str = "test") -> Evaluation:
     """Measure a run on one split of a data set; say and draw how good it is.
 
-    Figures that are there already, of this detector on these pictures, are shown again.
+    Figures that are there already, of this detector on these images, are shown again.
 
     Raises:
         UserError: As `evaluate`.

@@ -183,7 +183,7 @@ def run_folder(
     config: TrainConfig,
     val: Dataset | None = None,
 ) -> Path:
-    """The folder of a run: another for other pictures, boxes or settings, the same for the same.
+    """The folder of a run: another for other images, boxes or settings, the same for the same.
 
     So "Run all" returns what is trained already and continues what was interrupted, while a change
     never overwrites an earlier run. The name tells the class, the base, and six digits of the rest.

@@ -40,12 +40,12 @@ from duckdetect.utils.files import make_folder
 
 @dataclass(frozen=True)
 class Pictures:
-    """Which pictures to learn from and to test on.
+    """Which images to learn from and to test on.
 
     Attributes:
-        folder: Pictures to draw boxes on and to learn from.
-        test: Pictures to test on.
-        sample: The shipped pictures with boxes that `folder` was copied from, if it was.
+        folder: Images to draw boxes on and to learn from.
+        test: Images to test on.
+        sample: The shipped images with boxes that `folder` was copied from, if it was.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class Pictures:
 
 
 def choose_pictures(project: Path, choice: str) -> Pictures:
-    """Put the chosen pictures in place; those that are there already stay as they are.
+    """Put the chosen images in place; those that are there already stay as they are.
 
     Args:
         project: What `set_up` returned.
@@ -62,7 +62,7 @@ def choose_pictures(project: Path, choice: str) -> Pictures:
             filled), or "TensorFlow's duck photos" (downloaded).
 
     Raises:
-        UserError: If there is no picture, or they cannot be downloaded.
+        UserError: If there is no image, or they cannot be downloaded.
     """
     images, test_images = project / "images", make_folder(project / "test_images")
     own = _count(images)
@@ -94,11 +94,11 @@ def choose_pictures(project: Path, choice: str) -> Pictures:
 
 
 def new_pictures(project: Path, folder: str = "", upload: bool = False) -> Path:
-    """The pictures, or the video, for the detector to look at.
+    """The images, or the video, for the detector to look at.
 
     Args:
         project: What `set_up` returned.
-        folder: A folder, a picture or a video, absolute or below the project; "" for the project's
+        folder: A folder, an image or a video, absolute or below the project; "" for the project's
             `new_images`. While that is empty, the sample's clip is taken and this is said.
         upload: On Colab, ask for files instead; they are kept below `new_images`.
 
@@ -144,7 +144,7 @@ def dated_folder(parent: Path, name: str = "new") -> Path:
 
 
 def _count(folder: Path) -> int:
-    """How many pictures a folder holds."""
+    """How many images a folder holds."""
     try:
         return len(list_images(folder))
     except UserError:
@@ -209,7 +209,7 @@ def choose_data(project: Path, choice: str, path: str = "") -> Data:
 
 
 def check_data(path: Path) -> list[Problem]:
-    """Say what a data set holds and what is wrong with it, and show the pictures that it is about."""
+    """Say what a data set holds and what is wrong with it, and show the images that it is about."""
     say("\n".join(describe_parts(path)))
     problems = check_dataset(path)
     if not problems:
@@ -232,7 +232,7 @@ def check_data(path: Path) -> list[Problem]:
 def split_data(project: Path, data: Data, seed: int = 0, anew: bool = False) -> Path:
     """Divide a data set into train, valid and test, unless it is divided already.
 
-    No picture is copied: a split file in the project's `data` names them. The same pictures and
+    No image is copied: a split file in the project's `data` names them. The same images and
     seed give the same splits.
 
     Args:
@@ -262,7 +262,7 @@ def choose_video(project: Path, data: Data, path: str = "") -> Path:
         project: What `set_up` returned.
         data: What `choose_data` returned.
         path: Your own, absolute or below the project; "" for one that the project brings: of the
-            sample's clip if that was learnt from, else of walking figures.
+            sample's clip if that was learned from, else of walking figures.
     """
     if path:
         return project / path  # an absolute path stays what it is

@@ -122,7 +122,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """An encoded picture with what it shows.
+    """An encoded image with what it shows.
 
     Attributes:
         data: The file.
@@ -149,7 +149,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """Pictures side by side where there is room for as many columns, else one below the other."""
+    """Images side by side where there is room for as many columns, else one below the other."""
 
     items: Sequence[Figure]
     columns: int = 1
@@ -210,7 +210,7 @@ def _texts(block: Block) -> list[str]:
 
 
 def photo(image: npt.NDArray[np.uint8], caption: str, alt: str = "") -> Figure:
-    """A drawn picture, (H, W, 3) RGB uint8, as JPEG."""
+    """A drawn image, (H, W, 3) RGB uint8, as JPEG."""
     from PIL import Image
 
     file = io.BytesIO()

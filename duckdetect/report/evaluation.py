@@ -75,7 +75,7 @@ def draw_mistakes(
     classes: Sequence[str],
     max_side_px: int = 640,
 ) -> tuple[ImageArray, ImageArray]:
-    """Draw the labelled boxes on one copy of a picture and the detections on another.
+    """Draw the labelled boxes on one copy of an image and the detections on another.
 
     Args:
         image: (H, W, 3) RGB uint8.
@@ -83,7 +83,7 @@ def draw_mistakes(
         detections: What was found.
         mistakes: What `sort_mistakes` made of both.
         classes: Name of each class id.
-        max_side_px: Larger pictures are shrunk before anything is drawn on them.
+        max_side_px: Larger images are shrunk before anything is drawn on them.
 
     Returns:
         The truth and the detections, each box in its kind's colour and with its kind in words.
@@ -152,7 +152,7 @@ def confusion_section(evaluation: Evaluation, threshold: float) -> Section:
 
 
 def failures_section(evaluation: Evaluation, threshold: float) -> Section:
-    """What kinds of mistakes there are, and the pictures with most of them."""
+    """What kinds of mistakes there are, and the images with most of them."""
     dataset, detections = evaluation.dataset, evaluation.detections
     worst = worst_images(dataset, detections, threshold)
     if not worst:

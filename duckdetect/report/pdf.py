@@ -94,7 +94,7 @@ _WIDOW_MM = 40.0
 
 _ROW_MM, _TOGETHER = 6.6, 6  # a table's row, and how many stay with its head
 
-_TALLEST_MM = {1: 150.0, 2: 78.0, 3: 46.0}  # pictures, by columns
+_TALLEST_MM = {1: 150.0, 2: 78.0, 3: 46.0}  # images, by columns
 
 
 def render_pdf(report: Report, path: Path) -> None:
@@ -298,7 +298,7 @@ class _Document(PdfInAnyScript):
         return width_px * scale, height_px * scale
 
     def _row_height(self, row: Sequence[Figure], columns: int) -> float:
-        """In mm, of pictures beside each other with their captions."""
+        """In mm, of images beside each other with their captions."""
         return max(self._image_height(image, columns) for image in row[:columns])
 
     def _image_height(self, image: Figure, columns: int) -> float:

@@ -1,15 +1,13 @@
-"""Class-weight initialisation: a new class starts as the mean of the base classes it looks like.
+"""Class-weight initialisation: a new class starts as the mean of the base classes it resembles most.
 
-Weight imprinting's idea (Qi et al. 2018) with the base's own class weights: a rubber duck looks
-like COCO's
-bird, a raccoon like its dog and cat. The class head of those classes already fires on the object;
-training has to move it, not to invent it (docs/accuracy.md).
+After weight imprinting (Qi et al., CVPR 2018), with the base's own class weights in place of
+embeddings: a rubber duck resembles COCO's bird, a raccoon its dog and cat. The class head of those
+classes already fires on the object; training has to move it, not to invent it (docs/accuracy.md).
 
 `choose_confusables` picks the base classes that the object may be confused with; their scores later
-suppress detections (models/postprocess). Classes of the kind that the object looks most like (COCO's
-supercategories: for a duck and for a raccoon, the animals) are left out: a raccoon does look like
-a cat to
-the base, now more, now less.
+suppress detections (models/postprocess.py). Classes of the COCO supercategory that the object resembles
+most (for a duck and for a raccoon, the animals) are left out: the base does take a raccoon for a cat,
+in one view more, in the next less.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ _BATCH = 8  # views at a time
 
 
 class OwnScores(NamedTuple):
-    """What a base's own classes make of the new objects.
+    """The scores of the base's own classes on the new objects.
 
     Attributes:
         score: (M, C) float32, each anchor that is matched with an object, each of the base's classes.
@@ -56,7 +54,7 @@ def own_scores(
         base: The base model.
         cache: Features and targets, the plain views first.
         own: The base's own class head.
-        n_plain: How many plain views there are; only these are looked at.
+        n_plain: How many plain views there are; only these are scored.
         part: What the cached features leave to the heads.
     """
     scores, class_ids = [], []
@@ -87,7 +85,7 @@ def init_classes(base: BaseModel, own: ClassHead, found: OwnScores) -> None:
     Args:
         base: The base model, its class head new; changed in place.
         own: The base's own class head.
-        found: What it makes of the new objects.
+        found: `own_scores` of the new objects.
     """
     for class_id in np.unique(found.class_id):
         mean = found.score[found.class_id == class_id].mean(axis=0)
@@ -99,43 +97,43 @@ def init_classes(base: BaseModel, own: ClassHead, found: OwnScores) -> None:
         )
 
 
-_MOST = 16  # rivals of a class; with eight the figures fall, with all others they are the same
+_MOST = 16  # of a class; with eight AP falls, with all others it is the same (docs/accuracy.md)
 
 
 def choose_confusables(
     own: ClassHead, found: OwnScores, n_classes: int
 ) -> ConfusableClasses | None:
-    """The classes that the objects look like a little, but that are another kind of thing.
+    """Choose the base classes of another supercategory that fire most on the objects.
 
     Args:
         own: The base's own class head.
-        found: What it makes of the new objects.
+        found: `own_scores` of the new objects.
         n_classes: C.
 
     Returns:
-        None if the base does not say of what kinds its classes are.
+        None if the base has no table of supercategories.
     """
     if own.groups is None or not len(found.class_id):
         return None
     groups = np.array(own.groups)
-    base_scale = np.ones((len(groups), n_classes), np.float32)
+    own_score = np.ones((len(groups), n_classes), np.float32)
     for class_id in np.unique(found.class_id):
         score = found.score[found.class_id == class_id]
         order = np.argsort(-score.mean(axis=0))
         chosen = order[groups[order] != groups[order[0]]][:_MOST]
-        base_scale[chosen, class_id] = score.max(axis=0)[chosen]
-    is_rival = (base_scale < 1).any(axis=1)
-    columns = np.flatnonzero(is_rival) + 1  # 0 is the background
+        own_score[chosen, class_id] = score.max(axis=0)[chosen]
+    is_confusable = (own_score < 1).any(axis=1)
+    columns = np.flatnonzero(is_confusable) + 1  # 0 is the background
     return ConfusableClasses(
         [kernel[..., columns] for kernel in own.kernels],
         [bias[..., columns] for bias in own.biases],
-        base_scale[is_rival],
+        own_score[is_confusable],
     )
 
 
 _MOST_ALIKE = 3
 
-# Enough to tell what a class looks like; each costs a run of the whole model.
+# Enough for a class's mean score; each costs a run of the whole model.
 _MOST_IMAGES = 20
 
 
@@ -146,8 +144,8 @@ def init_two_stage_classes(
 
     Args:
         base: The model, its class-specific layers new; changed in place.
-        own: These layers as they were published, from `od_api_weights.checkpoint_last_layers`.
-        plain: The pictures.
+        own: These layers as they were published, from `checkpoints.checkpoint_last_layers`.
+        plain: The images.
 
     Returns:
         For each class set, the base's own classes (from 0) that it was made of.
@@ -185,7 +183,7 @@ def _copy_mean(
 
 
 def _box_features(base: RcnnModel, plain: Sequence[View]) -> tuple[np.ndarray, np.ndarray]:
-    """What the class head sees of the labelled boxes, (N, c) float32, and their classes (N,)."""
+    """The labelled boxes' features for the class head, (N, c) float32, and their classes (N,)."""
     prepare = prepare_function(base)
 
     @traced(
@@ -194,7 +192,7 @@ def _box_features(base: RcnnModel, plain: Sequence[View]) -> tuple[np.ndarray, n
             tf.TensorSpec([None, 4], tf.float32),
         ]
     )
-    def validate(inputs: tf.Tensor, y1x1y2x2: tf.Tensor) -> tf.Tensor:
+    def box_features(inputs: tf.Tensor, y1x1y2x2: tf.Tensor) -> tf.Tensor:
         features = base.features(inputs[tf.newaxis])
         return tf.reduce_mean(base.box_features(features, y1x1y2x2[tf.newaxis]), axis=[1, 2])
 
@@ -207,7 +205,7 @@ def _box_features(base: RcnnModel, plain: Sequence[View]) -> tuple[np.ndarray, n
         inputs, filled_hw = prepare(shrink(view.image, base.input_hw))
         ground_truth = to_truth(base, view, filled_hw.numpy())
         if len(ground_truth.class_id):
-            means.append(validate(inputs, ground_truth.y1x1y2x2).numpy())
+            means.append(box_features(inputs, ground_truth.y1x1y2x2).numpy())
             classes.append(ground_truth.class_id.numpy())
             for c in held:
                 seen[c] += 1

@@ -224,7 +224,7 @@ class FeatureCache:
 
     @property
     def on_disk(self) -> bool:
-        """Whether the maps were too many for memory (py)."""
+        """Whether the maps are kept in a file, since they are too large for memory."""
         return self.class_features[0].on_disk
 
     def batch(self, index: np.ndarray) -> Batch:
@@ -300,7 +300,7 @@ def cache_features(
     names: list[str] = []
     filled: list[np.ndarray] = []
     bar = tqdm(total=n_views, desc="features", unit="view", disable=not progress, file=sys.stderr)
-    # Views are made in another thread while the network looks at those before.
+    # Views are made in another thread while the network runs on those before.
     with contextlib.closing(prefetch(views, _BATCH)) as coming:
         while group := list(itertools.islice(coming, _BATCH)):
             prepared = [prepare(shrink(view.image, base.input_hw)) for view in group]
@@ -366,7 +366,7 @@ class ViewCache:
         part: What can be trained on it.
         inputs: What the trained part reads first: for "heads" the proposals' mean features
             (V, P, c) and those of the first M whole (V, M, h, w, c); for "second-stage" the
-            pictures' maps (V, h, w, c); for "all" the pictures (V, h, w, 3).
+            images' maps (V, h, w, c); for "all" the images (V, h, w, 3).
         targets: Of the sampled proposals, V rows; empty for "all".
         truths: The views' boxes; empty but for "all".
         filled_hw: (V, 2) float32.
@@ -389,7 +389,7 @@ class ViewCache:
 
     @property
     def on_disk(self) -> bool:
-        """Whether some of them were too large for memory (rows.py)."""
+        """Whether some of them are kept in a file, since they are too large for memory."""
         return any(isinstance(array, np.memmap) for array in self.inputs)
 
 
@@ -465,7 +465,7 @@ def cache_views(
 
 
 def stack(rows: Sequence[ProposalTargets]) -> ProposalTargets:
-    """The targets of several pictures as those of a batch."""
+    """The targets of several images as those of a batch."""
     return ProposalTargets(*(tf.stack(field) for field in zip(*rows, strict=True)))
 
 
@@ -495,7 +495,7 @@ def _frozen_part(base: RcnnModel, part: TrainPart) -> Callable[..., Any]:
 
 
 def truth_spec(base: RcnnModel) -> GroundTruth:
-    """A signature under which pictures with any number of boxes share a trace."""
+    """A signature under which images with any number of boxes share a trace."""
     return GroundTruth(
         tf.TensorSpec([None, 4], tf.float32),
         tf.TensorSpec([None], tf.int32),

@@ -44,8 +44,8 @@ from duckdetect.training.validation import (
     threshold_on,
 )
 
-# Of the picture's side. Objects that are large in the training pictures are so elsewhere, and a magnified
-# picture then shows their parts, which look much like whole ones (docs/accuracy.md).
+# Of the image's side. Objects that are large in the training images are large elsewhere too, and the
+# high-resolution scale then fires on their parts, which resemble whole ones (docs/accuracy.md).
 _SMALL_SIDE = 0.4
 
 
@@ -55,13 +55,13 @@ class TrainRun:
 
     Attributes:
         folder: Where it lies on disk, or None if it was not written.
-        detector: What it learnt.
+        detector: The trained detector.
         history: For each step `step`, `loss`, its parts (`box_loss`, `class_loss`, of a two-stage base
             more), `class_accuracy` (missing where the step held no object; see `class_accuracy`;
             SSD family only) and `learning_rate`.
         resumed: The step it was taken up at: 0 if it started afresh, `steps` if it was done already.
-        validation: For each look at the validation pictures `step`, the losses and `class_accuracy`
-            there, `AP`, `AP50`, `AR100` and `best_threshold`; empty without validation pictures.
+        validation: For each validation round `step`, the losses and `class_accuracy`
+            there, `AP`, `AP50`, `AR100` and `best_threshold`; empty without validation images.
         best: The step whose weights the detector has, where it was validated.
     """
 
@@ -136,11 +136,11 @@ def finetune(
     Args:
         base_name: `retinanet50`, `ssd_mobilenet_v2`, `mask_rcnn`, or the name of an SSD, EfficientDet
             or Faster R-CNN in the TF2 zoo.
-        dataset: Labelled pictures; those without a box teach it what is none.
+        dataset: Labelled images; images without a box show what is background.
         config: The settings; `TrainConfig()` if None.
         out: The run's folder. The same call on an interrupted run resumes it, and on a finished
             one returns it without training.
-        val: Labelled pictures that are not trained on. The run is measured on them as it goes,
+        val: Labelled images that are not trained on. The run is measured on them as it goes,
             stops once they get no better, and keeps the weights and the threshold that were best
             on them.
         weights: The base model's weights, as a file or folder, instead of the cache or the zoo.
@@ -148,7 +148,7 @@ def finetune(
         progress: Show progress on stderr.
 
     Raises:
-        UserError: If no picture has a box, the folder holds another run, the weights cannot be had,
+        UserError: If no image has a box, the folder holds another run, the weights cannot be had,
             a loss is not finite, or `val` labels a class that `dataset` does not.
     """
     spec = spec_for(base_name)
@@ -164,15 +164,18 @@ def finetune(
         folder = Path(out)
         identity = run_folder.describe(base_name, files, dataset, config, val)
         if run_folder.open_run(folder, identity, overwrite) == "done":
-            history, looked = run_folder.read_history(folder), run_folder.read_validation(folder)
+            history, validation = (
+                run_folder.read_history(folder),
+                run_folder.read_validation(folder),
+            )
             found = load_detector(folder)
-            return TrainRun(folder, found, history, config.steps, looked, best_step(looked))
+            return TrainRun(folder, found, history, config.steps, validation, best_step(validation))
 
-    train_two_stage = _train_two_stage if files.spec.family == "rcnn" else _train_one_stage
+    train_family = _train_two_stage if files.spec.family == "rcnn" else _train_one_stage
     plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")
-    trained, detector = train_two_stage(files, dataset, plain, config, folder, val, progress)
+    trained, detector = train_family(files, dataset, plain, config, folder, val, progress)
     if val is not None and detector.high_res_hw is not None:
-        # Validation looks once at each picture, this detector twice: it finds more, and other scores.
+        # Validation runs the base scale alone; multi-scale inference finds more, at other scores.
         detector.threshold = threshold_on(detector, val, config)
     elif trained.best is not None:
         best = next(row for row in trained.validation if row["step"] == trained.best)
@@ -221,9 +224,8 @@ def _train_one_stage(
         alike = own_scores(base, cache, own, len(plain), config.train)
         if config.class_init:
             init_classes(base, own, alike)
-        if (
-            config.confusables and config.train == "heads"
-        ):  # else what the rivals' weights read changes
+        # With more than the heads trained, the features that these classes' weights read change.
+        if config.confusables and config.train == "heads":
             confusables = choose_confusables(own, alike, base.num_classes)
     validator = (
         OneStageValidator(base, frozen, val, config, progress, confusables)
@@ -253,7 +255,7 @@ def _train_two_stage(*args: Any) -> tuple[Trained, Detector]:
 
 
 def typical_side(dataset: Dataset) -> float:
-    """The median box's side, as a part of the side of its picture: the root of its part of the area."""
+    """The median of sqrt(box area / image area)."""
     sides = []
     for sample in dataset.samples:
         height, width = sample.size_hw
@@ -278,7 +280,7 @@ def train_heads(
         config: The settings.
         folder: Where to save the state, and to resume from; see `loop.run_loop`.
         progress: Show a bar with the losses on stderr.
-        validator: Looks at validation pictures.
+        validator: Validates as the loop goes.
     """
     variables = base.trained_variables(config.train)
     optimizer = make_optimizer(config, variables)
@@ -295,7 +297,7 @@ def train_step(
 ) -> Callable[[np.ndarray], Mapping[str, tf.Tensor]]:
     """The step on cached views: takes their numbers, (B,), and returns losses and accuracy.
 
-    The box loss is told as it is, and counts by `box_lr_multiplier`.
+    The box loss is reported unscaled; its gradient is scaled by `box_lr_multiplier`.
     """
     part: TrainPart = "heads" if cache.patches else "towers"
 

@@ -47,7 +47,7 @@ class TensorBoardWriter:
                     tf.summary.text("settings", table)
 
     def write(self, part: str, row: Mapping[str, float]) -> None:
-        """Write a row's figures at its step; `part` is the curve: train or validation."""
+        """Write a row's metrics at its step; `part` is the curve: train or validation."""
         if writer := self._writer(part):
             metrics = [_scalar(name, value) for name, value in row.items() if name != "step"]
             with writer.as_default(step=int(row["step"])):
@@ -56,7 +56,7 @@ class TensorBoardWriter:
                 tf.summary.experimental.write_raw_pb(raw)
 
     def draw(self, part: str, images: Iterable[tuple[str, np.ndarray]], step: int) -> None:
-        """Write pictures (H, W, 3) uint8 by their names."""
+        """Write images (H, W, 3) uint8 by their names."""
         if writer := self._writer(part):
             with writer.as_default(step=step):
                 for name, image in images:
@@ -93,7 +93,7 @@ Step = Callable[[np.ndarray], Mapping[str, Any]]
 
 
 class Validator(Protocol):
-    """Looks at the model on validation pictures now and then."""
+    """Measures the model on validation images every `every` steps."""
 
     every: int
 
@@ -102,7 +102,7 @@ class Validator(Protocol):
         ...
 
     def images(self) -> Iterable[tuple[str, np.ndarray]]:
-        """A few pictures (H, W, 3) uint8 with what was found in the last look, by name."""
+        """A few images (H, W, 3) uint8 with what the last round found, by name."""
         ...
 
 
@@ -111,8 +111,8 @@ class Trained:
     """What a loop has done.
 
     Attributes:
-        history: A row a step: `step`, `loss`, the step's own figures, `learning_rate`.
-        validation: A row a look at the validation pictures: `step` and the look's figures.
+        history: A row a step: `step`, `loss`, the step's own metrics, `learning_rate`.
+        validation: A row a validation round: `step` and the round's metrics.
         resumed: The step the loop was taken up at.
         best: The step whose weights were kept, None if nothing was validated.
     """
@@ -157,7 +157,7 @@ def run_loop(
     Args:
         step: Trains on the views with these numbers, (B,) int32, and returns scalars by name.
         optimizer: `make_optimizer`'s, which the step applies.
-        variables: What is trained; with a watch they end with the best step's values.
+        variables: What is trained; with a validator they end with the best step's values.
         names: The views' names, for messages.
         config: The settings.
         folder: Where to save the state every `config.save_every` steps and at each validation, to
@@ -166,7 +166,7 @@ def run_loop(
         validator: Validates every `validator.every` steps and after the last.
 
     Raises:
-        UserError: If a loss is not finite; the pictures of that step are named.
+        UserError: If a loss is not finite; the images of that step are named.
     """
     state = [*variables, *optimizer.variables]
     saved = run_folder.State() if folder is None else run_folder.load_state(folder, state)
@@ -195,15 +195,15 @@ def run_loop(
         bar.set_postfix_str(_describe(row), refresh=False)
         bar.update()
         last = number + 1 == config.steps
-        look = validator is not None and (last or (number + 1) % validator.every == 0)
-        if validator is not None and look:
+        due = validator is not None and (last or (number + 1) % validator.every == 0)
+        if validator is not None and due:
             found = {"step": number + 1, **validator.validate()}
             if not trained.validation or _rank(found) > max(map(_rank, trained.validation)):
                 best = [variable.numpy() for variable in variables]
             trained.validation.append(found)
             board.write("validation", found)
             board.draw("validation", validator.images(), number + 1)
-        if folder is not None and (look or last or (number + 1) % config.save_every == 0):
+        if folder is not None and (due or last or (number + 1) % config.save_every == 0):
             run_folder.save_state(folder, state, trained.history, trained.validation, best)
     bar.close()
     if trained.validation:
@@ -215,7 +215,7 @@ def run_loop(
 
 
 def best_step(validation: Sequence[Row]) -> int | None:
-    """The step of the best look at the validation pictures; of equals the first."""
+    """The step of the best validation round; of equals the first."""
     return int(max(validation, key=_rank)["step"]) if validation else None
 
 
@@ -244,12 +244,12 @@ def _describe(row: Row) -> str:
 
 
 def _rank(row: Row) -> float:
-    """What makes one validation better than another: finding objects and placing their boxes well."""
+    """The model-selection score: AP50 (finding objects) plus AP (placing their boxes well)."""
     return row["AP50"] + row["AP"]
 
 
 def _stalled(validation: Sequence[Row], config: TrainConfig) -> bool:
-    """Whether the best of all validations lies `config.patience` validations back."""
+    """Early stopping: whether the best round lies `config.patience` rounds back."""
     if not config.patience or len(validation) <= config.patience:
         return False
     best = max(range(len(validation)), key=lambda i: (_rank(validation[i]), -i))

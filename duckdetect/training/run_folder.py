@@ -47,8 +47,8 @@ class State:
 
     Attributes:
         history: A row a step done.
-        validation: A row a look at the validation pictures.
-        best: The trained variables' values at the best of these looks; empty without one.
+        validation: A row a validation round.
+        best: The trained variables' values at the best of these rounds; empty without one.
     """
 
     history: Rows = field(default_factory=list)
@@ -144,7 +144,7 @@ def load_state(folder: Path, state: Sequence[tf.Variable]) -> State:
             history, validation = json.loads(str(saved["history"]))
             best = [saved[f"b{i}"] for i in range(sum(n.startswith("b") for n in saved.files))]
     except Exception as error:  # zipfile, pickle and numpy raise many kinds for a broken file
-        raise UserError(f"{path} is broken ({error}): delete it to start the run anew") from error
+        raise UserError(f"{path} is broken ({error}): delete it to start the run again") from error
     for variable, value in zip(state, values, strict=True):
         variable.assign(value)
     return State(history, validation, best)
@@ -179,7 +179,7 @@ def read_history(folder: str | Path) -> Rows:
 
 
 def read_validation(folder: str | Path) -> Rows:
-    """Read validation.csv, a row a look at the validation pictures; empty if there was none."""
+    """Read validation.csv, a row a validation round; empty if there was none."""
     path = Path(folder) / _VALIDATION
     return _read(path) if path.exists() else []
 

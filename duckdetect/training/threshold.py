@@ -1,8 +1,7 @@
 """The detector's score threshold: the one with the best F1 at IoU 0.5 on held-out augmented views.
 
-The threshold lies in the middle between the best detection's score and the next lower one.
-Images of one's
-own (`duckdetect eval`) say more: views of the training images flatter a detector.
+The threshold lies in the middle between the best cut's score and the next lower one. Labelled images of
+one's own (`duckdetect eval`) say more: views of the training images flatter a detector.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from duckdetect.inference.detector import DEFAULT_THRESHOLD, Detector
 
 _HELD_OUT = 20
 
-# Far from any seed that a user would choose, so that training never saw the same looks.
+# Far from any seed that a user would choose, so that training never saw the same views.
 _SEED_OFFSET = 1_000_003
 
 _LOWEST, _HIGHEST = 0.1, 0.9
@@ -28,14 +27,14 @@ _LOWEST, _HIGHEST = 0.1, 0.9
 def choose_threshold(
     detector: Detector, plain: PlainViews, seed: int, distractors: bool = False
 ) -> float:
-    """The threshold with the best F1 on held-out looks, from 0.1 to 0.9.
+    """The threshold with the best F1 on held-out augmented views, from 0.1 to 0.9.
 
     Args:
         detector: The trained detector.
-        plain: The training pictures.
+        plain: The training images.
         seed: The training's seed.
-        distractors: Whether a one-stage detector's looks hold decoys (decoys.py), as those that it was
-            trained on did: what else is there to tell how high a score things get that are none?
+        distractors: Whether a one-stage detector's views get distractors (data/distractors.py), as
+            its training views did: false positives on them show how high the background scores.
     """
     seed += _SEED_OFFSET
     two_stage = getattr(detector, "two_stage", False)
@@ -58,7 +57,7 @@ def choose_threshold(
 def best_threshold(curve: Curve) -> float:
     """The threshold with the best F1, in the middle of the two scores it lies between, 0.1 to 0.9.
 
-    Where nothing was found rightly, `detector.DEFAULT_THRESHOLD`.
+    Without a true positive, `detector.DEFAULT_THRESHOLD`.
     """
     if curve.best is None:
         return DEFAULT_THRESHOLD

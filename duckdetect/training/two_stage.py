@@ -74,7 +74,7 @@ def training_step(
         variables: `base.trained_variables(cache.part, masks)`.
         batch_size: How many views each step is given.
         seed: See above.
-        masks: Whether masks are learnt; without, the mask head is not run.
+        masks: Whether the mask head is trained; if not, it is not run.
     """
 
     def descend(compute: Compute) -> Losses:
@@ -144,7 +144,7 @@ def _image_losses(
     seed: tf.Tensor,
     masks: bool,
 ) -> Losses:
-    """All losses, those of the proposals too, from the pictures on."""
+    """All losses, those of the proposals too, from the images on."""
     features = base.features(inputs)
     first = base.objectness(features, training=True)
     box_loss, class_loss = first_stage_losses(base, *first, truths, seed)
@@ -163,7 +163,7 @@ def _image_losses(
 def _box_losses(
     base: RcnnModel, features: tf.Tensor, targets: ProposalTargets, masks: bool
 ) -> Losses:
-    """The losses from the picture's map on."""
+    """The losses from the image's map on."""
     deep = base.box_features(features, targets.y1x1y2x2)  # (B * P, h, w, c)
     by_image = tf.reshape(deep, [-1, base.n_sampled, *base.deep_shape])
     return head_losses(base, deep, by_image if masks else None, targets)
@@ -178,7 +178,7 @@ def head_losses(
         base: The model.
         deep: (B * P, h, w, c), or their mean (B * P, 1, 1, c).
         by_slot: (B, at least M, h, w, c) for the mask loss, or None to do without.
-        targets: Of B pictures.
+        targets: Of B images.
     """
     box_loss, class_loss = second_stage_losses(base, *base.box_heads(deep), targets)
     losses = {"box_loss": box_loss, "class_loss": class_loss}
@@ -241,12 +241,12 @@ class TwoStageTrainer:
     @property
     def names(self) -> tuple[str, ...]:
         """The views' names, for messages."""
-        assert self.cache is not None, "look_at comes first"
+        assert self.cache is not None, "cache_views comes first"
         return self.cache.names
 
     def make_step(self, optimizer: tf.keras.optimizers.Optimizer) -> Step:
         """The training step: views' numbers in, losses by name out."""
-        assert self.cache is not None, "look_at comes first"
+        assert self.cache is not None, "cache_views comes first"
         config = self.config
         return training_step(
             self.base,
@@ -265,17 +265,17 @@ _SHOWN_SCORE = 0.3  # an example shows what a user would see at a usual threshol
 
 
 class TwoStageValidator:
-    """A `loop.Validator` on labelled pictures; what is measured and ranked is boxes.
+    """A `loop.Validator` on labelled images; what is measured and ranked is boxes.
 
-    A look runs the whole model, since detection keeps other proposals than training: masks, the
+    A round runs the whole model, since detection keeps other proposals than training: masks, the
     costliest part, are made for the examples alone.
 
     Args:
         base: The base model that trains.
         detector: Its detector, which shares its variables.
-        dataset: The pictures, in the training's classes; `config.val_images` of them are taken.
+        dataset: The images, in the training's classes; `config.val_images` of them are taken.
         config: The run's settings.
-        masks: Whether masks are learnt.
+        masks: Whether masks are trained.
         progress: Show a bar while their features are computed.
     """
 
@@ -295,11 +295,11 @@ class TwoStageValidator:
         self._cache = cache_views(base, views, n, config.train, config.seed, progress=progress)
         self._measure = measuring_step(base, self._cache, masks)
         self._found: list[sv.Detections] = []
-        # A look at a picture costs about as much as a step of all on it.
+        # Validating on an image costs about as much as a step of "all" on it.
         self.every = config.val_every or max(10, -(-5 * n // config.batch_size))
 
     def validate(self) -> dict[str, float]:
-        """See `loop.Validator.look`; losses are means over the pictures."""
+        """See `loop.Validator.validate`; losses are means over the images."""
         rows = [self._measure(np.array([i])) for i in range(len(self._cache))]
         losses = {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
         self._found = [
@@ -314,8 +314,8 @@ class TwoStageValidator:
         step = max(1, len(self._found) // _EXAMPLES)
         for one in self._dataset.samples[::step][:_EXAMPLES]:
             image = one.load()
-            shown: Any = self._detector.predict(image, _SHOWN_SCORE)
-            yield one.path.name, draw_detections(image, shown, self._dataset.classes)
+            found: Any = self._detector.predict(image, _SHOWN_SCORE)
+            yield one.path.name, draw_detections(image, found, self._dataset.classes)
 
 
 def train_two_stage(
@@ -331,11 +331,11 @@ def train_two_stage(
 
     Args:
         files: The base's files.
-        dataset: What it shall learn.
-        plain: The data set's pictures, with masks.
+        dataset: The labelled images to train on.
+        plain: The data set's images, with masks.
         config: The settings.
         folder: The run's folder, or None.
-        val: Pictures to validate on, in the data set's classes, or None.
+        val: Images to validate on, in the data set's classes, or None.
         progress: Show what is trained, and how far it is, on stderr.
     """
     base = load_two_stage(files, len(dataset.classes), config.seed, config.sizes)

@@ -62,10 +62,10 @@ def head_losses(
 
 
 def class_accuracy(logits: tf.Tensor, class_index: tf.Tensor) -> tf.Tensor:
-    """The part of the anchors matched with an object whose class is told rightly.
+    """The share of matched anchors whose class is predicted right.
 
-    An anchor tells the class of the highest score, or nothing where that score is below one half. The
-    logits' background column is not looked at: these heads give each class a probability of its own,
+    An anchor predicts the class of the highest score, or nothing where that score is below one half. The
+    logits' background column is not used: these heads give each class a probability of its own,
     by a sigmoid, and their targets are zero in every column where there is nothing, so that nothing
     ever raises the background's.
 
@@ -88,23 +88,23 @@ _BATCH = 8
 
 _EXAMPLES = 4
 
-# Views trained on between two looks, for each picture looked at. A look at one costs as much time as
-# training on 1.2 to 2.1 views (benchmarks/validation.py): a tenth to a sixth of the steps' time, then.
+# Views trained on between two rounds, for each validation image. Validating on an image costs as much
+# time as training on 1.2 to 2.1 views (benchmarks/validation.py): a tenth to a sixth of the steps' time.
 _SPACING = 12
 
 _SHOWN_SCORE = 0.3  # an example shows what a user would see at a usual threshold
 
 
 class OneStageValidator:
-    """A `loop.Validator` on labelled pictures.
+    """A `loop.Validator` on labelled images.
 
     Args:
         base: The base model that trains.
-        frozen: Its frozen part, `features.frozen_part(base, config.train)`.
-        dataset: The pictures, in the training's classes; `config.val_images` of them are taken.
+        frozen: Its frozen part, `graphs.frozen_part(base, config.train)`.
+        dataset: The images, in the training's classes; `config.val_images` of them are taken.
         config: The run's settings.
         progress: Show a bar while their features are computed.
-        confusables: What the run's detector tells the objects from.
+        confusables: The base classes that suppress the run's detections.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class OneStageValidator:
         return max(10, -(-_SPACING * n_images // batch_size))
 
     def validate(self) -> dict[str, float]:
-        """See `loop.Validator.look`; losses are means over batches of 8 pictures."""
+        """See `loop.Validator.validate`; losses are means over batches of 8 images."""
         sums: dict[str, float] = {}
         weights: dict[str, float] = {}
         self._found = []
@@ -163,8 +163,8 @@ class OneStageValidator:
         step = max(1, len(self._found) // _EXAMPLES)
         for i in range(0, len(self._found), step)[:_EXAMPLES]:
             sample, found = self._dataset.samples[i], self._found[i]
-            shown: Any = found[np.asarray(found.confidence) >= _SHOWN_SCORE]
-            yield sample.path.name, draw_detections(sample.load(), shown, self._dataset.classes)
+            kept: Any = found[np.asarray(found.confidence) >= _SHOWN_SCORE]
+            yield sample.path.name, draw_detections(sample.load(), kept, self._dataset.classes)
 
     def _to_detections(self, index: np.ndarray, found: list[np.ndarray]) -> list[sv.Detections]:
         y1x1y2x2, score, class_id, count = found
@@ -182,10 +182,9 @@ class OneStageValidator:
 
 
 def detection_metrics(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[str, float]:
-    """AP, AP50, AR100 and the best threshold of what was found in validation pictures.
+    """AP, AP50, AR100 and the best threshold of the detections on validation images.
 
-    Of many pictures, those that were chosen may hold no box: there is nothing to find then, and the
-    figures are 0.
+    The chosen images may hold no box: there is nothing to find then, and the metrics are 0.
     """
     metrics = score_detections(dataset, found)
     return {
@@ -197,12 +196,12 @@ def detection_metrics(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[
 
 
 def validation_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
-    """The pictures that are looked at: at most `config.val_images`, evenly chosen."""
+    """The images to validate on: at most `config.val_images`, evenly chosen."""
     n = min(len(dataset), config.val_images)
     return dataset.subset(np.linspace(0, len(dataset) - 1, n).round().astype(int).tolist())
 
 
 def threshold_on(detector: Detector, dataset: Dataset, config: TrainConfig) -> float:
-    """The threshold with the best F1 on validation pictures, measured with the finished detector."""
+    """The threshold with the best F1 on validation images, measured with the finished detector."""
     chosen = validation_subset(dataset, config)
     return best_threshold(score_detections(chosen, collect_detections(detector, chosen)).curve)

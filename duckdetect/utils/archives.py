@@ -142,7 +142,7 @@ MAX_BYTES = 50 << 30
 
 MAX_RATIO = 100
 
-"""A larger one than this, unpacked to zipped, is refused beyond `FREE_BYTES`: pictures are packed
+"""A larger one than this, unpacked to zipped, is refused beyond `FREE_BYTES`: images are packed
 already (about 1), labels shrink to between a fifth and a twentieth, a bomb to a thousandth."""
 
 FREE_BYTES = 256 << 20

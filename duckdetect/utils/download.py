@@ -1,13 +1,13 @@
 """Getting a file over HTTP: resumed, checked, and put in place whole.
 
 What goes wrong is a DownloadError, one line that says which place and why, so that a caller
-(zoo.fetch) can try the next place and tell the user about all of them.
+(models/weights.fetch) can try the next place and tell the user about all of them.
 
     download("https://host/model.tar.gz", "cache/model.tar.gz", sha256="ab12...")
 
 While a download runs, `model.tar.gz.part` holds the bytes and `model.tar.gz.part.json` says which
 file on which server they belong to; the next call goes on from there. Two downloads to one target
-at a time would spoil each other's part: the caller holds a lock (zoo.fetch does).
+at a time would spoil each other's part: the caller holds a lock (models/weights.fetch does).
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _continue(
 def _open(url: str, headers: dict[str, str], connect_seconds: float, stall_seconds: float) -> Any:
     """Send the request and wait for the answer's head, at most `connect_seconds` in all.
 
-    The limit is kept here, with a thread, because a socket's own counts anew for each address of a
+    The limit is kept here, with a thread, because a socket's own counts again for each address of a
     host (this zoo has a dozen) and not at all for looking its name up.
     """
     import requests

@@ -88,7 +88,7 @@ def _to_xyxy(cxcywh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.array([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2])
 
 
-# The paper's settings: overlaps below these do not match, an object is looked for during 30 frames.
+# The paper's settings: overlaps below these do not match, a lost track is kept for 30 frames.
 _MIN_FUSED_IOU = 0.2  # overlap times score, for confident detections
 
 _MIN_IOU = 0.5  # for unsure ones
@@ -144,7 +144,7 @@ class Tracker:
         """
         if detections.confidence is None or detections.class_id is None:
             raise ValueError("detections need scores and class ids to be tracked")
-        # Frames that are looked at seldom (`--every`) must not lose all objects between two of them.
+        # With few frames detected on (`--every`), no object may be lost just between two of them.
         step_s = 0.0 if self._now_s is None else seconds - self._now_s
         patience_s = max(_LOST_AFTER_S, 2 * step_s)
         self._tracks = [t for t in self._tracks if seconds - t.seen_s <= patience_s]
@@ -176,7 +176,7 @@ class Tracker:
         return kept
 
     def between(self, seconds: float) -> Detections:
-        """Where the objects of the last frame should be at a later time, for frames not looked at.
+        """Where the objects of the last frame should be at a later time, for frames not detected on.
 
         Boxes move on as they moved; a mask moves with its box.
         """

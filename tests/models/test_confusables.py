@@ -37,7 +37,7 @@ def test_only_other_kinds_of_things_are_rivals():
     score = np.array([[0.9, 0.6, 0.2, 0.1], [0.7, 0.1, 0.4, 0.0]], np.float32)
     confusables = choose_confusables(own, OwnScores(score, np.array([0, 0])), 2)
     # Class 0 has two, at the most that either object shows of them; class 1 was in no picture.
-    np.testing.assert_allclose(confusables.base_scale, [[0.4, 1], [0.1, 1]])
+    np.testing.assert_allclose(confusables.own_score, [[0.4, 1], [0.1, 1]])
     logits = np.array([[[[4.0, 4.0, -4.0, -4.0], [0.0, 0.0, 2.0, -4.0], [-4.0, -4.0, -4.0, 0.0]]]])
     suppression_factor = confusables.suppression_factor([tf.constant(logits, tf.float32)]).numpy()
     sigmoid = 1 / (1 + np.exp(-2.0))

@@ -113,7 +113,7 @@ def zoo_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("zoo_is_down")
 def test_the_zoo_is_down_and_the_cure_is_said(said: list[str]) -> None:
-    with pytest.raises(UserError, match="nowhere to be had") as caught:
+    with pytest.raises(UserError, match="could not obtain the weights") as caught:
         notebook.choose_base("retinanet50")
     assert f"choose {QUICK}" in str(caught.value)
     assert "tick FALL_BACK" in str(caught.value)
@@ -124,7 +124,7 @@ def test_the_zoo_is_down_and_the_cure_is_said(said: list[str]) -> None:
 @pytest.mark.usefixtures("zoo_is_down")
 def test_falling_back_is_allowed_and_said_aloud(said: list[str]) -> None:
     assert notebook.choose_base("retinanet50", fall_back=True) == QUICK
-    assert "nowhere to be had" in said[0]
+    assert "could not obtain the weights" in said[0]
     assert f"FALLING BACK to {QUICK}" in said[1]
     assert "no masks" not in said[1]
     assert notebook.choose_base("mask_rcnn", fall_back=True) == QUICK

@@ -31,7 +31,7 @@ CLASSES = ("rubber duck", "frog")
 
 def register_extractor() -> None:
     """Let the Object Detection API build the fixtures' Mask R-CNN, which is no model of the zoo."""
-    from duckdetect.bases.od_api_import import model_builder
+    from duckdetect.models.tfod.api import model_builder
 
     path = VERSION / "tiny_extractor.py"
     spec = importlib.util.spec_from_file_location("tiny_extractor_v0_1_0", path)

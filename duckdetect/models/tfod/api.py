@@ -17,7 +17,7 @@ if "tensorflow_io" not in sys.modules and importlib.util.find_spec("tensorflow_i
 
 try:
     with warnings.catch_warnings():
-        # The API is no longer maintained: its deprecations are known and not the user's to mend.
+        # The API is no longer maintained: its deprecations are known and not for the user to fix.
         warnings.simplefilter("ignore")
         from google.protobuf import text_format
         from object_detection.builders import model_builder
@@ -55,7 +55,7 @@ def parse_config(path: Path, message: Any) -> Any:
 
 
 def input_hw(name: str, resizer: Any) -> tuple[int, int]:
-    """The model's input size in pixels; every picture is brought to it."""
+    """The model's input size in pixels; every image is brought to it."""
     kind = resizer.WhichOneof("image_resizer_oneof")
     if kind == "fixed_shape_resizer":
         return resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width

@@ -75,7 +75,7 @@ def build_base(name: str, config: Any, num_classes: int, seed: int = 0) -> SsdMo
     _check_kind(name, config, "ssd")
     config = type(config).FromString(config.SerializeToString())
     config.ssd.num_classes = num_classes
-    # Batch statistics of a handful of pictures would ruin the ones learnt from COCO.
+    # Batch statistics of a handful of images would ruin those trained on COCO.
     config.ssd.freeze_batchnorm = True
     base = SsdModel(name, config)
     base.reset_class_head(seed)

@@ -20,7 +20,7 @@ _CLASS_STDDEV, _BOX_STDDEV, _MASK_STDDEV = 0.01, 0.001, 0.01
 
 
 class RcnnModel:
-    """A `two_stage.TwoStageModel` around the API's `FasterRCNNMetaArch`.
+    """A `TwoStageModel` around the API's `FasterRCNNMetaArch`.
 
     Args:
         name: Its name in `duckdetect bases`.
@@ -75,7 +75,7 @@ class RcnnModel:
     # -- the stages ------------------------------------------------------------------------------
 
     def prepare(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `base.BaseModel.prepare`."""
+        """See `BaseModel.prepare`."""
         resized, shape = self.model._image_resizer_fn(tf.cast(image, tf.float32))[:2]
         resized = tf.ensure_shape(resized, [*self.input_hw, 3])
         inputs = self.model._feature_extractor.preprocess(resized[tf.newaxis])[0]
@@ -128,7 +128,7 @@ class RcnnModel:
         return tf.stop_gradient(found[0]), found[5]
 
     def _windows(self, filled_hw: tf.Tensor) -> tf.Tensor:
-        """The part of the input that each picture fills, (B, 4) y1x1y2x2 in pixels."""
+        """The part of the input that each image fills, (B, 4) y1x1y2x2 in pixels."""
         ends = filled_hw * tf.constant(self.input_hw, tf.float32)
         return tf.concat([tf.zeros_like(ends), ends], axis=1)
 
@@ -146,7 +146,7 @@ class RcnnModel:
         """Box codes (N, C or 1, 4) and class logits (N, C + 1), the background first.
 
         Args:
-            deep: (N, h, w, c); the heads look at its mean over h and w alone.
+            deep: (N, h, w, c); the heads read its mean over h and w alone.
         """
         found = self.predictor([deep], prediction_stage=2)
         return (
@@ -167,7 +167,7 @@ class RcnnModel:
         threshold: tf.Tensor,
         mask_threshold: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        """See `two_stage.TwoStageModel.detect`."""
+        """See `TwoStageModel.detect`."""
         features = self.features(inputs)
         filled = filled_hw[tf.newaxis]
         boxes, count = self.propose(*self.objectness(features, training=False), filled)
@@ -188,8 +188,8 @@ class RcnnModel:
             return parts, score, class_id
         # One box more, and away with it: Keras' layers fail on none.
         n_masks = tf.reduce_sum(tf.cast(score >= mask_threshold, tf.int32))
-        looked_at = tf.concat([parts[:n_masks], [[0.0, 0.0, 1.0, 1.0]]], axis=0)
-        logits = self.mask_head(self.box_features(features, looked_at[tf.newaxis]))[:-1]
+        boxed = tf.concat([parts[:n_masks], [[0.0, 0.0, 1.0, 1.0]]], axis=0)
+        logits = self.mask_head(self.box_features(features, boxed[tf.newaxis]))[:-1]
         index = class_id[:n_masks] if logits.shape[1] != 1 else tf.zeros([n_masks], tf.int32)
         masks = tf.gather(logits, index, batch_dims=1)
         return parts, score, class_id, tf.sigmoid(masks)
@@ -197,7 +197,7 @@ class RcnnModel:
     # -- variables -------------------------------------------------------------------------------
 
     def groups(self) -> dict[str, list[tf.Variable]]:
-        """All variables by what they belong to, in the order in which a picture meets them."""
+        """All variables by what they belong to, in the order in which an image meets them."""
         model = self.model
         found = {
             "features": model._feature_extractor_for_proposal_features.variables,
@@ -215,7 +215,7 @@ class RcnnModel:
         return {name: list({id(v): v for v in group}.values()) for name, group in found.items()}
 
     def variables(self) -> list[tf.Variable]:
-        """See `base.BaseModel.variables`."""
+        """See `BaseModel.variables`."""
         return [v for group in self.groups().values() for v in group]
 
     def trained_variables(self, part: TrainPart, masks: bool = True) -> list[tf.Variable]:

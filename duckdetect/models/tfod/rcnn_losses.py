@@ -12,7 +12,7 @@ from duckdetect.models.tfod.rcnn import RcnnModel
 
 
 class SeededSampler:
-    """Stands in for the API's random sampler of anchors: the same rule, its dice from a seed.
+    """Stands in for the API's random sampler of anchors: the same rule, seeded.
 
     Attributes:
         seed: (2,) int32, set before each use; each call draws on from it.
@@ -34,7 +34,7 @@ class SeededSampler:
 
 
 def _chosen(allowed: tf.Tensor, dice: tf.Tensor, most: Any) -> tf.Tensor:
-    """Indices of up to `most` of the allowed, by falling dice."""
+    """Indices of up to `most` of the allowed, in random order."""
     index = tf.cast(tf.where(allowed)[:, 0], tf.int32)
     order = tf.argsort(tf.gather(dice, index), direction="DESCENDING")
     return tf.gather(index, order)[:most]
@@ -43,15 +43,15 @@ def _chosen(allowed: tf.Tensor, dice: tf.Tensor, most: Any) -> tf.Tensor:
 def sample(
     base: RcnnModel, boxes: tf.Tensor, count: tf.Tensor, ground_truth: GroundTruth, seed: tf.Tensor
 ) -> ProposalTargets:
-    """Choose a picture's proposals to train on and what each shall predict.
+    """Choose an image's proposals to train on and what each shall predict.
 
-    Those that match a box stand first, so that their masks need not be looked for.
+    Those that match a box stand first, so that their masks come first, too.
 
     Args:
         base: The model.
         boxes: (K, 4) y1x1y2x2 in pixels of the input, zero-padded.
         count: Scalar, how many of them are real.
-        ground_truth: The picture's boxes and masks.
+        ground_truth: The image's boxes and masks.
         seed: (2,) int32.
     """
     scale = tf.constant([*base.input_hw, *base.input_hw], tf.float32)
@@ -83,7 +83,7 @@ def sample(
     box_weight = take(box_weight)
     n = base.n_positive
     truth_index = tf.maximum(take(match)[:n], 0)
-    # A mask without a pixel is beyond the last box, so that there is one in any picture.
+    # A mask without a pixel is beyond the last box, so that there is one in any image.
     masks = tf.pad(ground_truth.masks, [[0, 1], [0, 0], [0, 0]])
     cropped = tf.image.crop_and_resize(
         masks[..., tf.newaxis], y1x1y2x2[:n], truth_index, base.mask_hw
@@ -113,7 +113,7 @@ def second_stage_losses(
         base: The model.
         box_codes: (B * P, C or 1, 4).
         class_logits: (B * P, C + 1).
-        targets: Of B pictures.
+        targets: Of B images.
     """
     model = base.model
     batch, n = tf.shape(targets.valid)[0], base.n_sampled
@@ -142,7 +142,7 @@ def second_stage_losses(
 
 
 def mask_slots(targets: ProposalTargets) -> tf.Tensor:
-    """Which proposals' masks count: (S, 2) int32, picture and slot; one at least, of weight 0."""
+    """Which proposals' masks count: (S, 2) int32, image and slot; one at least, of weight 0."""
     slots = tf.cast(tf.where(targets.mask_weight > 0), tf.int32)
     # TensorFlow's convolution gradients want a batch.
     return tf.cond(tf.shape(slots)[0] > 0, lambda: slots, lambda: tf.zeros([1, 2], tf.int32))
@@ -157,7 +157,7 @@ def mask_loss(
         base: The model.
         mask_logits: (S, C or 1, mask height, mask width).
         slots: (S, 2) from `mask_slots`.
-        targets: Of B pictures.
+        targets: Of B images.
     """
     if mask_logits.shape[1] == 1:
         chosen = mask_logits[:, 0]

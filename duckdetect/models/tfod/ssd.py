@@ -78,7 +78,7 @@ _MOST_SIDE_FOR_HIGH_RES = 320
 
 
 class SsdModel:
-    """A `base.BaseModel` around the API's `SSDMetaArch`."""
+    """A `BaseModel` around the API's `SSDMetaArch`."""
 
     def __init__(self, name: str, config: Any) -> None:
         self.name = name
@@ -120,7 +120,7 @@ class SsdModel:
     # -- the frozen part -------------------------------------------------------------------------
 
     def prepare(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `base.BaseModel.prepare`; resizes as the API does, then normalises."""
+        """See `BaseModel.prepare`; resizes as the API does, then normalises."""
         resizer = self.config.ssd.image_resizer.WhichOneof("image_resizer_oneof")
         if resizer != "fixed_shape_resizer":
             image = tf.cast(image, tf.float32)
@@ -136,12 +136,12 @@ class SsdModel:
         return normalised, filled_hw
 
     def prepare_fine(self, image: tf.Tensor) -> tf.Tensor:
-        """See `base.BaseModel.prepare_fine`."""
+        """See `BaseModel.prepare_fine`."""
         resized = tf.image.resize(tf.cast(image, tf.float32), self.high_res_hw)
         return self.model._feature_extractor.preprocess(resized[tf.newaxis])[0]
 
     def head_inputs(self, inputs: tf.Tensor, part: TrainPart) -> HeadInputs:
-        """See `base.BaseModel.head_inputs`."""
+        """See `BaseModel.head_inputs`."""
         features = list(self.model._feature_extractor(inputs))
         if self._shared:
             features = [
@@ -181,23 +181,23 @@ class SsdModel:
         return head if self._shared else head[level]
 
     def box_codes(self, features: Sequence[tf.Tensor], part: TrainPart) -> tf.Tensor:
-        """See `base.BaseModel.box_codes`."""
+        """See `BaseModel.box_codes`."""
         if part == "towers":
             features, _ = self._towers(features, features)
         codes = [self._box_head(i)(f) for i, f in enumerate(features)]
         return tf.concat([tf.reshape(c, [tf.shape(c)[0], -1, 4]) for c in codes], axis=1)
 
     def class_logits(self, features: Sequence[tf.Tensor], part: TrainPart) -> tf.Tensor:
-        """See `base.BaseModel.class_logits`."""
+        """See `BaseModel.class_logits`."""
         features = self.class_features(features, part)
         return tf.concat([self._class_head(i)(f) for i, f in enumerate(features)], axis=1)
 
     def class_features(self, features: Sequence[tf.Tensor], part: TrainPart) -> list[tf.Tensor]:
-        """See `base.BaseModel.class_features`."""
+        """See `BaseModel.class_features`."""
         return self._towers(features, features)[1] if part == "towers" else list(features)
 
     def patch_codes(self, patches: Sequence[tf.Tensor]) -> tf.Tensor:
-        """See `base.BaseModel.patch_codes`.
+        """See `BaseModel.patch_codes`.
 
         A head of one convolution is a product of the flattened patch with its kernel. Otherwise its
         layers run on the patch, which is exact at the centre of one as large as the kernel.
@@ -221,7 +221,7 @@ class SsdModel:
         return tf.concat(codes, axis=1)
 
     def trained_variables(self, part: TrainPart) -> list[tf.Variable]:
-        """See `base.BaseModel.trained_variables`."""
+        """See `BaseModel.trained_variables`."""
         heads = [self._box_head(i) for i in range(len(self.levels))]
         heads += [self._class_head(i) for i in range(len(self.levels))]
         found = [v for head in heads for v in head.trainable_variables]
@@ -240,7 +240,7 @@ class SsdModel:
         return list({id(v): v for v in found}.values())
 
     def variables(self) -> list[tf.Variable]:
-        """See `base.BaseModel.variables`."""
+        """See `BaseModel.variables`."""
         found = [*self.model._feature_extractor.variables, *self.predictor.variables]
         return list({id(v): v for v in found}.values())
 
@@ -254,7 +254,7 @@ class SsdModel:
     def set_class_weights(
         self, class_id: int, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray]
     ) -> None:
-        """See `base.BaseModel.set_class_weights`."""
+        """See `BaseModel.set_class_weights`."""
         for i, (new_kernel, new_bias) in enumerate(zip(kernels, biases, strict=True)):
             layer = self._class_head(i)._class_predictor_layers[-1]
             by_class = [*new_bias.shape, self.num_classes + 1]  # (q, C + 1)
@@ -267,7 +267,7 @@ class SsdModel:
     # -- targets, losses, detections -------------------------------------------------------------
 
     def assign(self, y1x1y2x2: np.ndarray, class_id: np.ndarray) -> Targets:
-        """See `base.BaseModel.assign`."""
+        """See `BaseModel.assign`."""
         return self._assign(y1x1y2x2, class_id)
 
     def losses(
@@ -279,7 +279,7 @@ class SsdModel:
         class_index: tf.Tensor,
         class_weight: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `base.BaseModel.losses`; the sums and weights of `SSDMetaArch.loss`."""
+        """See `BaseModel.losses`; the sums and weights of `SSDMetaArch.loss`."""
         model = self.model
         class_target = tf.where(
             class_index[..., tf.newaxis] >= 0,
@@ -308,14 +308,14 @@ class SsdModel:
         )
 
     def detections(self, box_codes: tf.Tensor, class_logits: tf.Tensor) -> Found:
-        """See `base.BaseModel.detections`."""
+        """See `BaseModel.detections`."""
         nms = self.config.ssd.post_processing.batch_non_max_suppression
         return suppress(nms, *self._scored(HeadOutputs(box_codes, class_logits), self._anchors))
 
     def refined_detections(
         self, base_scale: HeadOutputs, high_res: HeadOutputs | None = None
     ) -> Found:
-        """See `base.BaseModel.refined_detections`."""
+        """See `BaseModel.refined_detections`."""
         boxes, score = self._scored(base_scale, self._anchors)
         if high_res is not None:
             fine_boxes, fine_score = self._scored(high_res, self._fine_anchors)
