@@ -27,7 +27,7 @@ from duckdetect.imaging.geometry import draw_outlines, tight_xyxy
 # The object's side as a part of the window's, drawn evenly on a logarithmic scale.
 _LEAST_PART, _MOST_PART = 0.08, 0.8
 
-# The widest window, of the picture's side; what lies beyond is filled with the mean colour. Wide ones
+# The widest window, of the image's side; what lies beyond is filled with the mean colour. Wide ones
 # were measured for one stage only (docs/accuracy.md); a two-stage model's input shows what is small.
 WIDEST, WIDEST_TWO_STAGE = 3.0, 1.6
 
@@ -39,18 +39,18 @@ _KEPT_PART = 0.4  # of a box that the window cuts; less of an object is no examp
 
 _WINDOW_PX = (300, 640)  # a window's side is scaled into this range
 
-KEPT_BYTES = 500_000_000  # decoded pictures: a few hundred photos of a phone's screen size
+KEPT_BYTES = 500_000_000  # decoded images: a few hundred photos of a phone's screen size
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A picture to train on, with its boxes and, where asked for, its masks.
+    """An image to train on, with its boxes and, where asked for, its masks.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
         xyxy: (N, 4) float32, pixels of `image`.
         class_id: (N,) int64.
-        name: What to call it in a message, the picture's file name.
+        name: What to call it in a message, the image's file name.
         masks: (N, H, W) bool, one for each box, all False where a box was labelled without one
             (`has_mask`); None if no mask is known, or none was asked for.
     """
@@ -77,13 +77,13 @@ class View:
 
 
 class PlainViews(Sequence[View]):
-    """Each picture once, as it is; crowds are left out, since no anchor can match a crowd.
+    """Each image once, as it is; crowds are left out, since no anchor can match a crowd.
 
-    Pictures are read when they are asked for, and kept while they fit into `KEPT_BYTES`.
+    Images are read when they are asked for, and kept while they fit into `KEPT_BYTES`.
 
     Args:
-        samples: The labelled pictures.
-        masks: Draw the masks of pictures that have outlines: a byte a pixel and object.
+        samples: The labelled images.
+        masks: Draw the masks of images that have outlines: a byte a pixel and object.
     """
 
     def __init__(self, samples: Sequence[Sample], masks: bool = False) -> None:
@@ -123,27 +123,27 @@ class PlainViews(Sequence[View]):
 def augmented_views(
     plain: Sequence[View], n_augmented: int, seed: int, widest: float = WIDEST
 ) -> Iterator[View]:
-    """`n_augmented` looks at views that have boxes, taken in turn.
+    """Yield `n_augmented` augmented views of the views that have boxes, taken in turn.
 
     Args:
         plain: The views, at least one of them with a box.
         n_augmented: How many.
-        seed: Decides windows and colours.
-        widest: The widest window's side, of the picture's.
+        seed: Decides crops and colours.
+        widest: The widest window's side, of the image's.
     """
     rng = np.random.default_rng([seed, len(plain)])
     recolour = _recolouring(seed)
     in_turn = (plain[i] for i in itertools.cycle(range(len(plain))))
     with_box = (view for view in in_turn if len(view.xyxy))
     for view in itertools.islice(with_box, n_augmented):
-        look = _random_view(_mirrored(view) if rng.random() < 0.5 else view, rng, widest)
-        yield replace(look, image=recolour(image=look.image)["image"])
+        crop = _random_view(_mirrored(view) if rng.random() < 0.5 else view, rng, widest)
+        yield replace(crop, image=recolour(image=crop.image)["image"])
 
 
 def corners(plain: Sequence[View], part: float) -> Iterator[View]:
-    """The four corners of each view without a box, windows of `part` of its sides.
+    """Corner crops of each view without a box, of `part` of its sides: background for multi-scale.
 
-    A detector that looks at magnified pictures must have seen what is no object at that size, too.
+    A detector that runs at the high-resolution scale must have seen background at that size, too.
     """
     for view in plain:
         if len(view.xyxy):
@@ -155,7 +155,7 @@ def corners(plain: Sequence[View], part: float) -> Iterator[View]:
 
 
 def _recolouring(seed: int) -> Any:
-    """Changes of light, sharpness and noise, by Albumentations."""
+    """Photometric distortion: light, sharpness and noise, by Albumentations."""
     import albumentations as A  # noqa: N812  (its own convention; imported late, it takes a second)
 
     return A.Compose(
@@ -184,7 +184,7 @@ def _mirrored(view: View) -> View:
 
 
 def _random_view(view: View, rng: np.random.Generator, widest: float) -> View:
-    """Cut a random window around one of the view's boxes and scale it."""
+    """Random crop around one of the view's boxes: object side log-uniform, aspect jitter, resized."""
     size_wh = np.array(view.image.shape[1::-1], float)
     box = view.xyxy[rng.integers(len(view.xyxy))].astype(float)
     box_wh = box[2:] - box[:2]
@@ -232,10 +232,10 @@ def _seen_part(mask: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
 def _cut(
     image: np.ndarray, start: np.ndarray, end: np.ndarray, out_wh: np.ndarray, fill: Any
 ) -> np.ndarray:
-    """The window from `start` to `end` (x, y), scaled to `out_wh`; beyond the picture lies `fill`.
+    """The window from `start` to `end` (x, y), scaled to `out_wh`; beyond the image lies `fill`.
 
     Pillow averages the pixels where the window shrinks, which an affine warp would skip. Only pixels that
-    lie wholly within the picture are taken from it.
+    lie wholly within the image are taken from it.
     """
     size_wh = np.array(image.shape[1::-1])
     scale = out_wh / (end - start)
@@ -243,7 +243,7 @@ def _cut(
     last = np.floor((np.minimum(end, size_wh) - start) * scale + 1e-6).astype(int)
     low = np.clip(start + first / scale, 0, size_wh)
     high = np.clip(start + last / scale, 0, size_wh)
-    # Pillow would copy the whole picture to read a part of it.
+    # Pillow would copy the whole image to read a part of it.
     (x1, y1), (x2, y2) = np.floor(low).astype(int), np.ceil(high).astype(int)
     box = (*(low - [x1, y1]), *(high - [x1, y1]))
     part = Image.fromarray(image[y1:y2, x1:x2])
@@ -257,7 +257,7 @@ def _cut(
 def _start(
     rng: np.random.Generator, box_low: float, box_high: float, window: float, size: float
 ) -> float:
-    """Where a window begins that holds the box, within the picture where it fits in."""
+    """Where a window begins that holds the box, within the image where it fits in."""
     low, high = box_high - window, box_low
     low, high = (
         (max(low, 0.0), min(high, size - window))

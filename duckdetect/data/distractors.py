@@ -16,45 +16,45 @@ import numpy as np
 
 from duckdetect.data.augment import View
 
-_PART = 0.7  # of the looks
+_PART = 0.7  # of the views
 
-_MOST = 4  # in a look
+_MOST = 4  # in a view
 
-_SIZE = (0.5, 1.3)  # a decoy's side as a part of the object's, evenly on a logarithmic scale
+_SIZE = (0.5, 1.3)  # a distractor's side as a part of the object's, evenly on a logarithmic scale
 
 _ASPECT = 0.4  # natural logarithm of the largest change, each side
 
-_LEAST_PX, _MOST_SIDE = 8, 0.6  # the latter as a part of the picture's
+_LEAST_PX, _MOST_SIDE = 8, 0.6  # the latter as a part of the image's
 
-_OBJECTS_COLOURS = 0.65  # of the decoys; the others have any
+_OBJECTS_COLOURS = 0.65  # of the distractors; the others have any
 
 _CORE = 0.6  # of a box's sides: what lies within has the object's colours, not the background's
 
 _TRIES = 12  # to find a place that no box holds
 
-_STRIPED = 0.4  # of the decoys have two colours
+_STRIPED = 0.4  # of the distractors have two colours
 
 _SHADE, _LIGHT = 0.35, 0.25  # how much darker towards the edge, how much lighter towards one side
 
 
 def with_distractors(views: Iterable[View], plain: Sequence[View], seed: int) -> Iterator[View]:
-    """The looks, most of them with decoys where no box lies.
+    """The views, most of them with distractors where no box lies.
 
     Args:
-        views: Looks at `plain`.
-        plain: The pictures, which the object's colours are taken from.
-        seed: Decides which looks, and shapes, places and colours.
+        views: Augmented views of `plain`.
+        plain: The images, which the object's colours are taken from.
+        seed: Decides which views, and shapes, places and colours.
     """
     rng = np.random.default_rng([seed, len(plain), _MOST])
     palettes = [p for view in plain for p in _palettes(view)]
-    for look in views:
-        if len(look.xyxy) and rng.random() < _PART:
-            image = look.image.copy()
-            side = float(np.sqrt(np.prod(look.xyxy[0, 2:] - look.xyxy[0, :2])))
+    for view in views:
+        if len(view.xyxy) and rng.random() < _PART:
+            image = view.image.copy()
+            side = float(np.sqrt(np.prod(view.xyxy[0, 2:] - view.xyxy[0, :2])))
             for _ in range(rng.integers(1, _MOST + 1)):
-                _put_distractor(image, look.xyxy, side, palettes, rng)
-            look = replace(look, image=image)
-        yield look
+                _put_distractor(image, view.xyxy, side, palettes, rng)
+            view = replace(view, image=image)
+        yield view
 
 
 def _palettes(view: View) -> list[np.ndarray]:
@@ -75,7 +75,7 @@ def _put_distractor(
     palettes: Sequence[np.ndarray],
     rng: np.random.Generator,
 ) -> None:
-    """Draw one into the picture; none if the boxes leave no place."""
+    """Draw one into the image; none if the boxes leave no place."""
     size = side * np.exp(rng.uniform(*np.log(_SIZE)))
     aspect = np.exp(rng.uniform(-_ASPECT, _ASPECT))
     limit = np.array(image.shape[1::-1]) * _MOST_SIDE
