@@ -245,7 +245,7 @@ def test_the_form_fields_are_the_packages_defaults() -> None:
     config = dd.TrainConfig()
     for name in ("steps", "batch_size", "learning_rate", "seed"):
         assert float(fields[name.upper()]) == getattr(config, name), name
-    assert fields["LOOKS"] == str(VIEWS)  # of a base that is light, or has a GPU to run on
+    assert fields["VIEWS"] == str(VIEWS)  # of a base that is light, or has a GPU to run on
 
 
 def test_colab_gets_what_the_lock_files_pin() -> None:

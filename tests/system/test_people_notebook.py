@@ -69,7 +69,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> SimpleName
         "STEPS": STEPS,
         "BATCH_SIZE": 4,
         "LEARNING_RATE": 0.01,
-        "LOOKS": 6,
+        "VIEWS": 6,
         "EVERY": 2,
     }
     ids = [cell.id for cell in runs.read_notebook(NAME).cells]
@@ -195,7 +195,7 @@ def test_the_form_fields_are_the_packages_defaults() -> None:
     config = dd.TrainConfig()
     for name in ("steps", "batch_size", "learning_rate", "seed"):
         assert float(fields[name.upper()]) == getattr(config, name), name
-    assert fields["LOOKS"] == str(VIEWS)  # of a base that is light, or has a GPU to run on
+    assert fields["VIEWS"] == str(VIEWS)  # of a base that is light, or has a GPU to run on
     assert fields["TRAIN"].strip('"') == config.train
     assert fields["INPUT_SIZE"] == str(config.input_size)
 
