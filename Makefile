@@ -24,7 +24,7 @@ check: setup-dev  ## Formatter, linter and types.
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 
-format: setup-dev  ## Let the formatter and the linter mend what they can.
+format: setup-dev  ## Let the formatter and the linter fix what they can.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -36,6 +36,7 @@ bench: setup-dev  ## Speed ratios, as JSON in results/bench.
 	$(BIN)/python benchmarks/detect.py
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/mask_rcnn.py
+	$(BIN)/python benchmarks/validation.py
 
 lock: setup-dev  ## Renew the lock files.
 	$(PIP) uv

@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py [--seeds 3] [--row default --row stock ...]
 
-Ducks: data/ducks/train against data/ducks/test; a seed decides looks, weights and batches. Raccoons:
+Ducks: data/ducks/train against data/ducks/test; a seed decides views, weights and batches. Raccoons:
 the seed also draws the five shots out of ../shared/data/raccoon, the other 95 are the test; left out
 where that folder is absent. Writes results/bench/accuracy.json and prints docs/accuracy.md's rows.
 """
@@ -28,21 +28,21 @@ BASE = "ssd_mobilenet_v2"
 
 ROWS: dict[str, dict[str, Any]] = {
     "default": {},
-    "without the head start": {"head_start": False},
-    "without decoys": {"decoys": False},
-    "box head at full rate": {"box_rate": 1.0},
-    "one plain look at a picture": {"careful": False},
-    "without rivals": {"rivals": False},
-    "without looks": {"looks": 0},
+    "without class-weight initialisation": {"class_init": False},
+    "without distractors": {"distractors": False},
+    "box head at full rate": {"box_lr_multiplier": 1.0},
+    "without refinement": {"refine": False},
+    "without confusable classes": {"confusables": False},
+    "without augmented views": {"views": 0},
     "without decay": {"decay": "none"},
     "learning rate 0.01": {"learning_rate": 0.01},
-    "60 looks, 200 steps": {"looks": 60, "steps": 200},
+    "60 views, 200 steps": {"views": 60, "steps": 200},
     "stock": dd.TrainConfig.stock().to_dict(),
 }
 
 
 def shots(data: str, seed: int) -> tuple[dd.Dataset, dd.Dataset]:
-    """Five pictures to learn from, and the others."""
+    """Five images to train on, and the others."""
     if data == "ducks":
         folder = ROOT / "data" / "ducks"
         return dd.load_dataset(folder, "train"), dd.load_dataset(folder, "test")

@@ -1,6 +1,6 @@
 """Detection speed against the bare model, and the start-up of a saved detector.
 
-    python benchmarks/detect.py [--pictures 48] [--rounds 5]
+    python benchmarks/detect.py [--images 48] [--rounds 5]
 
 `predict` on pictures in memory (resizing, the model, suppression, pixels), `detect` on the same as files
 (reading, drawing, writing as well) and `detect` on a video of them at 640x480 with sound (decoding,
@@ -90,7 +90,7 @@ def write_clip(path: Path, images: list[np.ndarray], n_frames: int, fps: int = 2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=48)
+    parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     paths = list_images(ROOT / "data" / "ducks" / "clip")[: args.images]

@@ -1,6 +1,6 @@
 """Time and memory of measuring a large test set: 5,000 pictures with 100 detections each.
 
-    python benchmarks/evaluate.py [--pictures 5000] [--detections 100]
+    python benchmarks/evaluate.py [--images 5000] [--detections 100]
 
 The truth and the detections are made up; no picture is read. Times are given as ratios to
 pycocotools called directly on the same boxes, in the same process. Peak memory is the process's, the
@@ -86,11 +86,11 @@ def pycocotools_alone(dataset: Dataset, detections: list[sv.Detections]) -> floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100)
     args = parser.parse_args()
     dataset, detections = made_up(args.images, args.detections)
-    result: dict[str, Any] = {"pictures": args.images, "detections": args.detections}
+    result: dict[str, Any] = {"images": args.images, "detections": args.detections}
 
     def timed(name: str, call: Callable[[], Any]) -> Any:
         # Of the processor: a busy machine does not change it.

@@ -1,11 +1,11 @@
-"""What watching a validation split costs, measured in one run.
+"""What validation during training costs, measured in one run.
 
-    python benchmarks/validation.py [--pictures 20] [--steps 200] [--repeats 3]
+    python benchmarks/validation.py [--images 20] [--steps 200] [--repeats 3]
 
-Seconds of the training loop on the five sample pictures and their looks, without validation and with
-`--pictures` validation pictures looked at as often as the default says, both with all files written;
-what a look at one picture costs in views trained on; and, once, the seconds to compute the validation
-pictures' features. Seconds are the processor's: others may use the machine, too. Writes
+Seconds of the training loop on the five sample images and their augmented views, without validation and
+with rounds on `--images` validation images as often as by default, both with all files written; what
+validating on an image costs in views trained on; and, once, the seconds to compute the validation images'
+features. Seconds are the processor's: others may use the machine, too. Writes
 results/bench/validation.json.
 """
 
@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import duckdetect as dd
 from duckdetect.data.augment import PlainViews, augmented_views
+from duckdetect.models.catalog import spec_for
 from duckdetect.models.graphs import frozen_part
 from duckdetect.models.tfod.load import load_base
 from duckdetect.training.feature_cache import cache_features
@@ -36,14 +37,16 @@ BASE = "ssd_mobilenet_v2"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=20)
+    parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    config = dd.TrainConfig(steps=args.steps)
+    # As `train` does: without a number of its own, a base gets its default number of views.
+    config = dd.TrainConfig(steps=args.steps).for_base(spec_for(BASE))
+    assert config.views is not None
     train = dd.load_dataset(ROOT / "data" / "ducks", "train")
     test = dd.load_dataset(ROOT / "data" / "ducks", "test")
-    # More pictures than there are: the same ones again.
+    # More images than there are: the same ones again.
     val = replace(test, samples=tuple(itertools.islice(itertools.cycle(test.samples), args.images)))
     base = load_base(dd.models.fetch(BASE), 1)
     frozen = frozen_part(base, config.train)
@@ -55,7 +58,7 @@ def main() -> None:
     features_s = time.process_time() - start
     validator.validate()  # traced here
 
-    def loop_s(steps: int, validation_subset: bool) -> tuple[float, int]:
+    def loop_s(steps: int, validated: bool) -> tuple[float, int]:
         with tempfile.TemporaryDirectory() as folder:
             start = time.process_time()
             trained = train_heads(
@@ -64,29 +67,29 @@ def main() -> None:
                 replace(config, steps=steps),
                 Path(folder),
                 progress=False,
-                validator=validator if validation_subset else None,
+                validator=validator if validated else None,
             )
             return time.process_time() - start, len(trained.validation)
 
-    look_s, plain_s, watched_s, first_s, n_augmented = [], [], [], [], 0
+    round_s, plain_s, validated_s, first_s, n_rounds = [], [], [], [], 0
     for _ in range(args.repeats):
         start = time.process_time()
         validator.validate()
-        look_s.append(time.process_time() - start)
+        round_s.append(time.process_time() - start)
         first_s.append(loop_s(1, False)[0])  # most of it traces the step
         plain_s.append(loop_s(args.steps, False)[0])
-        seconds, n_augmented = loop_s(args.steps, True)
-        watched_s.append(seconds)
+        seconds, n_rounds = loop_s(args.steps, True)
+        validated_s.append(seconds)
     step_s = (min(plain_s) - min(first_s)) / (args.steps - 1)
     result = {
-        "pictures": args.images,
+        "images": args.images,
         "steps": args.steps,
-        "looks": n_augmented,
+        "rounds": n_rounds,
         "features_s": features_s,
         "step_ms": 1000 * step_s,
-        "look_ms": 1000 * min(look_s),
-        "look_cost_views": min(look_s) / args.images / (step_s / config.batch_size),
-        "watched_ratio": min(watched_s) / min(plain_s),
+        "round_ms": 1000 * min(round_s),
+        "cost_views": min(round_s) / args.images / (step_s / config.batch_size),
+        "validated_ratio": min(validated_s) / min(plain_s),
     }
     for name, value in result.items():
         print(f"{name:28} {value:.3f}")

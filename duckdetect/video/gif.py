@@ -1,17 +1,19 @@
-"""Animated GIFs that loop for ever, with one palette for all frames, so that colours do not flicker.
+"""Animated GIFs, written by imageio, with one palette for all frames, so that colours do not flicker.
 
 write_gif("results/new/detections.gif", frames, seconds_per_frame=1.0)
+for frame, seconds in read_animation("results/new/detections.gif"): ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from duckdetect.errors import UserError
 from duckdetect.imaging.io import ImageArray, fit, letterbox
 from duckdetect.utils.outputs import own_output
 
@@ -62,7 +64,7 @@ def write_gif(
 
     All frames share one palette taken from all of them, so that colours do not flicker. The frames,
     once shrunk, are held in memory (a third of a megabyte each): for long clips use
-    `duckdetect.video_out.write_video`.
+    `video.writer.write_video`.
 
     Args:
         path: The file; an older one is replaced once all is written.
@@ -74,6 +76,7 @@ def write_gif(
     Raises:
         ValueError: If there are no frames.
     """
+    import imageio.v3 as iio
     from PIL import Image
 
     small = [np.asarray(fit(frame, max_side_px)) for frame in frames]
@@ -82,19 +85,23 @@ def write_gif(
     size_hw = (max(f.shape[0] for f in small), max(f.shape[1] for f in small))
     small = [letterbox(frame, size_hw) for frame in small]
     palette = shared_palette(small)
-    pages: list[Image.Image] = []
+    colors = bytes(palette.getpalette() or [])
+    pages: list[npt.NDArray[np.uint8]] = []  # (H, W), indices into the palette
     for frame in small:
         # Dithering keeps smooth shades smooth with 254 colours.
         page = Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-        if pages and page.tobytes() == pages[-1].tobytes():
-            _nudge(page)
-        pages.append(page)
-    with own_output(path, verb) as part:
-        pages[0].save(
-            part,
-            format="GIF",
-            save_all=True,
-            append_images=pages[1:],
+        indices = np.array(page)
+        if pages and np.array_equal(indices, pages[-1]):
+            _nudge(indices, colors)
+        pages.append(indices)
+    with (
+        own_output(path, verb) as part,
+        iio.imopen(part, "w", plugin="pillow", extension=".gif") as out,
+    ):
+        out.write(
+            np.stack(pages),
+            is_batch=True,
+            palette=colors,
             duration=max(20, round(seconds_per_frame * 100) * 10),
             loop=0,
             # Optimising renumbers the palette of each frame, which costs more than it saves.
@@ -102,11 +109,35 @@ def write_gif(
         )
 
 
-def _nudge(page: Any) -> None:
-    """Change one corner pixel: Pillow drops a frame that equals the one before it.
+def read_animation(path: str | Path) -> Iterator[tuple[ImageArray, float]]:
+    """Yield each frame of an animated GIF or WebP, by imageio, with the seconds it is shown.
+
+    Args:
+        path: The file; a still image is one frame of 0 seconds.
+
+    Yields:
+        (H, W, 3) RGB uint8, and seconds.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    import imageio.v3 as iio
+
+    try:
+        with iio.imopen(path, "r", plugin="pillow") as file:
+            for index, frame in enumerate(file.iter(mode="RGB")):
+                # Pillow tells the duration of the frame that it stands at.
+                yield frame, file.metadata(index=index).get("duration", 0) / 1000
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(
+            f"{path} cannot be read as an animation ({error}): save it again"
+        ) from error
+
+
+def _nudge(indices: npt.NDArray[np.uint8], colors: bytes) -> None:
+    """Change one corner pixel: a frame that equals the one before it would be dropped.
 
     The corner becomes black (254) or, where it is black already, almost black (255).
     """
-    at_corner = page.getpixel((0, 0))
-    is_black = not any(page.getpalette()[3 * at_corner : 3 * at_corner + 3])
-    page.putpixel((0, 0), 255 if is_black else 254)
+    at_corner = 3 * int(indices[0, 0])
+    indices[0, 0] = 254 if any(colors[at_corner : at_corner + 3]) else 255
