@@ -1,13 +1,20 @@
-"""Make the README's pictures of what comes out, from the files of `make demo` in results/demo.
+"""Make the pictures of the documentation; all but the drawing from the files of `make demo`.
+
+    python tools/make_docs.py                 # all
+    python tools/make_docs.py --drawing       # docs/architecture.png alone, and the table beside it
 
 docs/demo.jpg    twelve test pictures with what was found
 docs/curves.png  precision over recall, and F1 over the score threshold
 docs/report.jpg  pages of report.pdf, by pdftoppm (apt-get install poppler-utils)
+docs/architecture.png  the rooms of the package and what flows between them
+docs/architecture.md   the number of lines of each module on the path from images to a GIF
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,7 +33,98 @@ SHOWN = [1, 3, 4, 8, 11, 17, 18, 20, 22, 23, 26, 30]
 PAGES = [1, 4, 5]  # in short and what was trained; threshold and confusion; where it fails
 
 
+# The drawing: (left, bottom) of each box in the figure's units, and what it says.
+BOXES = {
+    "annotation": (0.0, 2.3, "annotation", "boxes drawn and\ncorrected by hand"),
+    "data": (2.6, 2.3, "data", "labels read, checked,\nsplit, augmented"),
+    "models": (2.6, 0.2, "models", "base detectors,\nweights, NMS"),
+    "training": (5.2, 2.3, "training", "feature cache, loop,\nvalidation"),
+    "inference": (7.8, 2.3, "inference", "detector: predict,\nsave, load, detect"),
+    "evaluation": (10.4, 2.3, "evaluation", "COCO's metrics,\nmatching, plots"),
+    "report": (13.0, 2.3, "report", "HTML and PDF"),
+    "video": (7.8, 0.2, "imaging, video", "image files, drawing,\nMP4, GIF, tracking"),
+    "export": (10.4, 0.2, "export", "other formats"),
+}
+ARROWS = [
+    ("annotation", "data"), ("data", "training"), ("models", "training"), ("training", "inference"),
+    ("inference", "evaluation"), ("evaluation", "report"), ("inference", "video"),
+    ("inference", "export"),
+]  # fmt: skip
+PATH_ROW = re.compile(r"^\| `([\w/]+\.py)` \| (\d+) \|", re.MULTILINE)
+
+
 def main() -> None:
+    """The drawing and, unless it alone is asked for, the pictures of the demo."""
+    draw_architecture(ROOT / "docs" / "architecture.png")
+    count_lines(ROOT / "docs" / "architecture.md")
+    if "--drawing" not in sys.argv[1:]:
+        demo_pictures()
+
+
+def draw_architecture(path: Path) -> None:
+    """Draw the rooms as boxes, and what flows from one to the other as arrows."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+    width, height = 2.0, 1.2
+    figure = Figure(figsize=(11, 3.3), dpi=100)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(-0.3, 15.3)
+    axes.set_ylim(0.0, 4.6)
+    axes.axis("off")
+    for left, bottom, title, text in BOXES.values():
+        box = FancyBboxPatch(
+            (left, bottom),
+            width,
+            height,
+            "round,pad=0,rounding_size=0.12",
+            fc="#fff7df",
+            ec="#8a6d1d",
+        )
+        axes.add_patch(box)
+        axes.text(
+            left + width / 2, bottom + height - 0.3, title, ha="center", va="center", weight="bold"
+        )
+        axes.text(left + width / 2, bottom + 0.4, text, ha="center", va="center", fontsize=8)
+    arrow = {"arrowstyle": "-|>", "mutation_scale": 13, "color": "#444444"}
+    for one, other in ARROWS:
+        (x1, y1, *_), (x2, y2, *_) = BOXES[one], BOXES[other]
+        if y1 == y2:
+            start, end = (x1 + width, y1 + height / 2), (x2, y2 + height / 2)
+        elif x1 == x2:
+            start, end = (x1 + width / 2, y1), (x2 + width / 2, y2 + height)
+        elif y2 > y1:
+            start, end = (x1 + width, y1 + height / 2), (x2 + width / 4, y2)
+        else:
+            start, end = (x1 + width, y1 + 0.25), (x2, y2 + height - 0.2)
+        axes.add_patch(FancyArrowPatch(start, end, **arrow))
+    middle = BOXES["inference"][0] + width / 2
+    back = FancyArrowPatch(
+        (middle, 3.5), (1.0, 3.5), connectionstyle="arc3,rad=0.16", ls="--", **arrow
+    )
+    axes.add_patch(back)
+    axes.text(
+        4.9, 4.72, "suggestions, which a person corrects", ha="center", va="center", fontsize=8
+    )
+    figure.savefig(path, metadata={"Software": None})
+
+
+def count_lines(page: Path) -> None:
+    """Write today's number of lines of each module, and their sum, into the page's table."""
+    lines = {name: n_lines(name) for name, _ in PATH_ROW.findall(page.read_text(encoding="utf-8"))}
+    text = PATH_ROW.sub(lambda m: f"| `{m[1]}` | {lines[m[1]]} |", page.read_text(encoding="utf-8"))
+    text = re.sub(r"(?<=\*\*)[\d,]+(?= lines\*\*)", f"{sum(lines.values()):,}", text)
+    page.write_text(text, encoding="utf-8")
+
+
+def n_lines(name: str) -> int:
+    """The lines of a module, by its path in duckdetect/."""
+    return len((ROOT / "duckdetect" / name).read_text(encoding="utf-8").splitlines())
+
+
+def demo_pictures() -> None:
     """Twelve test pictures (ordinary, dark, several, hidden ducks, none); curves; report pages."""
     frames = {path.stem: path for path in list_images(DEMO / "frames")}
     images = [load_image(frames[f"test_{number:02d}"]) for number in SHOWN]

@@ -177,7 +177,7 @@ def evaluate(
         detector = getattr(what, "detector", what)
         run = getattr(what, "folder", None)
     if data is None or (isinstance(data, str) and data in SPLIT_NAMES and not Path(data).exists()):
-        data, split = _trained_on(run), split or data or "test"
+        data, split = _trained_on(run), split or str(data or "test")
     if run is not None:
         measured = evaluate_run(run, data, split, detector, progress)
     else:

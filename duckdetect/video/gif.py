@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,12 +94,12 @@ def write_gif(
         if pages and np.array_equal(indices, pages[-1]):
             _nudge(indices, colors)
         pages.append(indices)
-    with (
-        own_output(path, verb) as part,
-        iio.imopen(part, "w", plugin="pillow", extension=".gif") as out,
-    ):
-        out.write(
+    with own_output(path, verb) as part:
+        iio.imwrite(
+            part,
             np.stack(pages),
+            plugin="pillow",
+            extension=".gif",
             is_batch=True,
             palette=colors,
             duration=max(20, round(seconds_per_frame * 100) * 10),
@@ -124,7 +124,8 @@ def read_animation(path: str | Path) -> Iterator[tuple[ImageArray, float]]:
     import imageio.v3 as iio
 
     try:
-        with iio.imopen(path, "r", plugin="pillow") as file:
+        with iio.imopen(path, "r", plugin="pillow") as opened:
+            file: Any = opened  # the plugin's own arguments are not in imageio's types
             for index, frame in enumerate(file.iter(mode="RGB")):
                 # Pillow tells the duration of the frame that it stands at.
                 yield frame, file.metadata(index=index).get("duration", 0) / 1000
