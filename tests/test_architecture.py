@@ -159,6 +159,26 @@ def test_start_loads_nothing_heavy(module: str) -> None:
     assert run.stdout == "[]\n", run.stderr
 
 
+@pytest.mark.parametrize(
+    ("call", "others"),
+    [
+        ("dd.data.check_dataset(data); dd.load_dataset(data, 'train')", ["duckdetect.models"]),
+        ("assert main(['check', data]) == 0", ["duckdetect.models.weights"]),
+    ],
+    ids=["from Python", "from the command line"],
+)
+def test_reading_a_data_set_loads_neither_a_model_nor_tensorflow(
+    call: str, others: list[str], project_data: Path
+) -> None:
+    unwanted = ["tensorflow", "tf_keras", "pip", "duckdetect.training.finetune", *others]
+    run = run_python(
+        "import sys, duckdetect as dd; from duckdetect.cli.app import main\n"
+        f"data = {str(project_data / 'ducks')!r}\n{call}\n"
+        f"print([m for m in {unwanted} if m in sys.modules])"
+    )
+    assert run.stdout.endswith("[]\n"), run.stdout + run.stderr
+
+
 PUBLIC = {
     "annotate", "train", "finetune", "evaluate", "detect", "write_report", "load_dataset",
     "load_detector", "Dataset", "Sample", "Detector", "TrainConfig", "TrainRun", "Metrics",

@@ -15,7 +15,7 @@ from typing import Annotated, Optional
 import typer
 
 import duckdetect as dd
-from duckdetect.cli import data, train
+from duckdetect.cli import cache, data, train
 from duckdetect.cli.data import Data
 from duckdetect.cli.labels import reads_labels
 from duckdetect.errors import UserError
@@ -161,6 +161,8 @@ def report(
 data.register(app)
 
 train.register(app)
+
+cache.register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

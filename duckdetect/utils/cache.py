@@ -1,0 +1,101 @@
+"""What lies in the cache, how large it is, and removing it.
+
+    for entry in list_cache(): print(entry.kind, entry.path, entry.size_bytes)
+    clear_cache("data")          # unpacked zips; they are unpacked again when they are next read
+
+The cache holds base models' weights (a folder with origin.json each), what zips of labelled images were
+unpacked to (below `data`), and downloads that were interrupted. Whatever else lies there is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from duckdetect.errors import UserError
+from duckdetect.utils.files import cache_folder, one_at_a_time
+
+Kind = Literal["data", "weights", "downloads"]
+
+# As data/loading.py names them: the zip's name and the start of its check sum.
+_UNPACKED = re.compile(r".+-[0-9a-f]{12}")
+_DOWNLOADS = (".tar.gz", ".part", ".part.json")
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """A file or folder in the cache: what it is, where, and its size in bytes."""
+
+    kind: Kind
+    path: Path
+    size_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.kind:9}  {self.size_bytes / 1e6:8.1f} MB  {self.path}"
+
+
+def list_cache(cache_dir: str | Path | None = None) -> list[CacheEntry]:
+    """All that is in the cache, the largest first.
+
+    Args:
+        cache_dir: The cache, if not the usual one (`cache_folder`).
+    """
+    folder = cache_folder(cache_dir)
+    found = [
+        CacheEntry(kind, path, _size(path))
+        for parent in (folder, folder / "data")
+        if parent.is_dir()
+        for path in parent.iterdir()
+        if (kind := _kind(path, folder)) is not None
+    ]
+    return sorted(found, key=lambda entry: -entry.size_bytes)
+
+
+def clear_cache(kind: str = "data", cache_dir: str | Path | None = None) -> list[CacheEntry]:
+    """Remove one kind of what is in the cache.
+
+    Args:
+        kind: "data", "weights", "downloads", or "all". Weights must be fetched again then.
+        cache_dir: As `list_cache` has it.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        UserError: If the kind is unknown, or something cannot be removed.
+    """
+    kinds = get_args(Kind)
+    if kind not in (*kinds, "all"):
+        raise UserError(f"{kind!r} is no part of the cache: give one of {', '.join(kinds)} or all")
+    removed = [entry for entry in list_cache(cache_dir) if kind in (entry.kind, "all")]
+    for entry in removed:
+        try:
+            with one_at_a_time(entry.path):  # another process may just be filling it
+                if entry.path.is_dir():
+                    shutil.rmtree(entry.path)
+                else:
+                    entry.path.unlink(missing_ok=True)
+            entry.path.with_name(f".{entry.path.name}.lock").unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{entry.path} cannot be removed ({error.strerror}): change its permissions"
+            ) from error
+    return removed
+
+
+def _kind(path: Path, folder: Path) -> Kind | None:
+    if path.is_symlink():
+        return None
+    if path.parent != folder:
+        return "data" if path.is_dir() and _UNPACKED.fullmatch(path.name) else None
+    if path.is_dir() and (path / "origin.json").is_file():
+        return "weights"
+    return "downloads" if path.is_file() and path.name.endswith(_DOWNLOADS) else None
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
