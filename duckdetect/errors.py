@@ -1,15 +1,50 @@
-"""The one exception for mistakes a user can mend."""
+"""The one exception for mistakes that a user can fix, and what the system's own errors mean to one."""
 
 from __future__ import annotations
+
+import errno
+
+from duckdetect.utils.terminal import printable
 
 
 class UserError(ValueError):
     """Bad input or a bad setting; its text is one line: what is wrong, where, and the cure.
 
     The command line prints it to stderr and ends with exit code 2; everything else that goes wrong
-    is a fault of ours and keeps its traceback.
+    is a fault of ours and keeps its traceback. Names in the text may come from strangers: what a terminal
+    would obey is written as escapes.
     """
+
+    def __init__(self, text: object) -> None:
+        super().__init__(printable(text))
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows in place of a traceback."""
         return [f"UserError: {self}"]
+
+
+_SYSTEM = {
+    errno.ENOSPC: "no space is left there: make room, or choose another place",
+    errno.EDQUOT: "your quota there is used up: make room, or choose another place",
+    errno.EFBIG: "the file would be too large for that place: choose another place",
+    errno.EROFS: "it is on a read-only file system: choose another place",
+    errno.EACCES: "permission denied: change its permissions, or choose another place",
+    errno.EPERM: "permission denied: change its permissions, or choose another place",
+    errno.EMFILE: "too many files are open: raise `ulimit -n`, or close other programs",
+    errno.ENFILE: "too many files are open on this machine: close other programs",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.ENOMEM: "memory is used up: close other programs, or take smaller or fewer images",
+}
+
+
+def of_system(error: BaseException) -> UserError | None:
+    """What an error of the operating system or of memory means to a user; None for any other error."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return UserError(
+            "memory is used up: close other programs, lower --batch-size, or take smaller or fewer "
+            "images"
+        )
+    if not isinstance(error, OSError) or error.errno not in _SYSTEM:
+        return None
+    what = f"{error.filename}: " if error.filename else ""
+    return UserError(f"{what}{_SYSTEM[error.errno]}")

@@ -11,18 +11,20 @@ annotation was marked "no object".
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from duckdetect.errors import UserError
-from duckdetect.utils.files import write_json
+from duckdetect.utils.files import make_folder, write_json
+from duckdetect.utils.locks import folder_lock, stamp
 
 FILE_NAME = "_annotations.coco.json"
 
 _LISTS = ("images", "annotations", "categories")
 
+_MOST_TRIES = 100
 _SAME_PIXELS = 1e-3
 
 
@@ -109,8 +111,16 @@ class AnnotationStore:
             boxes: All its boxes of `classes`; boxes of other classes in the file are kept.
             classes: The classes that were asked for; those without a box lose theirs here.
         """
-        coco = self._read()
-        before = json.dumps(coco)
+        self._change(lambda coco: self._put(coco, file_name, size_hw, boxes, classes))
+
+    def _put(
+        self,
+        coco: dict[str, Any],
+        file_name: str,
+        size_hw: tuple[int, int],
+        boxes: Sequence[Box],
+        classes: Sequence[str],
+    ) -> None:
         category_ids = {name: _category_id(coco, name) for name in classes}
         image = _image(coco, file_name)
         image["height"], image["width"] = size_hw
@@ -133,25 +143,40 @@ class AnnotationStore:
             if _name_of(coco, annotation.get("category_id")) != box.class_name:
                 annotation["category_id"] = category_ids[box.class_name]
             coco["annotations"].append(annotation)
-        self._write(coco, before)
 
     def forget(self, file_name: str, classes: Sequence[str]) -> None:
         """Take one image's boxes of the given classes out, and save.
 
         The image counts as not looked at again, unless it has boxes of other classes.
         """
-        coco = self._read()
-        before = json.dumps(coco)
+        self._change(lambda coco: self._forget(coco, file_name, classes))
+
+    def _forget(self, coco: dict[str, Any], file_name: str, classes: Sequence[str]) -> None:
         gone = {annotation["id"] for annotation in _replaced(coco, file_name, classes)}
         coco["annotations"] = [a for a in coco["annotations"] if a["id"] not in gone]
         ids = _image_ids(coco, file_name)
         if not any(annotation["image_id"] in ids for annotation in coco["annotations"]):
             coco["images"] = [image for image in coco["images"] if image["id"] not in ids]
-        self._write(coco, before)
 
-    def _write(self, coco: dict[str, Any], before: str) -> None:
-        if json.dumps(coco) != before or not self.path.exists():
-            write_json(self.path, coco)
+    def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Read the file again, change it, and put it back, while no other writer can.
+
+        Where the file system has no locks, a file that another writer has put there meanwhile is seen by
+        its stamp, and the change is made on that.
+        """
+        make_folder(self.path.parent)
+        with folder_lock(self.path.parent):
+            for _ in range(_MOST_TRIES):
+                found = stamp(self.path)
+                coco = self._read()
+                before = json.dumps(coco)
+                change(coco)
+                if json.dumps(coco) == before and found is not None:
+                    return
+                if stamp(self.path) == found:
+                    write_json(self.path, coco)
+                    return
+        raise UserError(f"{self.path} is written by others all the time: try again")
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -160,7 +185,7 @@ class AnnotationStore:
             _check(coco)
         except FileNotFoundError:
             return {"info": {}, "licenses": [], "categories": [], "images": [], "annotations": []}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._broken(error) from error
         return coco
 

@@ -18,13 +18,17 @@ import duckdetect as dd
 from duckdetect.cli import cache, data, train
 from duckdetect.cli.data import Data
 from duckdetect.cli.labels import reads_labels
-from duckdetect.errors import UserError
+from duckdetect.cli.say import say
+from duckdetect.errors import UserError, of_system
+from duckdetect.inference import trust
 from duckdetect.utils.files import write_json
 from duckdetect.utils.outputs import check_outputs, own_output
 from duckdetect.utils.reading import is_drive_error, reading_error
 
 app = typer.Typer(
     help="Teach an object detector a new object from five pictures.",
+    epilog="A detector that was not trained on this machine is a program of somebody else: every command "
+    "that loads one wants --trust, once.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,14 +54,14 @@ def demo(
     """Train on the five sample pictures, evaluate, and write frames and a GIF."""
     from duckdetect.demo import run_demo
 
-    print(run_demo(base, out).text())
+    say(run_demo(base, out).text())
 
 
 @app.command()
 def bases() -> None:
     """List the base models: where each comes from, and whether it is here."""
     for status in dd.models.list_bases():
-        print(status)
+        say(status)
 
 
 @app.command()
@@ -70,7 +74,7 @@ def fetch(
 ) -> None:
     """Bring a base model's weights into the cache."""
     files = dd.models.fetch(name, source=source)
-    print(f"{name} is in {files.folder} (from {files.origin})")
+    say(f"{name} is in {files.folder} (from {files.origin})")
 
 
 @app.command()
@@ -107,8 +111,8 @@ def detect(
         every=every, start=start, end=end, track=track, fast=fast,
     )  # fmt: skip
     for note in done.notes:
-        print(note)
-    print(
+        say(note)
+    say(
         f"{done.n_detections} detections of score {done.threshold:.2f} or more "
         f"in {done.n_found} of {done.n_images} pictures: see {done.animation}"
     )
@@ -138,7 +142,7 @@ def evaluate(
     if out is not None:
         with own_output(out, "eval", [data]) as part:
             write_json(part, measured.metrics.to_json())
-    print(measured.metrics.table())
+    say(measured.metrics.table())
 
 
 @app.command()
@@ -153,9 +157,9 @@ def report(
 ) -> None:
     """Write RUN/report.html and RUN/report.pdf: how good it is, where it fails, what threshold."""
     written = dd.write_report(run, data, split, progress=True)
-    print(f"look at {written.html} or {written.pdf}")
+    say(f"look at {written.html} or {written.pdf}")
     if written.missing:
-        print(written.missing)
+        say(written.missing)
 
 
 data.register(app)
@@ -171,18 +175,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     # again while they are made, and once more at the end: a third of the start-up, and a second.
     gc.set_threshold(100_000, 20, 10)
     atexit.register(gc.freeze)
+    given = list(sys.argv[1:] if argv is None else argv)
+    # Of every verb that loads a detector; here, so that no verb can forget it.
+    trusted = "--trust" in given
     try:
-        code = app(args=argv, standalone_mode=False)
+        with trust.required(unless=trusted):
+            code = app(args=[a for a in given if a != "--trust"], standalone_mode=False)
     except UserError as error:
-        print(f"duckdetect: {error}", file=sys.stderr)
+        say(f"duckdetect: {error}", error=True)
         return 2
     except OSError as error:
-        if not is_drive_error(error):
+        told = of_system(error)
+        if is_drive_error(error):
+            told = reading_error(error.filename or "a file", error)
+        if told is None:
             raise
-        told = reading_error(error.filename or "a file", error)
-        print(f"duckdetect: {told}", file=sys.stderr)
+        say(f"duckdetect: {told}", error=True)
         return 2
     except Exception as error:
+        known = of_system(error)
+        if known is not None:
+            say(f"duckdetect: {known}", error=True)
+            return 2
         # Click's own errors, an unknown option or a missing argument, know how to show themselves.
         show = getattr(error, "show", None)
         if show is None:
@@ -190,9 +204,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         show()
         return 2
     if code:  # what typer makes of Ctrl-C
-        print(
+        say(
             "duckdetect: interrupted; training goes on from there when the command is given again",
-            file=sys.stderr,
+            error=True,
         )
         return 1
     return 0

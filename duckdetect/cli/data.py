@@ -9,6 +9,7 @@ import typer
 
 import duckdetect as dd
 from duckdetect.cli.labels import reads_labels
+from duckdetect.cli.say import say
 from duckdetect.errors import UserError
 from duckdetect.utils.outputs import check_outputs
 
@@ -42,14 +43,14 @@ def check(
         check_outputs([sheet], "check", [data])
     problems = dd.data.check_dataset(data)
     for problem in problems:
-        print(problem)
+        say(problem)
     if sheet is not None:
         dd.data.label_sheet(data, sheet, pictures, problems=problems)
-        print(f"look at {sheet}")
+        say(f"look at {sheet}")
     from duckdetect.data.check import describe_parts
 
     for line in describe_parts(data):
-        print(line)
+        say(line)
     errors = [p for p in problems if p.severity == "error"]
     if errors:
         raise UserError(f"{data}: {len(errors)} error(s), listed above: mend them before training")
@@ -62,7 +63,7 @@ def convert(
     overwrite: Overwrite = False,
 ) -> None:
     """Write labelled pictures in another format; says what that cannot hold."""
-    print(dd.data.convert_dataset(data, to, out, overwrite).text())
+    say(dd.data.convert_dataset(data, to, out, overwrite).text())
 
 
 def split(
@@ -88,7 +89,7 @@ def split(
     done = dd.data.split_dataset(
         data, out, train, valid, test, seed, file, clips, overwrite, progress=True
     )
-    print(done.text())
+    say(done.text())
 
 
 def roboflow(
@@ -103,4 +104,4 @@ def roboflow(
 ) -> None:
     """Download a version of a Roboflow project, by its own client."""
     folder = dd.data.download_roboflow(project, out, api_key, export, overwrite)
-    print(f"{project} is in {folder}; next: duckdetect check {folder}")
+    say(f"{project} is in {folder}; next: duckdetect check {folder}")

@@ -11,6 +11,7 @@ import typer
 import duckdetect as dd
 from duckdetect.cli.data import Data
 from duckdetect.cli.labels import reads_labels
+from duckdetect.cli.say import say
 from duckdetect.errors import UserError
 
 RECIPES: dict[str, Callable[..., dd.TrainConfig]] = {
@@ -104,8 +105,8 @@ def train(
     )
     learn, validator = dd.data.load_training(data, val, use_valid=not no_val)
     run = dd.finetune(base, learn, config, out, val=validator, weights=weights, overwrite=overwrite)
-    print(_told(run, config, validator))
-    print(f"next: duckdetect detect {out} PICTURES --out {out / 'new'}")
+    say(_told(run, config, validator))
+    say(f"next: duckdetect detect {out} PICTURES --out {out / 'new'}")
 
 
 def _told(run: dd.TrainRun, config: dd.TrainConfig, validator: dd.Dataset | None) -> str:

@@ -29,6 +29,7 @@ from duckdetect.imaging.geometry import (
     turn_xyxy,
 )
 from duckdetect.imaging.io import ImageHead, image_head, load_image
+from duckdetect.utils.terminal import printable
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -54,7 +55,7 @@ class Problem:
     def __str__(self) -> str:
         # An error taken over from a reader may name a file below `where` itself.
         where = "" if self.what.startswith(self.where) else f"{self.where}: "
-        return f"{where}{self.what}: {self.cure}"
+        return printable(f"{where}{self.what}: {self.cure}")
 
     @classmethod
     def of(cls, error: UserError, path: Path) -> Problem:

@@ -50,6 +50,7 @@ from duckdetect.imaging.io import some_names
 from duckdetect.utils.archives import unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
+from duckdetect.utils.schema import is_path, parse_json
 
 _FORMAT = "duckdetect split 1"
 
@@ -68,17 +69,14 @@ def read_split_file(path: Path) -> SplitFile:
     Raises:
         UserError: If it is no split file, names a picture twice, or names an unknown split.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({error}): split the data set again") from error
+    content = parse_json(path, "split the data set again")
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise UserError(
             f"{path} is no split file (its format is not {_FORMAT!r}): give the folder of labelled "
             "pictures"
         )
     data, splits = content.get("data"), content.get("splits")
-    if not isinstance(data, str) or not isinstance(splits, dict) or not splits:
+    if not isinstance(data, str) or not is_path(data) or not isinstance(splits, dict) or not splits:
         raise UserError(f"{path} lacks `data` or `splits`: split the data set again")
     seen: set[str] = set()
     for split, names in splits.items():
@@ -501,7 +499,7 @@ def recorded_places(record: Mapping[str, Any], run: Path | None = None) -> list[
 def _is_labelled(path: Path) -> bool:
     try:
         return bool(list_parts(path))
-    except UserError:
+    except (UserError, OSError, ValueError):  # a name that no file can have
         return False
 
 

@@ -270,9 +270,12 @@ def read_about(run: str | Path) -> dict[str, Any] | None:
         about = json.loads((run / FOLDER / "about.json").read_text(encoding="utf-8"))
         same = about["detector"]["sha256"] == folder_sha256(run / "detector")
         known = about["format"] == _FORMAT and {"folder", "sha256"} <= about["data"].keys()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        typed = isinstance(about["data"]["folder"], str) and isinstance(
+            about["data"]["sha256"], str
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return about if same and known else None
+    return about if same and known and typed else None
 
 
 def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:

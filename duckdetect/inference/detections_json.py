@@ -22,6 +22,7 @@ from duckdetect.imaging.geometry import (
     to_xywh,
 )
 from duckdetect.utils.outputs import own_output
+from duckdetect.utils.schema import parse_json
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -30,6 +31,11 @@ Record = (
     tuple[int, str, "Detections"]  # image_id, file_name, what was found there
     | tuple[int, str, "Detections", dict[str, Any]]  # and more that is written with each detection
 )
+
+
+_MOST_PX = 1e9  # beyond any image; float32 holds it
+
+_MOST_ID = 1 << 53  # what a JSON number holds exactly
 
 
 def write_detections_json(
@@ -118,10 +124,7 @@ def read_detections(
         UserError: If the file is missing or something else.
     """
     path = Path(path)
-    try:
-        rows = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}): {cure}") from error
+    rows = parse_json(path, cure)
     by_image: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
         trouble = _trouble(row, check_masks)
@@ -135,21 +138,31 @@ def _trouble(row: Any, check_masks: bool) -> str | None:
     if not isinstance(row, dict):
         return "is no detection"
     category_id, box = row.get("category_id"), row.get("bbox")
-    if type(row.get("image_id")) is not int:
+    if type(row.get("image_id")) is not int or not 0 <= row["image_id"] < _MOST_ID:
         return "has no image_id"
-    if not isinstance(category_id, int) or category_id < 1:
+    if type(category_id) is not int or not 1 <= category_id < _MOST_ID:
         return "has no category_id from 1"
-    if not isinstance(row.get("file_name", ""), str) or not is_number(row.get("score")):
+    if row.get("track_id") is not None and not _is_id(row["track_id"]):
+        return "has a track_id that is no whole number"
+    if not isinstance(row.get("file_name", ""), str) or not _is_pixel(row.get("score")):
         return "has no file_name or score"
-    if not isinstance(box, list) or len(box) != 4 or not all(is_number(v) for v in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_pixel, box)):
         return "has no bbox of four numbers"
     outline = row.get("segmentation")
     if outline is None:
         return None
     size_hw = outline.get("size") if isinstance(outline, dict) else None
-    if not isinstance(size_hw, list) or [type(side) for side in size_hw] != [int, int]:
+    if not isinstance(size_hw, list) or len(size_hw) != 2 or not all(map(_is_id, size_hw)):
         return "its mask has no size"
     return check_segmentation(outline, (size_hw[0], size_hw[1]))[1] if check_masks else None
+
+
+def _is_pixel(value: Any) -> bool:
+    return is_number(value) and abs(value) < _MOST_PX
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _MOST_ID
 
 
 def _detections(rows: list[dict[str, Any]]) -> Detections:

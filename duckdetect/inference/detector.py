@@ -17,7 +17,9 @@ import tensorflow as tf
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import from_normalised
 from duckdetect.imaging.io import shrink
+from duckdetect.inference import trust
 from duckdetect.utils.files import atomic_path
+from duckdetect.utils.schema import read_json
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -70,6 +72,8 @@ DEFAULT_THRESHOLD = 0.5
 _BATCH = 8  # images a forward pass
 
 _SETTINGS = "detector.json"
+
+_MOST_INPUT_PX = 10_000  # EfficientDet D7's is 1536
 
 
 class Detector:
@@ -222,6 +226,7 @@ class Detector:
             }
             text = json.dumps(settings, indent=1, ensure_ascii=False)
             (part / _SETTINGS).write_text(text + "\n", encoding="utf-8")
+        trust.remember(folder)
 
 
 def to_detections(
@@ -266,7 +271,9 @@ def load_detector(folder: str | Path) -> Detector:
     """Load a detector from a run's folder, or from its `detector` folder.
 
     Raises:
-        UserError: If there is no detector, or it is broken or of a newer format.
+        UserError: If there is no detector, it is broken or of a newer format, or it holds operations that
+            reach beyond it (trust.py). What it computes is not judged: a detector is a program, load
+            only those whose author you know.
     """
     folder = Path(folder)
     inner = folder / "detector"
@@ -277,26 +284,45 @@ def load_detector(folder: str | Path) -> Detector:
         raise UserError(
             f"{folder} holds no detector: give a run's folder (the --out of `duckdetect train`)"
         )
+    cure = "train it again"
+    settings = read_json(path, cure)
+    version = settings.whole("format", least=1)
+    if version > FORMAT:
+        raise UserError(f"{path} was written by a newer duckdetect: upgrade duckdetect")
+    classes = settings.texts("classes", least=1)
+    sizes = {
+        key: settings.wholes(key, 2, least=1)
+        for key in ("input_hw", "fine_hw")
+        if key == "input_hw" or settings.has(key)
+    }
+    if any(side > _MOST_INPUT_PX for size in sizes.values() for side in size):
+        settings.fail(f"its input is {list(sizes.values())} pixels")
+    trust.check_trust(folder)
+    trust.check_operations(folder)
+    load: Callable[[str], Any] = tf.saved_model.load
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        if settings["format"] > FORMAT:
-            raise UserError(f"{path} was written by a newer duckdetect: upgrade duckdetect")
-        load: Callable[[str], Any] = tf.saved_model.load
-        return Detector(
-            load(str(folder)),
-            settings["classes"],
-            settings["base"],
-            tuple(settings["input_hw"]),
-            settings["threshold"],
-            two_stage=settings.get("two_stage", False),
-            has_masks=settings.get("masks", False),
-            high_res_hw=tuple(settings["fine_hw"]) if settings.get("fine_hw") else None,
-        )
-    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
-        if isinstance(error, UserError):
-            raise
-        reason = str(error).split("\n")[0][:200]
-        raise UserError(f"{folder} is a broken detector ({reason}): train it again") from error
+        functions = load(str(folder))
+        for name in (
+            "prepare",
+            "detect",
+            *(["prepare_fine", "detect_fine"] * ("fine_hw" in sizes)),
+        ):
+            if not callable(getattr(functions, name, None)):
+                raise ValueError(f"it has no function {name!r}")
+    except Exception as error:  # TensorFlow and protobuf raise a dozen kinds for a broken model
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{folder} is a broken detector ({reason}): {cure}") from error
+    input_hw, high_res_hw = sizes["input_hw"], sizes.get("fine_hw")
+    return Detector(
+        functions,
+        classes,
+        settings.text("base"),
+        (input_hw[0], input_hw[1]),
+        settings.number("threshold", 0, 1),
+        two_stage=settings.flag("two_stage", default=False),
+        has_masks=settings.flag("masks", default=False),
+        high_res_hw=(high_res_hw[0], high_res_hw[1]) if high_res_hw else None,
+    )
 
 
 def _check_image(image: np.ndarray, name: str) -> None:

@@ -6,11 +6,11 @@ config["base"], config["classes"], config["data"]["sha256"], config.get("done")
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from duckdetect.errors import UserError
+from duckdetect.utils.schema import is_path, read_json
 
 CONFIG = "config.json"
 
@@ -19,15 +19,15 @@ def read_config(run: str | Path) -> dict[str, Any]:
     """A run's config.json, whichever version wrote it, and whether the run is done or not.
 
     Raises:
-        UserError: If there is none, or it is no JSON object.
+        UserError: If there is none, it is no JSON object, or its paths and check sums are none.
     """
     path = Path(run) / CONFIG
     if not path.is_file():
         raise UserError(f"{run} holds no run: give the --out of `duckdetect train`")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise TypeError("it is no JSON object")
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is broken ({error}): train the run again") from error
-    return config
+    fields = read_json(path, "train the run again")
+    for key in ("data", "validation", "weights"):
+        part = fields.object(key) if fields.has(key) else None
+        for name in ("folder", "path", "sha256"):
+            if part is not None and part.has(name) and not is_path(part.text(name)):
+                part.fail(f"{name} is no path")
+    return fields.values

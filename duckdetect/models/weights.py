@@ -27,6 +27,7 @@ from typing import Any
 
 from duckdetect.errors import UserError
 from duckdetect.models.catalog import BaseSpec, Source, all_specs, spec_for
+from duckdetect.models.checkpoint_index import check_checkpoint
 from duckdetect.utils.archives import take_files
 from duckdetect.utils.download import DownloadError, download
 from duckdetect.utils.files import (
@@ -50,7 +51,7 @@ def read_origin(folder: Path) -> dict[str, Any]:
         origin = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
         sums = {name: (file["size"], file["sha256"]) for name, file in origin["files"].items()}
         return dict(origin) if origin["origin"] and sums else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -142,6 +143,13 @@ def _check_contents(spec: BaseSpec, folder: Path, held_in: str, source: Path) ->
             raise UserError(f"{source}: {name} is empty: get the file again")
         if name.endswith(".index") and not path.read_bytes().endswith(_INDEX_END):
             raise UserError(f"{source}: {name} is no index of a TensorFlow checkpoint")
+        if name.endswith(".index"):
+            data = path.with_name(f"{path.stem}.data-00000-of-00001")
+            if data.name in {Path(other).name for other in spec.files}:
+                try:
+                    check_checkpoint(path, data)
+                except UserError as error:
+                    raise UserError(str(error).replace(str(path), f"{source}: {name}")) from error
         if name.endswith(".config"):
             text = path.read_bytes().decode("utf-8", errors="replace")
             kind = {"ssd": "ssd", "rcnn": "faster_rcnn"}[spec.family]

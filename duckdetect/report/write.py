@@ -30,6 +30,7 @@ from duckdetect.report.blocks import Figure, Note, Report, Section, place, plura
 from duckdetect.report.evaluation import evaluation_sections
 from duckdetect.report.training import curves_section, reproduce_section, training_section
 from duckdetect.utils.files import atomic_path
+from duckdetect.utils.schema import Fields
 
 
 def render_html(report: Report) -> str:
@@ -185,17 +186,18 @@ def _beside(trained_on: dict[str, Any], run: Path) -> tuple[Path, str] | None:
 def finished_config(run: Path) -> dict[str, Any]:
     """A finished run's config.json; UserError if it is not there, broken or not done."""
     config = read_config(run)
-    try:
-        data = config["data"]
-        if not isinstance(config["classes"], list) or not config["classes"]:
-            raise ValueError("no classes")
-        _ = (config["base"], config["train"]["steps"], config["weights"]["origin"])
-        _ = (config["weights"]["sha256"], data["folder"], data["boxes"] + data["pictures"])
-        _ = data["sha256"]
-        if config.get("validation"):
-            _ = [config["validation"][key] for key in ("folder", "pictures", "boxes", "sha256")]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{run / CONFIG} is broken ({error!r}): train the run again") from error
+    fields = Fields(config, str(run / CONFIG), "train the run again")
+    fields.texts("classes", least=1)
+    fields.text("base")
+    fields.object("train").whole("steps", least=1)
+    fields.object("weights").text("origin")
+    fields.object("weights").text("sha256")
+    for key in ("data", "validation"):
+        if key == "data" or fields.has(key):
+            part = fields.object(key)
+            part.text("folder"), part.text("sha256")
+            part.whole("pictures"), part.whole("boxes")
+    fields.flag("done", default=False)
     if not config.get("done"):
         raise UserError(
             f"{run} is not trained to its end: run its `duckdetect train` command again, then report"

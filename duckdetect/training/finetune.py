@@ -164,10 +164,7 @@ def finetune(
         folder = Path(out)
         identity = run_folder.describe(base_name, files, dataset, config, val)
         if run_folder.open_run(folder, identity, overwrite) == "done":
-            history, validation = (
-                run_folder.read_history(folder),
-                run_folder.read_validation(folder),
-            )
+            history, validation = run_folder.read_histories(folder)
             found = load_detector(folder)
             return TrainRun(folder, found, history, config.steps, validation, best_step(validation))
 

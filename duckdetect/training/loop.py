@@ -87,6 +87,11 @@ def _scalar(name: str, value: float) -> Any:
     return summary.Summary.Value(tag=name, metadata=metadata, tensor=tensor)
 
 
+# A loss starts at about 1 and falls; a thousand times that is a bad start, a million is none.
+_EXPLODED = 1e6
+
+_EXPLODED_WEIGHT = 1e10  # squares of it still fit into float32
+
 Row = dict[str, float]
 
 Step = Callable[[np.ndarray], Mapping[str, Any]]
@@ -166,7 +171,8 @@ def run_loop(
         validator: Validates every `validator.every` steps and after the last.
 
     Raises:
-        UserError: If a loss is not finite; the images of that step are named.
+        UserError: If training diverges: a loss or a weight is not finite or explodes; the images of
+            that step are named. What was saved before it is kept.
     """
     state = [*variables, *optimizer.variables]
     saved = run_folder.State() if folder is None else run_folder.load_state(folder, state)
@@ -187,9 +193,9 @@ def run_loop(
         metrics = step(index)
         # The optimiser tells the rate that it last applied: only now this step's.
         row = _row(number + 1, metrics, float(optimizer.learning_rate))
-        if not np.isfinite(row["loss"]):
+        if not row["loss"] < _EXPLODED:  # NaN is not, either
             bar.close()
-            raise UserError(_not_finite(row, {names[i] for i in index}, config))
+            raise UserError(_diverged(row, {names[i] for i in index}, config))
         trained.history.append(row)
         board.write("train", row)
         bar.set_postfix_str(_describe(row), refresh=False)
@@ -203,6 +209,10 @@ def run_loop(
             trained.validation.append(found)
             board.write("validation", found)
             board.draw("validation", validator.images(), number + 1)
+        # Before anything is kept of it: what was saved last is good.
+        if (due or last or (number + 1) % config.save_every == 0) and _overflown(state):
+            bar.close()
+            raise UserError(_diverged(row, {names[i] for i in index}, config))
         if folder is not None and (due or last or (number + 1) % config.save_every == 0):
             run_folder.save_state(folder, state, trained.history, trained.validation, best)
     bar.close()
@@ -212,6 +222,15 @@ def run_loop(
             variable.assign(value)
     board.close()
     return trained
+
+
+def _overflown(state: Sequence[tf.Variable]) -> bool:
+    """Whether weights or momenta are beyond what float32 can train with."""
+    return any(
+        variable.dtype.is_floating and not float(tf.reduce_max(tf.abs(variable))) < _EXPLODED_WEIGHT
+        for variable in state
+        if variable.shape.num_elements()
+    )
 
 
 def best_step(validation: Sequence[Row]) -> int | None:
@@ -256,8 +275,11 @@ def _stalled(validation: Sequence[Row], config: TrainConfig) -> bool:
     return len(validation) - 1 - best >= config.patience
 
 
-def _not_finite(row: Row, names: set[str], config: TrainConfig) -> str:
+def _diverged(row: Row, names: set[str], config: TrainConfig) -> str:
+    some = sorted(names)
+    more = f" and {len(some) - 8} more" if len(some) > 8 else ""
     return (
-        f"the loss is {row['loss']} at step {row['step']:.0f} (pictures {', '.join(sorted(names))}): "
-        f"lower --learning-rate (it is {config.learning_rate}) or check these pictures' boxes"
+        f"training diverged: the loss is {row['loss']:g} at step {row['step']:.0f} "
+        f"(pictures {', '.join(some[:8])}{more}): lower --learning-rate (it is "
+        f"{config.learning_rate}) or check these pictures' boxes"
     )

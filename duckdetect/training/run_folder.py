@@ -11,8 +11,12 @@ detector/        written by inference/detector.py at the end
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import os
+import re
 import shutil
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +31,8 @@ from duckdetect.errors import UserError
 from duckdetect.evaluation.plots import CURVES
 from duckdetect.models.weights import BaseFiles
 from duckdetect.training.config import TrainConfig
-from duckdetect.utils.files import atomic_path, make_folder, write_json
+from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
+from duckdetect.utils.schema import is_number, read_json, short
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,7 +43,17 @@ _HISTORY = "history.csv"
 
 _VALIDATION = "validation.csv"
 
+_MOST_HISTORY_BYTES = 256 << 20  # a million steps
+
 Rows = list[dict[str, float]]
+
+# All that a run's folder holds beside config.json: files, and folders with what their files are named.
+_FILES = (_STATE, _HISTORY, _VALIDATION, CURVES, "metrics.json", "report.html", "report.pdf")
+_FOLDERS = {
+    "detector": r"detector\.json|[^/]+\.pb|variables/[^/]+|assets/[^/]+",
+    "evaluation": r"about\.json|detections\.json",
+    "tensorboard": r"[^/]+/events\.out\.tfevents\.[^/]+",
+}
 
 
 @dataclass
@@ -81,40 +96,80 @@ def open_run(
     """Make a run's folder, or find what an earlier call left there.
 
     Raises:
-        UserError: If the folder holds another run and `overwrite` is false.
+        UserError: If the folder holds another run and `overwrite` is false, or files that no run wrote.
     """
     path = folder / "config.json"
     make_folder(folder)
-    if path.exists():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            found = {}
+    for name in (*_FILES, *_FOLDERS):  # of a process that was killed
+        remove_leftovers(folder / name)
+    if not path.exists():
+        taken = [name for name in (*_FILES, *_FOLDERS) if os.path.lexists(folder / name)]
+        if taken:
+            raise UserError(
+                f"{folder / taken[0]} lies there without a run's config.json: choose another --out"
+            )
+    else:
+        found = read_identity(folder)
         if _same(found, identity):
-            return "done" if found.get("done") and (folder / "detector").is_dir() else "resumable"
+            if found.get("done") and (folder / "detector").is_dir():
+                (folder / _STATE).unlink(missing_ok=True)
+                return "done"
+            return "resumable"
         if not overwrite:
             raise UserError(
                 f"{folder} holds another run ({_difference(found, identity)}): "
                 "choose another --out, or --overwrite it"
             )
-        # The old detector goes with its settings: a folder must never hold half of each.
-        for name in (_STATE, _HISTORY, _VALIDATION, CURVES, "metrics.json"):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        _remove_run(folder)
     write_json(path, {**identity, "done": False})
     return "new"
 
 
+def _remove_run(folder: Path) -> None:
+    """Remove what a run wrote, its detector first: a folder must never hold half of two runs.
+
+    Raises:
+        UserError: If its folders hold anything else; nothing is removed then.
+    """
+    for name, known in _FOLDERS.items():
+        for path in sorted((folder / name).rglob("*")):
+            below = path.relative_to(folder / name).as_posix()
+            if path.is_symlink() or (path.is_file() and not re.fullmatch(known, below)):
+                raise UserError(
+                    f"{path} was not written by `duckdetect train`: move it away, or choose another "
+                    "--out"
+                )
+    for name in _FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def read_identity(folder: Path) -> dict[str, Any]:
+    """What config.json says a run is, `describe`'s keys checked, and whether it is done.
+
+    Raises:
+        UserError: If it is broken, or no run's.
+    """
+    fields = read_json(folder / "config.json", "move it away, or choose another --out")
+    fields.text("base")
+    fields.texts("classes", least=1)
+    fields.object("train")
+    for key in ("data", "weights", "validation"):
+        if key != "validation" or fields.has(key):
+            fields.object(key).text("sha256")
+    fields.flag("done", default=False)
+    return fields.values
+
+
 def describe_model(folder: Path, model: dict[str, Any]) -> None:
     """Add to config.json what was trained: sizes, numbers of weights."""
-    path = folder / "config.json"
-    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "model": model})
+    write_json(folder / "config.json", {**read_identity(folder), "model": model})
 
 
 def close_run(folder: Path) -> None:
     """Mark a run as done; its state is no longer needed."""
-    path = folder / "config.json"
-    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "done": True})
+    write_json(folder / "config.json", {**read_identity(folder), "done": True})
     (folder / _STATE).unlink(missing_ok=True)
 
 
@@ -134,20 +189,57 @@ def save_state(
 
 
 def load_state(folder: Path, state: Sequence[tf.Variable]) -> State:
-    """Restore what `save_state` saved and return the rest; an empty state if there is none."""
+    """Restore what `save_state` saved and return the rest; an empty state if there is none.
+
+    Raises:
+        UserError: If the file is broken or of other variables; these are not changed then.
+    """
     path = folder / _STATE
     if not path.exists():
         return State()
     try:
+        wanted = sum(variable.dtype.size * variable.shape.num_elements() for variable in state)
+        with zipfile.ZipFile(path) as archive:
+            declared = sum(info.file_size for info in archive.infolist())
+        if declared > 3 * wanted + _MOST_HISTORY_BYTES:  # the state and the best weights
+            raise ValueError(f"it unpacks to {declared / 1e6:.0f} MB")
         with np.load(path) as saved:
             values = [saved[f"v{i}"] for i in range(len(state))]
             history, validation = json.loads(str(saved["history"]))
             best = [saved[f"b{i}"] for i in range(sum(n.startswith("b") for n in saved.files))]
+        for variable, value in itertools.chain(
+            zip(state, values, strict=True), zip(state, best, strict=False)
+        ):
+            if value.shape != tuple(variable.shape) or value.dtype != variable.dtype.as_numpy_dtype:
+                raise ValueError(f"{variable.name} is {value.dtype} {value.shape} there")
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise ValueError(f"{variable.name} is not finite")
+        rows = _checked_rows(history), _checked_rows(validation)
+        if bool(best) != bool(validation) or len(best) > len(state):
+            raise ValueError("its best weights do not fit its validation rounds")
     except Exception as error:  # zipfile, pickle and numpy raise many kinds for a broken file
         raise UserError(f"{path} is broken ({error}): delete it to start the run again") from error
     for variable, value in zip(state, values, strict=True):
         variable.assign(value)
-    return State(history, validation, best)
+    return State(*rows, best)
+
+
+def _checked_rows(rows: Any) -> Rows:
+    """A history's rows: step 1, 2, ... or some of them, and finite numbers.
+
+    Raises:
+        ValueError: If they are anything else.
+    """
+    if not isinstance(rows, list):
+        raise ValueError("its history is no list")
+    before = 0
+    for row in rows:
+        if not isinstance(row, dict) or not all(is_number(value) for value in row.values()):
+            raise ValueError(f"a row of its history is {short(row)}")
+        if not {"step", "loss"} <= row.keys() or not before < row["step"] < 1e9:
+            raise ValueError(f"a row of its history has no step after {before}, or no loss")
+        before = row["step"]
+    return [{**row, "step": int(row["step"])} for row in rows]
 
 
 def write_history(folder: Path, history: Rows, validation: Rows) -> None:
@@ -170,7 +262,7 @@ def read_history(folder: str | Path) -> Rows:
     """Read history.csv, a row a step.
 
     Raises:
-        UserError: If it is missing.
+        UserError: If it is missing or broken.
     """
     path = Path(folder) / _HISTORY
     if not path.exists():
@@ -179,15 +271,35 @@ def read_history(folder: str | Path) -> Rows:
 
 
 def read_validation(folder: str | Path) -> Rows:
-    """Read validation.csv, a row a validation round; empty if there was none."""
+    """Read validation.csv, a row a validation round; empty if there was none.
+
+    Raises:
+        UserError: If it is broken.
+    """
     path = Path(folder) / _VALIDATION
     return _read(path) if path.exists() else []
 
 
+def read_histories(folder: str | Path) -> tuple[Rows, Rows]:
+    """Both histories of a finished run; one that is missing or broken is empty: the detector is not."""
+    found: list[Rows] = []
+    for read in (read_history, read_validation):
+        try:
+            found.append(read(folder))
+        except UserError:
+            found.append([])
+    return found[0], found[1]
+
+
 def _read(path: Path) -> Rows:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-    return [{**row, "step": int(row["step"])} for row in rows]
+    try:
+        if path.stat().st_size > _MOST_HISTORY_BYTES:
+            raise ValueError(f"it has {path.stat().st_size / 1e6:.0f} MB")
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        return _checked_rows(rows)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise UserError(f"{path} is broken ({error}): train the run again to get it") from error
 
 
 def _same(found: dict[str, Any], identity: dict[str, Any]) -> bool:

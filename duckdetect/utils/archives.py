@@ -38,6 +38,12 @@ BROKEN = (
 )
 
 
+MAX_MODEL_BYTES = 8 << 30
+"""Of a model's archive, unpacked; the zoo's largest has 1.6 GB."""
+
+_MAX_MODEL_FILES = 10_000
+
+
 def take_files(source: Path, wanted: Sequence[str], folder: Path) -> str:
     """Copy the wanted files from `source` into `folder`.
 
@@ -68,7 +74,10 @@ def take_files(source: Path, wanted: Sequence[str], folder: Path) -> str:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
-                shutil.copyfileobj(stream, file, 1 << 20)
+                while block := stream.read(1 << 20):
+                    if file.tell() + len(block) > MAX_MODEL_BYTES:
+                        raise _too_large(source)
+                    file.write(block)
     except BROKEN as error:
         raise UserError(f"{source} is damaged ({error}): get the file again") from error
     except FileNotFoundError:
@@ -97,12 +106,15 @@ def _members(source: Path, wanted: Sequence[str]) -> Iterator[tuple[PurePosixPat
                         yield PurePosixPath(info.filename), stream
     elif _is_gzip(source):
         with gzip.open(source) as plain:
-            yield from _tar_members(cast(IO[bytes], plain))
-            while plain.read(1 << 20):  # gzip compares its check sum only at the very end
-                pass
+            yield from _tar_members(source, cast(IO[bytes], plain))
+            n_bytes = 0
+            while block := plain.read(1 << 20):  # gzip compares its sum only at the very end
+                n_bytes += len(block)
+                if n_bytes > MAX_MODEL_BYTES:
+                    raise _too_large(source)
     elif tarfile.is_tarfile(source):
         with source.open("rb") as file:
-            yield from _tar_members(file)
+            yield from _tar_members(source, file)
     elif len(wanted) == 1 and source.suffix == PurePosixPath(wanted[0]).suffix:
         with source.open("rb") as file:
             yield PurePosixPath(wanted[0]), file
@@ -123,9 +135,23 @@ def _folder_members(
                 yield PurePosixPath(path.relative_to(source.parent).as_posix()), file
 
 
-def _tar_members(stream: IO[bytes]) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
+def _too_large(source: Path) -> UserError:
+    return UserError(
+        f"{source} unpacks to more than {MAX_MODEL_BYTES / 1e9:.0f} GB, which no model has: give the "
+        "model's own archive"
+    )
+
+
+def _tar_members(name: Path, stream: IO[bytes]) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
     with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
+        n_bytes = 0
+        for number, member in enumerate(archive, 1):
+            n_bytes += member.size
+            if number > _MAX_MODEL_FILES or n_bytes > MAX_MODEL_BYTES:
+                raise UserError(
+                    f"{name} holds {number} files of {n_bytes / 1e9:.1f} GB or more, which no model "
+                    "has: give the model's own archive"
+                )
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
                 yield PurePosixPath(member.name), content

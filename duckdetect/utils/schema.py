@@ -256,6 +256,18 @@ def is_number(value: Any) -> bool:
         return False
 
 
+def is_path(text: str) -> bool:
+    """Whether a text can be a file's path: no zero byte, no surrogate, no longer than Linux allows."""
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    parts = text.replace("\\", "/").split("/")
+    return (
+        b"\0" not in content and len(content) < 4096 and all(len(p.encode()) < 256 for p in parts)
+    )
+
+
 def short(value: Any) -> str:
     """A value from a file on one line, however large or deep it is."""
     if isinstance(value, dict | list) and len(value) > 8:

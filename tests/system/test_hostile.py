@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,15 +23,18 @@ from helpers.labelled_folders import annotation, put_coco, put_image, put_yolo
 from PIL import Image
 
 from duckdetect.cli.app import main
+from duckdetect.inference.trust import remember
 from duckdetect.utils.outputs import MANIFEST
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "v0_1_0" / "project"
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cache of its own, and paths from the temporary folder."""
-    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path_factory.getbasetemp() / "hostile cache"))
     monkeypatch.chdir(tmp_path)
 
 
@@ -81,6 +85,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run that 0.1.0 wrote."""
     folder = tmp_path_factory.mktemp("runs") / "ssd"
     shutil.copytree(FIXTURE / "runs" / "ssd", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.getbasetemp() / "hostile cache"
+        patch.setenv("DUCKDETECT_CACHE", str(cache))
+        remember(folder)
     return folder
 
 
@@ -250,3 +258,260 @@ def test_pictures_that_are_all_alike_split_in_one_group(tmp_path: Path) -> None:
         shutil.copyfile(tmp_path / "data" / names[0], tmp_path / "data" / name)
     line = refused("split", tmp_path / "data", "--file", tmp_path / "s.json", seconds=30)
     assert "300 pictures in 1 groups that show the same" in line
+
+
+# Names that a terminal obeys
+
+EVIL = "a\x1b]0;owned\x07\x1b[2J\u202egpj.jpg"
+
+
+def test_names_are_printed_as_escapes(tmp_path: Path) -> None:
+    data = put_coco(tmp_path / "data", names=[EVIL])
+    (data / EVIL).write_bytes(b"")
+    file = json.loads((data / "_annotations.coco.json").read_text())
+    file["categories"][0]["name"] = "du\x1b[31mck\u2066\n"
+    (data / "_annotations.coco.json").write_text(json.dumps(file))
+    shutil.copytree(data, tmp_path / "good")
+    put_image(tmp_path / "good" / EVIL)
+    for argv in (
+        ("check", data),
+        ("check", tmp_path / "good"),
+        ("check", tmp_path / "good", "--sheet", tmp_path / "sheet.jpg"),
+        ("convert", tmp_path / "good", "--to", "coco", "--out", tmp_path / "out"),
+        ("convert", tmp_path / "good", "--to", "yolo", "--out", tmp_path / "yolo"),
+        ("train", data, "--out", tmp_path / "run"),
+        ("check", tmp_path / EVIL),
+        ("detect", tmp_path / EVIL, data, "--out", tmp_path / "found"),
+    ):
+        _, out, err = run(*argv)
+        for text in (out, err):
+            lines = text.replace("\r", "\n").splitlines()
+            assert all(line.isprintable() for line in lines), text
+        assert out + err
+
+
+# Files of our own, broken
+
+
+def broken(value: Any, rng: np.random.Generator) -> Any:
+    """A JSON value with one thing in it that is something else."""
+    others = [None, True, -1, 2**70, 1e308, "", "x" * 5000, "\ud800", [], {}, [[]], [1] * 300, "\0"]
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = list(value)[rng.integers(len(value))]
+        if rng.random() < 0.2:
+            return {k: v for k, v in value.items() if k != key}
+        return {**value, key: broken(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        at = int(rng.integers(len(value)))
+        return [*value[:at], broken(value[at], rng), *value[at + 1 :]]
+    return others[rng.integers(len(others))]
+
+
+def damages(path: Path, n: int) -> Iterator[bytes]:
+    """Contents of a file as they should not be: emptied, cut off, other bytes, other values."""
+    whole = path.read_bytes()
+    rng = np.random.default_rng(sum(path.name.encode()))
+    yield from (b"", whole[: len(whole) // 2], whole[:-3], b"\x00" * 50, b"[" * 50_000, b"null")
+    if path.suffix == ".json":
+        for _ in range(n):
+            yield json.dumps(broken(json.loads(whole), rng)).encode()
+    else:
+        for _ in range(n):
+            changed = bytearray(whole)
+            at = rng.integers(0, len(whole), 3)
+            changed[at[0]] ^= 1 << int(rng.integers(8))
+            changed[at[1] : at[1] + 5] = rng.bytes(int(rng.integers(0, 9)))
+            yield bytes(changed)
+
+
+@pytest.fixture
+def measured(trained: Path, tmp_path: Path) -> Path:
+    """A run with all files that a run can have."""
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", ["config.json", "history.csv", "validation.csv"])
+def test_broken_files_of_a_run_that_is_reported(measured: Path, name: str) -> None:
+    from duckdetect.errors import UserError
+    from duckdetect.evaluation.evaluate import _trained_on
+    from duckdetect.report.training import curves_section
+    from duckdetect.report.write import finished_config
+    from duckdetect.training.run_folder import read_histories
+
+    for content_ in damages(measured / name, 12 if name.endswith("csv") else 200):
+        (measured / name).write_bytes(content_)
+        of_csv = name.endswith("csv")
+        readers = (read_histories, curves_section) if of_csv else (finished_config, _trained_on)
+        for read in readers:
+            with contextlib.suppress(UserError):
+                read(measured)
+
+
+def test_a_detector_without_its_history_is_usable(measured: Path, tmp_path: Path) -> None:
+    put_image(tmp_path / "in" / "a.png")
+    for name in ("history.csv", "validation.csv", "config.json"):
+        (measured / name).unlink(missing_ok=True)
+    accepted("detect", measured, tmp_path / "in", "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["detector.json", "saved_model.pb", "variables/variables.index"])
+def test_broken_detectors(measured: Path, tmp_path: Path, name: str) -> None:
+    from duckdetect.errors import UserError
+    from duckdetect.inference.detector import load_detector
+
+    path = measured / "detector" / name
+    for content_ in damages(path, 12 if name == "detector.json" else 1):
+        path.write_bytes(content_)
+        with contextlib.suppress(UserError):
+            load_detector(measured)
+
+
+def test_broken_detections_labels_and_split_files(tmp_path: Path) -> None:
+    from duckdetect.annotation.store import AnnotationStore, Box
+    from duckdetect.data.check import check_dataset
+    from duckdetect.data.loading import load_dataset
+    from duckdetect.errors import UserError
+    from duckdetect.inference.detections_json import read_detections
+
+    found = FIXTURE / "detected" / "mask_rcnn" / "detections.json"
+    shutil.copy(found, tmp_path / "detections.json")
+    for content_ in damages(tmp_path / "detections.json", 150):
+        (tmp_path / "d.json").write_bytes(content_)
+        with contextlib.suppress(UserError):
+            read_detections(tmp_path / "d.json")
+    data = put_coco(tmp_path / "data", names=["a.jpg", "b.jpg", "c.jpg"])
+    accepted(
+        "split", data, "--file", tmp_path / "s.json", "--no-clips", "--valid", 0, "--test", 0.3
+    )
+    for content_ in damages(tmp_path / "s.json", 60):
+        (tmp_path / "t.json").write_bytes(content_)
+        with contextlib.suppress(UserError):
+            load_dataset(tmp_path / "t.json")
+    labels = data / "_annotations.coco.json"
+    whole = labels.read_bytes()
+    for content_ in damages(labels, 150):
+        labels.write_bytes(content_)
+        with contextlib.suppress(UserError):
+            check_dataset(data)
+        with contextlib.suppress(UserError):
+            AnnotationStore(data).put("a.jpg", (60, 80), [Box((1, 2, 30, 40), "duck")], ["duck"])
+        labels.write_bytes(whole)
+
+
+# Two writers, full disks, leftovers
+
+
+def test_two_writers_of_one_annotation_file_lose_nothing(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = """
+import sys
+from duckdetect.annotation.store import AnnotationStore, Box
+for i in range(40):
+    AnnotationStore(".").put(f"{sys.argv[1]}{i}.jpg", (60, 80), [Box((1, 2, 30, 40), "duck")], ["duck"])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, name], cwd=tmp_path, env=environment)
+        for name in "abc"
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    file = json.loads((tmp_path / "_annotations.coco.json").read_text())
+    assert len(file["images"]) == len(file["annotations"]) == 120
+    assert len({entry["id"] for entry in file["annotations"]}) == 120
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (28, "no space is left there"),
+        (30, "read-only file system"),
+        (24, "too many files are open"),
+        (13, "permission denied"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    data = put_coco(tmp_path / "data")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number), "somewhere")
+
+    monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", refuse)
+    line = refused("check", data, "--sheet", tmp_path / "sheet.jpg")
+    assert line.startswith("duckdetect: somewhere: ")
+    assert said in line
+
+    def fill(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", fill)
+    assert "memory is used up" in refused("check", data, "--sheet", tmp_path / "sheet.jpg")
+
+
+def test_train_overwrites_runs_alone(trained: Path, tmp_path: Path) -> None:
+    data = put_coco(tmp_path / "data")
+    shutil.copytree(trained, tmp_path / "run")
+    argv = ("train", data, "--base", "ssd_mobilenet_v2", "--out")
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setenv("DUCKDETECT_CACHE", str(Path.home() / ".cache" / "duckdetect"))
+        (tmp_path / "run" / "detector" / "notes.txt").write_text("mine")
+        with untouched(tmp_path / "run"):
+            line = refused(*argv, tmp_path / "run", "--overwrite")
+            assert "detector/notes.txt was not written by `duckdetect train`" in line
+        for name in ("config.json", "history.csv", "detector"):
+            folder = tmp_path / f"with {name}"
+            folder.mkdir()
+            (folder / name).write_text('{"mine": true}')
+            with untouched(folder):
+                assert name in refused(*argv, folder, "--overwrite")
+
+
+# A stranger's detector is a program
+
+
+def test_a_detector_of_a_stranger_is_asked_for_once(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    put_image(tmp_path / "in" / "a.png")
+    argv = ("detect", trained, tmp_path / "in", "--out", tmp_path / "out")
+    line = refused(*argv)
+    assert "was not trained on this machine, and a detector is a program: give --trust once" in line
+    assert not (tmp_path / "out").exists()
+    accepted(*argv, "--trust")
+    accepted(*argv)
+    shutil.copytree(trained, tmp_path / "copy")
+    accepted("detect", tmp_path / "copy", tmp_path / "in", "--out", tmp_path / "out")
+    (tmp_path / "copy" / "detector" / "detector.json").write_text(
+        (trained / "detector" / "detector.json").read_text() + " "
+    )
+    assert "--trust" in refused("detect", tmp_path / "copy", tmp_path / "in", "--out", "x")
+
+
+def test_a_detector_that_writes_files_is_not_loaded(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    class Evil(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+        def prepare(self, image: tf.Tensor) -> tf.Tensor:
+            return tf.cond(tf.shape(image)[0] > 0, lambda: self._write(), lambda: 0)
+
+        @tf.function
+        def _write(self) -> tf.Tensor:
+            tf.io.write_file(str(tmp_path / "owned"), "owned")
+            return 0
+
+    tf.saved_model.save(Evil(), str(tmp_path / "run" / "detector"))
+    settings = json.loads((FIXTURE / "runs" / "ssd" / "detector" / "detector.json").read_text())
+    (tmp_path / "run" / "detector" / "detector.json").write_text(json.dumps(settings))
+    put_image(tmp_path / "in" / "a.png")
+    line = refused(
+        "detect", tmp_path / "run", tmp_path / "in", "--out", tmp_path / "out", "--trust"
+    )
+    assert "holds the operation WriteFile, which no detector needs" in line
+    assert not (tmp_path / "owned").exists()

@@ -1,0 +1,16 @@
+"""Printing what a command has to say; names in it may come from strangers."""
+
+from __future__ import annotations
+
+import sys
+
+from duckdetect.utils.terminal import printable
+
+
+def say(text: object, error: bool = False) -> None:
+    """Print a text of one line or several, with what a terminal would obey as escapes."""
+    stream = sys.stderr if error else sys.stdout
+    line = printable(text, keep="\n\t")
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    # A terminal of few signs shows the others as escapes, too.
+    print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
