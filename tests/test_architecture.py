@@ -111,7 +111,7 @@ def test_modules_say_what_they_are_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_library_code_does_not_print_or_exit(name: str) -> None:
-    if name.startswith("duckdetect.cli.app"):
+    if name.startswith("duckdetect.cli") or name == "duckdetect.__main__":
         return
     calls = [ast.unparse(n.func) for n in ast.walk(TREES[name]) if isinstance(n, ast.Call)]
     assert not {"print", "sys.exit", "exit", "quit", "os._exit"} & set(calls)

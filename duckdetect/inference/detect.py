@@ -69,6 +69,16 @@ class Detected:
     threshold: float
     notes: tuple[str, ...] = ()
 
+    def text(self) -> str:
+        """What was found and where it lies, in a few lines."""
+        return "\n".join(
+            [
+                *self.notes,
+                f"{self.n_detections} detections of score {self.threshold:.2f} or more "
+                f"in {self.n_found} of {self.n_images} pictures: see {self.animation}",
+            ]
+        )
+
 
 @dataclass
 class Count:

@@ -33,7 +33,13 @@ from duckdetect.models.interfaces import BaseModel, TrainPart
 from duckdetect.models.weights import BaseFiles, fetch
 from duckdetect.training import run_folder
 from duckdetect.training.class_init import choose_confusables, init_classes, own_scores
-from duckdetect.training.config import TrainConfig, check_settings, one_stage_summary, summary_text
+from duckdetect.training.config import (
+    DEFAULT_BASE,
+    TrainConfig,
+    check_settings,
+    one_stage_summary,
+    summary_text,
+)
 from duckdetect.training.feature_cache import Batch, FeatureCache, cache_features
 from duckdetect.training.loop import Trained, Validator, best_step, make_optimizer, run_loop
 from duckdetect.training.threshold import choose_threshold
@@ -63,6 +69,7 @@ class TrainRun:
         validation: For each validation round `step`, the losses and `class_accuracy`
             there, `AP`, `AP50`, `AR100` and `best_threshold`; empty without validation images.
         best: The step whose weights the detector has, where it was validated.
+        config: The settings.
     """
 
     folder: Path | None
@@ -71,11 +78,31 @@ class TrainRun:
     resumed: int = 0
     validation: list[dict[str, float]] = field(default_factory=list)
     best: int | None = None
+    config: TrainConfig = field(default_factory=TrainConfig)
+
+    def text(self) -> str:
+        """What was trained, in a line or two."""
+        if self.resumed == self.config.steps:
+            return f"{self.folder} was trained already, with these settings on these images"
+        again = f" (resumed at step {self.resumed})" if self.resumed else ""
+        first, last = self.history[0]["loss"], self.history[-1]["loss"]
+        told = f"trained {len(self.history)} steps{again}: loss {first:.3f} -> {last:.3f}"
+        best = next((row for row in self.validation if row["step"] == self.best), None)
+        if best is None:
+            return told
+        early = ""
+        if len(self.history) < self.config.steps:
+            early = f" and stopped early: no validation round after step {self.best} was better"
+        return (
+            f"{told}{early}\nbest on the validation images at step {self.best}: "
+            f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}; its weights are kept, "
+            f"see {self.folder}/{CURVES}"
+        )
 
 
 def train(
     data: str | Path | Dataset,
-    base: str = "ssd_mobilenet_v2",
+    base: str = DEFAULT_BASE,
     out: str | Path | None = None,
     config: TrainConfig | None = None,
     *,
@@ -169,7 +196,8 @@ def finetune(
                 run_folder.read_validation(folder),
             )
             found = load_detector(folder)
-            return TrainRun(folder, found, history, config.steps, validation, best_step(validation))
+            best = best_step(validation)
+            return TrainRun(folder, found, history, config.steps, validation, best, config)
 
     train_family = _train_two_stage if files.spec.family == "rcnn" else _train_one_stage
     plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")
@@ -178,8 +206,8 @@ def finetune(
         # Validation runs the base scale alone; multi-scale inference finds more, at other scores.
         detector.threshold = threshold_on(detector, val, config)
     elif trained.best is not None:
-        best = next(row for row in trained.validation if row["step"] == trained.best)
-        detector.threshold = best["best_threshold"]
+        kept = next(row for row in trained.validation if row["step"] == trained.best)
+        detector.threshold = kept["best_threshold"]
     elif config.views:
         detector.threshold = choose_threshold(detector, plain, config.seed, config.distractors)
     if folder is not None:
@@ -187,7 +215,7 @@ def finetune(
         detector.save(folder / "detector")
         run_folder.close_run(folder)
     return TrainRun(
-        folder, detector, trained.history, trained.resumed, trained.validation, trained.best
+        folder, detector, trained.history, trained.resumed, trained.validation, trained.best, config
     )
 
 

@@ -297,16 +297,17 @@ def test_the_command_that_trains_it_again(tmp_path: Path) -> None:
     assert line == "duckdetect train 'my data' --base b --out out --recipe stock --seed 3"
     few = dd.TrainConfig(steps=9, views=2).to_dict()
     (line,) = train_commands(Path("out"), {**config, "train": few})
-    assert line == "duckdetect train 'my data' --base b --out out --steps 9 --looks 2 --seed 0"
-    odd = dd.TrainConfig(momentum=0.5, seed=1).to_dict()
-    lines = train_commands(Path("out"), {**config, "train": odd})
-    assert lines[-1] == ">>> dd.finetune('b', data, dd.TrainConfig(momentum=0.5, seed=1), 'out')"
-    validation_subset = {**config, "validation": {"folder": "others"}}
-    (line,) = train_commands(Path("out"), {**validation_subset, "train": few})
+    assert line == "duckdetect train 'my data' --base b --out out --steps 9 --views 2 --seed 0"
+    odd = dd.TrainConfig(momentum=0.5, refine=False, train="all", seed=1).to_dict()
+    (line,) = train_commands(Path("out"), {**config, "train": odd})
+    assert line.endswith(" --out out --momentum 0.5 --no-refine --train all --seed 1")
+    validated = {**config, "validation": {"folder": "others"}}
+    (line,) = train_commands(Path("out"), {**validated, "train": few})
     assert " --out out --val others --steps 9 " in line
-    assert train_commands(Path("out"), {**validation_subset, "train": odd})[-1].endswith(
-        ", val=val)"
-    )
+    old = {**few, "looks": few["views"], "head_start": False}  # as 0.1.0 wrote them
+    del old["views"], old["class_init"]
+    (line,) = train_commands(Path("out"), {**config, "train": old})
+    assert " --steps 9 --views 2 --no-class-init " in line
     put_coco(tmp_path / "train")
     put_coco(tmp_path / "valid")
     plain = {**config, "data": {"folder": str(tmp_path)}}
