@@ -14,6 +14,24 @@ from duckdetect.cli.options import Data, Json, Out, RunFolder, Split, add_verb, 
 from duckdetect.utils.files import write_json
 from duckdetect.utils.outputs import check_outputs, own_output
 
+PerClass = Annotated[
+    Optional[bool],  # noqa: UP045  (typer reads it at run time)
+    typer.Option(
+        "--per-class/--across-classes",
+        help="Whether one object may get boxes of several classes; by default as the detector is set: "
+        "only its best one, but several from a detector of version 0.1.0.",
+        show_default=False,
+    ),
+]
+
+Iou = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        help="Of two detections that overlap by more than this (intersection over union, 0 to 1) drop "
+        "the lower-scored; by default 0.6."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
@@ -34,13 +52,15 @@ def evaluate(
             help="Write the metrics there as well; RUN/metrics.json always holds them.",
         ),
     ] = None,
+    per_class: PerClass = None,
+    iou: Iou = None,
     as_json: Json = False,
     progress: bool = True,
 ) -> None:
     """Measure a run's detector on labelled images with COCO's metrics."""
     if out is not None:
         check_outputs([out], "eval", [data])
-    measured = dd.evaluate(run, data, split, progress=progress)
+    measured = dd.evaluate(run, data, split, per_class=per_class, iou=iou, progress=progress)
     if out is not None:
         with own_output(out, "eval", [data]) as part:
             write_json(part, measured.metrics.to_json())
@@ -86,13 +106,16 @@ def detect(
             help="Detect at one scale only, four times as fast: more small objects are missed.",
         ),
     ] = False,
+    per_class: PerClass = None,
+    iou: Iou = None,
     as_json: Json = False,
     progress: bool = True,
 ) -> None:
     """Detect on images or a video; write frames, GIF or MP4, and JSON."""
     done = dd.detect(
-        dd.load_detector(run), source, out, threshold,
-        every=every, start=start, end=end, track=track, fast=fast, progress=progress,
+        run, source, out, threshold,
+        every=every, start=start, end=end, track=track, fast=fast, per_class=per_class, iou=iou,
+        progress=progress,
     )  # fmt: skip
     if as_json:
         print_json(**asdict(done))

@@ -146,6 +146,8 @@ def evaluate(
     split: str | None = None,
     *,
     out: str | Path | None = None,
+    per_class: bool | None = None,
+    iou: float | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Measure a detector or a run on labelled images with COCO's metrics.
@@ -160,6 +162,9 @@ def evaluate(
         split: Which split of `data`. If None, what the folder itself holds; where it holds nothing
             but splits, `test`, else `valid`, else `train`.
         out: A JSON file to write the metrics to as well.
+        per_class: Whether detections of different classes leave each other alone; as the detector
+            is set if None. See `Suppression`.
+        iou: The overlap above which the lower-scored of two detections is dropped.
         progress: Show a bar on stderr.
 
     Raises:
@@ -176,6 +181,10 @@ def evaluate(
     else:
         detector = getattr(what, "detector", what)
         run = getattr(what, "folder", None)
+    if per_class is not None or iou is not None:
+        from duckdetect.inference.detector import as_detector
+
+        detector = as_detector(detector or what).changed(per_class=per_class, iou=iou)
     if data is None or (isinstance(data, str) and data in SPLIT_NAMES and not Path(data).exists()):
         data, split = _trained_on(run), split or str(data or "test")
     if run is not None:

@@ -6,8 +6,10 @@ detector.predict("a.jpg")                      # supervision.Detections, in pixe
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,10 +19,14 @@ import tensorflow as tf
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import from_normalised
 from duckdetect.imaging.io import shrink
+from duckdetect.inference.images import as_images
+from duckdetect.inference.suppression import PER_CLASS, Suppression, check_score
 from duckdetect.utils.files import atomic_path
 
 if TYPE_CHECKING:
     import supervision as sv
+
+    from duckdetect.inference.images import ImageLike
 
 
 def paste_masks(
@@ -86,6 +92,10 @@ class Detector:
         two_stage: Whether it takes one image at a time.
         has_masks: Whether it finds masks.
         high_res_hw: The larger second size of multi-scale inference; None for the base scale only.
+        suppression: Which of two overlapping detections is dropped.
+
+    Example:
+        load_detector("results/duck")("a.jpg")       # the same as .predict("a.jpg")
     """
 
     def __init__(
@@ -99,6 +109,7 @@ class Detector:
         two_stage: bool = False,
         has_masks: bool = False,
         high_res_hw: tuple[int, int] | None = None,
+        suppression: Suppression = Suppression(),  # noqa: B008  (it cannot be changed)
     ) -> None:
         self._functions = functions
         self.two_stage = two_stage
@@ -108,18 +119,57 @@ class Detector:
         self.input_hw = input_hw
         self.threshold = threshold
         self.high_res_hw = high_res_hw
+        self.suppression = suppression
+
+    def __repr__(self) -> str:
+        return (
+            f"Detector(classes={list(self.classes)}, base={self.base_name!r}, "
+            f"threshold={self.threshold})"
+        )
+
+    @property
+    def threshold(self) -> float:
+        """The score at or above which `predict` keeps a detection by default, 0 to 1."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._threshold = check_score(value)
+
+    def __call__(self, images: Any, threshold: float | None = None, **more: Any) -> Any:
+        """`predict`."""
+        return self.predict(images, threshold, **more)
+
+    def changed(
+        self, *, fast: bool = False, per_class: bool | None = None, iou: float | None = None
+    ) -> Detector:
+        """The same detector, detecting in another way.
+
+        Args:
+            fast: At one scale only.
+            per_class: Whether detections of different classes leave each other alone.
+            iou: The overlap above which the lower-scored of two detections is dropped, 0 to 1.
+        """
+        other = copy.copy(self)
+        if fast:
+            other.high_res_hw = None
+        if per_class is not None:
+            other.suppression = replace(other.suppression, per_class=per_class)
+        if iou is not None:
+            other.suppression = replace(other.suppression, iou=iou)
+        return other
 
     @overload
-    def predict(
-        self, images: np.ndarray, threshold: float | None = None, *, masks: bool = True
+    def predict(  # type: ignore[overload-overlap]  # a path is a sequence of texts, too
+        self, images: ImageLike, threshold: float | None = None, *, masks: bool = True
     ) -> sv.Detections: ...
     @overload
     def predict(
-        self, images: Sequence[np.ndarray], threshold: float | None = None, *, masks: bool = True
+        self, images: Iterable[ImageLike], threshold: float | None = None, *, masks: bool = True
     ) -> list[sv.Detections]: ...
     def predict(
         self,
-        images: np.ndarray | Sequence[np.ndarray],
+        images: ImageLike | Iterable[ImageLike],
         threshold: float | None = None,
         *,
         masks: bool = True,
@@ -127,7 +177,8 @@ class Detector:
         """Find objects in one image or in a list of images of any sizes.
 
         Args:
-            images: (H, W, 3) uint8 RGB, or a list of such.
+            images: A path, a PIL image or an array (H, W, 3) uint8 RGB (OpenCV's are BGR: convert
+                them first), or a list of these.
             threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
             masks: Whether a Mask R-CNN's masks are made, which takes most of its time.
 
@@ -137,19 +188,15 @@ class Detector:
             Mask R-CNN, `mask` (N, H, W) bool.
 
         Raises:
-            UserError: If an image has another shape or type.
+            UserError: If an image is of another shape or type, or cannot be read; or the threshold is
+                no number from 0 to 1.
         """
-        if isinstance(images, np.ndarray):
-            if images.ndim == 3:
-                return self.predict([images], threshold, masks=masks)[0]
-            images = list(images)
-        for i, image in enumerate(images):
-            _check_image(image, f"picture {i}")
-        kept = self.threshold if threshold is None else threshold
+        kept = self.threshold if threshold is None else check_score(threshold)
+        arrays, is_one = as_images(images)
         found: list[sv.Detections] = []
-        for start in range(0, len(images), _BATCH):
-            found += self._predict_batch(images[start : start + _BATCH], kept, masks)
-        return found
+        for start in range(0, len(arrays), _BATCH):
+            found += self._predict_batch(arrays[start : start + _BATCH], kept, masks)
+        return found[0] if is_one else found
 
     def _predict_batch(
         self, images: Sequence[np.ndarray], kept: float, masks: bool
@@ -176,6 +223,7 @@ class Detector:
                 class_id[i][: count[i]],
                 self.classes,
                 kept,
+                suppression=self.suppression,
             )
             for i, (image, (_, filled_hw)) in enumerate(zip(images, prepared, strict=True))
         ]
@@ -200,6 +248,7 @@ class Detector:
             self.classes,
             kept,
             probability[0] if masks and probability else None,
+            self.suppression,
         )
 
     def warm_up(self) -> None:
@@ -219,6 +268,7 @@ class Detector:
                 "base": self.base_name,
                 "input_hw": list(self.input_hw),
                 "fine_hw": list(self.high_res_hw) if self.high_res_hw else None,
+                "suppression": asdict(self.suppression),
             }
             text = json.dumps(settings, indent=1, ensure_ascii=False)
             (part / _SETTINGS).write_text(text + "\n", encoding="utf-8")
@@ -233,6 +283,7 @@ def to_detections(
     classes: Sequence[str],
     threshold: float = 0.0,
     masks: np.ndarray | None = None,
+    suppression: Suppression = PER_CLASS,
 ) -> sv.Detections:
     """A model's output for one image as supervision.Detections in the image's pixels.
 
@@ -245,6 +296,7 @@ def to_detections(
         classes: Names by class id.
         threshold: Keep detections with at least this score.
         masks: (D, h, w), the probabilities of a Mask R-CNN's masks within their boxes.
+        suppression: Which of two overlapping detections is dropped.
     """
     import supervision as sv  # takes half a second, which training hides
 
@@ -253,6 +305,7 @@ def to_detections(
     xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
     # A box that lies wholly in a model's padding has no area left.
     good = (score >= threshold) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    good[good] = suppression.keep(xyxy[good], score[good], class_id[good])
     return sv.Detections(
         xyxy=xyxy[good].astype(np.float32),
         mask=None if masks is None else paste_masks(masks[good], xyxy[good], (height, width)),
@@ -291,6 +344,10 @@ def load_detector(folder: str | Path) -> Detector:
             two_stage=settings.get("two_stage", False),
             has_masks=settings.get("masks", False),
             high_res_hw=tuple(settings["fine_hw"]) if settings.get("fine_hw") else None,
+            # One that 0.1.0 wrote goes on as it was measured.
+            suppression=Suppression(**settings["suppression"])
+            if "suppression" in settings
+            else PER_CLASS,
         )
     except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         if isinstance(error, UserError):
@@ -299,9 +356,15 @@ def load_detector(folder: str | Path) -> Detector:
         raise UserError(f"{folder} is a broken detector ({reason}): train it again") from error
 
 
-def _check_image(image: np.ndarray, name: str) -> None:
-    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
-    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
-        raise UserError(
-            f"{name} is {dtype} {shape}, not uint8 (H, W, 3) RGB: read it with duckdetect.load_picture"
-        )
+def as_detector(what: Any) -> Detector:
+    """A detector: itself, a run's, or the one in a folder.
+
+    Raises:
+        UserError: If it is something else, or holds no detector.
+    """
+    if isinstance(what, str | Path):
+        return load_detector(what)
+    found = getattr(what, "detector", what)  # a TrainRun's
+    if not hasattr(found, "predict"):
+        raise UserError(f"{what!r} is no detector: give one, a run, or a run's folder")
+    return found

@@ -19,6 +19,7 @@ from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.evaluation.metrics import score_detections
 from duckdetect.imaging.draw import draw_detections
 from duckdetect.inference.detector import Detector, to_detections
+from duckdetect.inference.suppression import Suppression
 from duckdetect.models.graphs import FrozenPart, traced
 from duckdetect.models.interfaces import BaseModel, HeadOutputs, TrainPart
 from duckdetect.models.postprocess import ConfusableClasses
@@ -176,6 +177,7 @@ class OneStageValidator:
                 score[i][: count[i]],
                 class_id[i][: count[i]],
                 self._dataset.classes,
+                suppression=Suppression(),
             )
             for i, number in enumerate(index)
         ]
