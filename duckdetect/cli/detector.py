@@ -1,4 +1,4 @@
-"""The verbs about a trained detector: eval, detect, report."""
+"""The verbs about a trained detector: eval, threshold, detect, report."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ Iou = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     add_verb(app, reads_labels(evaluate), "duckdetect eval results/mug labelled-images", "eval")
+    add_verb(app, threshold, "duckdetect threshold results/mug 0.52")
     add_verb(app, detect, "duckdetect detect results/mug new-images -o results/mug/new")
     add_verb(app, reads_labels(report), "duckdetect report results/mug")
 
@@ -63,11 +64,30 @@ def evaluate(
     measured = dd.evaluate(run, data, split, per_class=per_class, iou=iou, progress=progress)
     if out is not None:
         with own_output(out, "eval", [data]) as part:
-            write_json(part, measured.metrics.to_json())
+            write_json(part, measured.to_json())
     if as_json:
         print_json(**measured.to_json())
     else:
         print(measured.table())
+
+
+def threshold(
+    run: RunFolder,
+    value: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Argument(
+            metavar="THRESHOLD", help="A score from 0 to 1; without it nothing is changed."
+        ),
+    ] = None,
+) -> None:
+    """Show or change the score from which a run's detector keeps its detections."""
+    from duckdetect.evaluation.evaluate import change_threshold
+    from duckdetect.inference.detector import saved_threshold
+
+    if value is None:
+        print(f"{saved_threshold(run):g}")
+    else:
+        print(f"the threshold of {run} is {value:g}, it was {change_threshold(run, value):g}")
 
 
 def detect(

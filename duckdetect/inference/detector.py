@@ -315,21 +315,56 @@ def to_detections(
     )
 
 
+def _settings_path(folder: Path) -> Path:
+    """The detector's settings in a run's folder, or in its `detector` folder."""
+    for path in (folder / "detector" / _SETTINGS, folder / _SETTINGS):
+        if path.exists():
+            return path
+    raise UserError(
+        f"{folder} holds no detector: give a run's folder (the --out of `duckdetect train`)"
+    )
+
+
+def _saved(folder: str | Path) -> tuple[Path, dict[str, Any]]:
+    path = _settings_path(Path(folder))
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        check_score(settings["threshold"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is broken ({error}): train it again") from error
+    return path, settings
+
+
+def saved_threshold(folder: str | Path) -> float:
+    """The threshold of a saved detector, which is not loaded.
+
+    Raises:
+        UserError: If there is no detector, or it is broken.
+    """
+    return float(_saved(folder)[1]["threshold"])
+
+
+def save_threshold(folder: str | Path, threshold: float) -> float:
+    """Give a saved detector another threshold, and return the one that it had.
+
+    Raises:
+        UserError: If there is no detector, it is broken, or the threshold is no number from 0 to 1.
+    """
+    path, settings = _saved(folder)
+    changed = {**settings, "threshold": check_score(threshold)}
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(changed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return float(settings["threshold"])
+
+
 def load_detector(folder: str | Path) -> Detector:
     """Load a detector from a run's folder, or from its `detector` folder.
 
     Raises:
         UserError: If there is no detector, or it is broken or of a newer format.
     """
-    folder = Path(folder)
-    inner = folder / "detector"
-    if (inner / _SETTINGS).exists():
-        folder = inner
-    path = folder / _SETTINGS
-    if not path.exists():
-        raise UserError(
-            f"{folder} holds no detector: give a run's folder (the --out of `duckdetect train`)"
-        )
+    path = _settings_path(Path(folder))
+    folder = path.parent
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         if settings["format"] > FORMAT:

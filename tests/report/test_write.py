@@ -91,10 +91,12 @@ def test_the_figures_are_the_evaluations(made: SimpleNamespace) -> None:
     metrics = made.measured.metrics
     text = html_text(made.written.html)
     assert metrics.AP50 is not None
-    for figure in (metrics.AP, metrics.AP50, metrics.AP75, metrics.AR100, metrics.F1):
+    there = metrics.at(made.measured.threshold)
+    for figure in (metrics.AP, metrics.AP50, metrics.AP75, metrics.AR100, there.F1):
         assert f"{figure:.3f}" in text
-    assert squeezed(f"Use {metrics.best_threshold:.2f}: there F1 is highest") in text
-    assert squeezed(f"finds {metrics.n_true} of the {metrics.n_boxes}") in text
+    assert squeezed(f"keeps what scores {there.threshold:.2f} or more") in text
+    assert squeezed(made.measured.better_threshold()) in text
+    assert squeezed(f"finds {there.n_true} of the {metrics.n_boxes}") in text
     assert squeezed("objects to find are few") in text
     tables = [b for s in made.content.sections for b in s.blocks if isinstance(b, Table)]
     mistakes = {row[0]: int(row[1]) for row in tables[-1].rows}

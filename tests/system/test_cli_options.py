@@ -14,8 +14,8 @@ from duckdetect.cli import main
 from duckdetect.training.config import flag, settings
 
 VERBS = (
-    "demo", "bases", "fetch", "check", "convert", "split", "roboflow", "train", "eval", "detect",
-    "report",
+    "demo", "bases", "fetch", "check", "convert", "split", "roboflow", "train", "eval",
+    "threshold", "detect", "report",
 )  # fmt: skip
 
 
