@@ -195,13 +195,13 @@ def test_the_kept_evaluation_is_used_and_split_beside_it_found(
     monkeypatch.setattr(report_module, "evaluate_run", guess)
     first = write_report(run)
     assert calls == [(tmp_path / "data", "valid")]
-    assert squeezed("These are the validation pictures") in html_text(first.html)
+    assert squeezed("These are the validation images") in html_text(first.html)
     write_report(run)
     assert len(calls) == 1
     # Of other data than the last time.
     other = write_report(run, tmp_path / "data" / "train")
     assert calls[1:] == [(tmp_path / "data" / "train", None)]
-    assert squeezed("These are the pictures it learnt from") in html_text(other.html)
+    assert squeezed("These are the images it was trained on") in html_text(other.html)
     # The pictures are gone: the last report's figures are not shown as if they were checked.
     (tmp_path / "data").rename(tmp_path / "moved")
     gone = write_report(run)
