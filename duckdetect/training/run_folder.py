@@ -38,6 +38,10 @@ _HISTORY = "history.csv"
 
 _VALIDATION = "validation.csv"
 
+# What a run leaves beside config.json.
+_FOLDERS = ("detector", "evaluation", "tensorboard")
+_FILES = (_STATE, _HISTORY, _VALIDATION, CURVES, "metrics.json", "report.html", "report.pdf")
+
 Rows = list[dict[str, float]]
 
 
@@ -97,10 +101,13 @@ def open_run(
                 f"{folder} holds another run ({_difference(found, identity)}): "
                 "choose another --out, or --overwrite it"
             )
-        # The old detector goes with its settings: a folder must never hold half of each.
-        for name in (_STATE, _HISTORY, _VALIDATION, CURVES, "metrics.json"):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        # The old detector goes first, and all that was made of it: a folder must never hold half of
+        # each run, also when this one is interrupted at once.
+        for name in (*_FOLDERS, *_FILES):
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
     write_json(path, {**identity, "done": False})
     return "new"
 
@@ -195,18 +202,31 @@ def _same(found: dict[str, Any], identity: dict[str, Any]) -> bool:
 
 
 def _difference(found: dict[str, Any], identity: dict[str, Any]) -> str:
-    """The settings that differ, in a few words; where the data or weights lie does not count."""
-    names = []
-    for key in ("base", "classes"):
-        if found.get(key) != identity[key]:
-            names.append(key)
+    """What differs, in a few words; where the data or weights lie does not count."""
+    words = [
+        f"{key}: {_short(found.get(key))} there, {_short(identity[key])} here"
+        for key in ("base", "classes")
+        if found.get(key) != identity[key]
+    ]
+    here = identity["train"]
     try:
-        same = TrainConfig.from_dict(found["train"]) == TrainConfig.from_dict(identity["train"])
+        there = TrainConfig.from_dict(found["train"]).to_dict()
     except (KeyError, TypeError, AttributeError, UserError):
-        same = False  # settings that this version does not know
-    if not same:
-        names.append("train")
-    for key in ("data", "validation", "weights"):
-        if (found.get(key) or {}).get("sha256") != (identity[key] or {}).get("sha256"):
-            names.append(key)
-    return f"other {', '.join(names)}" if names else ""
+        words.append("other settings")  # that this version does not know
+    else:
+        words += [
+            f"{key}: {_short(there[key])} there, {_short(value)} here"
+            for key, value in TrainConfig.from_dict(here).to_dict().items()
+            if there[key] != value
+        ]
+    words += [
+        f"other {name}"
+        for key, name in (("data", "images"), ("validation", "validation"), ("weights", "weights"))
+        if (found.get(key) or {}).get("sha256") != (identity[key] or {}).get("sha256")
+    ]
+    return ", ".join(words)
+
+
+def _short(value: Any) -> str:
+    text = " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
