@@ -51,8 +51,6 @@ train.register(app)
 detector.register(app)
 cache.register(app)
 
-cache.register(app)
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on `argv` (the process's own if None) and return its exit code."""

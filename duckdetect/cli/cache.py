@@ -6,13 +6,14 @@ from typing import Annotated, Optional
 
 import typer
 
+from duckdetect.cli.options import add_verb
 from duckdetect.utils.cache import clear_cache, list_cache
 from duckdetect.utils.files import cache_folder
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command()(cache)
+    add_verb(app, cache, "duckdetect cache --clear downloads")
 
 
 def cache(
