@@ -16,7 +16,7 @@ from duckdetect.training.config import TrainConfig
 from duckdetect.training.finetune import finetune
 
 if TYPE_CHECKING:
-    from duckdetect.evaluation.metrics import Metrics
+    from duckdetect.evaluation.evaluate import Evaluation
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "ducks"
 
@@ -26,7 +26,7 @@ class Demo:
     """What the demo measured and wrote."""
 
     out: Path
-    metrics: Metrics
+    metrics: Evaluation
     images: Detected
     clip: Detected
     seconds: float
@@ -68,4 +68,4 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
     known = None if run.detector.has_masks else measured.detections
     images = detect(run.detector, paths, out, known=known)
     clip = detect(run.detector, sample / "clip", out / "clip")
-    return Demo(out, measured.metrics, images, clip, time.monotonic() - start)
+    return Demo(out, measured, images, clip, time.monotonic() - start)

@@ -1,125 +1,104 @@
-"""The verb `train`."""
+"""The verbs that train: demo, train."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
 import duckdetect as dd
-from duckdetect.cli.data import Data
 from duckdetect.cli.labels import reads_labels
+from duckdetect.cli.options import Base, Data, Out, Overwrite, add_verb
 from duckdetect.cli.say import say
-from duckdetect.errors import UserError
-
-RECIPES: dict[str, Callable[..., dd.TrainConfig]] = {
-    "few-shot": lambda **settings: dd.TrainConfig(**settings),
-    "stock": lambda **settings: dd.TrainConfig.stock(**settings),
-}
-
-_Number = Optional[int]  # noqa: UP045  (typer reads it at run time)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command()(reads_labels(train))
+    add_verb(
+        app,
+        reads_labels(train),
+        "duckdetect train images -o results/mug --steps 400",
+        with_settings=True,
+    )
+
+
+def register_demo(app: typer.Typer) -> None:
+    """Add the demo, which comes first."""
+    add_verb(app, demo, "duckdetect demo")
+
+
+def demo(
+    base: Base = "ssd_mobilenet_v2",
+    out: Out = Path("results/demo"),
+) -> None:
+    """Train on the five sample images, evaluate, and write frames, a GIF and a report."""
+    from duckdetect.demo import run_demo
+
+    say(run_demo(base, out).text())
 
 
 def train(
     data: Data,
-    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    settings: dict[str, Any],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The run's folder. The same command again resumes a run that was interrupted, and "
+            "does not repeat one that is finished.",
+        ),
+    ],
     base: Annotated[
-        str, typer.Option(help="The base model; `duckdetect bases` lists them.")
-    ] = "retinanet50",
+        Optional[str],  # noqa: UP045  (typer reads it at run time)
+        typer.Option(
+            "--base",
+            "-b",
+            help="The base model; `duckdetect bases` lists them.",
+            show_default="that of --config, else ssd_mobilenet_v2",
+        ),
+    ] = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Take the settings of a run's config.json, or of a file with its `train` part; "
+            "options that are given here come first. By default those of --recipe."
+        ),
+    ] = None,
+    recipe: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="few-shot, or stock: as TensorFlow's few-shot notebook trains.",
+            show_default="few-shot",
+        ),
+    ] = None,
     val: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Labelled pictures to watch training with; DATA's valid split if any."),
-    ] = None,
-    no_val: Annotated[bool, typer.Option("--no-val", help="Leave DATA's valid split out.")] = False,
-    recipe: Annotated[
-        str, typer.Option(help="few-shot; or stock, as TensorFlow's few-shot notebook trains.")
-    ] = "few-shot",
-    steps: Annotated[_Number, typer.Option(help="Training steps.")] = None,
-    batch_size: Annotated[_Number, typer.Option(help="Views a step.")] = None,
-    learning_rate: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Of gradient descent, at its start."),
-    ] = None,
-    warmup: Annotated[_Number, typer.Option(help="Steps in which the rate rises to it.")] = None,
-    views: Annotated[
-        _Number,
         typer.Option(
-            "--views",
-            "--looks",
-            help="Augmented views of the pictures to train on, besides them; 100, with large bases 40.",
+            help="Labelled images to validate training with; by default DATA's valid split, if any."
         ),
     ] = None,
-    val_every: Annotated[_Number, typer.Option(help="Steps between two validation rounds.")] = None,
-    patience: Annotated[
-        _Number,
-        typer.Option(help="Stop after so many validation rounds without a better one; 0: never."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of views, weights and batches.")] = 0,
-    train_part: Annotated[
-        str,
-        typer.Option(
-            "--train",
-            help="heads; of SSDs also towers, the layers before; of Faster and Mask R-CNN also "
-            "second-stage, the features of proposals, or all.",
-        ),
-    ] = "heads",
-    input_size: Annotated[
-        _Number, typer.Option(help="R-CNN: the longer side in pixels of what it is given.")
-    ] = None,
-    proposals: Annotated[
-        _Number, typer.Option(help="R-CNN: boxes that its first stage hands on.")
-    ] = None,
-    proposal_batch: Annotated[
-        _Number, typer.Option(help="R-CNN: of these, how many of a picture are trained on.")
-    ] = None,
+    no_val: Annotated[
+        bool,
+        typer.Option("--no-val", help="Train without validation, also where DATA has a split."),
+    ] = False,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="The base's weights, a file or folder, instead of the cache or the zoo."),
+        typer.Option(
+            help="The base's weights, a file or folder; by default the cache, else the base's server."
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run.")] = False,
+    overwrite: Overwrite = False,
+    progress: bool = True,
 ) -> None:
-    """Teach a base model the objects of labelled pictures."""
-    if recipe not in RECIPES:
-        raise UserError(f"there is no recipe {recipe!r}: give one of {', '.join(RECIPES)}")
-    given = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "warmup": warmup,
-        "views": views,
-        "val_every": val_every,
-        "patience": patience,
-        "input_size": input_size,
-        "proposals": proposals,
-        "proposal_batch": proposal_batch,
-    }
-    config = RECIPES[recipe](
-        seed=seed, train=train_part, **{k: v for k, v in given.items() if v is not None}
-    )
-    learn, validator = dd.data.load_training(data, val, use_valid=not no_val)
-    run = dd.finetune(base, learn, config, out, val=validator, weights=weights, overwrite=overwrite)
-    say(_told(run, config, validator))
-    say(f"next: duckdetect detect {out} PICTURES --out {out / 'new'}")
+    """Train a base model to find the objects of labelled images."""
+    from duckdetect.training.config import choose_settings
 
-
-def _told(run: dd.TrainRun, config: dd.TrainConfig, validator: dd.Dataset | None) -> str:
-    if run.resumed == config.steps:
-        return f"{run.folder} was trained already, with these settings on these pictures"
-    again = f" (resumed at step {run.resumed})" if run.resumed else ""
-    first, last = run.history[0]["loss"], run.history[-1]["loss"]
-    told = f"trained {len(run.history)} steps{again}: loss {first:.3f} -> {last:.3f}"
-    if validator is None or not run.validation:
-        return told
-    best = next(row for row in run.validation if row["step"] == run.best)
-    early = " and stopped early" if len(run.history) < config.steps else ""
-    return (
-        f"{told}{early}\nbest on {validator.root} at step {run.best}: "
-        f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}; kept, with {run.folder}/curves.png"
-    )
+    base, chosen = choose_settings(base, config, recipe, settings)
+    run = dd.train(
+        data, base, out, chosen,
+        val=val, use_valid=not no_val, weights=weights, overwrite=overwrite, progress=progress,
+    )  # fmt: skip
+    say(run.text())
+    say(f"next: duckdetect detect {out} IMAGES --out {out / 'new'}")

@@ -9,8 +9,10 @@ What a run was measured on is kept below its folder, with its detections.
 from __future__ import annotations
 
 import json
+import math
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -126,12 +128,72 @@ class Evaluation:
         metrics: The figures.
         about: `{"data": {"folder", "split", "pictures", "boxes", "sha256"}, "detector": {"sha256",
             "threshold"}, ...}`.
+        run: The run's folder, if it was a run.
     """
 
     dataset: Dataset
     detections: list[Detections]
     metrics: Metrics
     about: dict[str, Any]
+    run: Path | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        """The detector's own score threshold."""
+        found = self.about.get("detector", {}).get("threshold")
+        return None if found is None else float(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """All metrics as plain values; `at_threshold` holds those at the detector's own threshold."""
+        plain = self.metrics.to_json()
+        if self.threshold is not None:
+            plain["at_threshold"] = asdict(self.metrics.at(self.threshold))
+        return plain
+
+    def table(self) -> str:
+        """The metrics as text, F1, precision and recall at the detector's own threshold, and hints."""
+        parts = [self.metrics.table(self.threshold), *self.hints()]
+        return "\n\n".join(parts)
+
+    def hints(self) -> list[str]:
+        """Whether the images flatter the detector, and whether another threshold is better on them."""
+        return [hint for hint in (self.flattering(), self.better_threshold()) if hint]
+
+    def flattering(self) -> str:
+        """Why the metrics say more than is true; "" if nothing is known to."""
+        config = {} if self.run is None else _read_json(self.run / "config.json")
+        sha256 = self.about.get("data", {}).get("sha256")
+        if sha256 and sha256 == (config.get("data") or {}).get("sha256"):
+            return (
+                "These are the images it was trained on: the figures say how well it remembers them, "
+                "not how well it does on others. Measure it on other images."
+            )
+        if sha256 and sha256 == (config.get("validation") or {}).get("sha256"):
+            return (
+                "These are the validation images, which chose the weights and the threshold that were "
+                "kept: the figures flatter a little. Measure it on others."
+            )
+        return ""
+
+    def better_threshold(self) -> str:
+        """The threshold with the best F1 on these images, where that is worth a word; else ""."""
+        own, best = self.threshold, self.metrics.best_threshold
+        if own is None or best is None:
+            return ""
+        there = self.metrics.at(math.floor(best * 100) / 100)
+        here = self.metrics.at(own)
+        if (there.F1 or 0) - (here.F1 or 0) < _WORTH_A_WORD:
+            return ""
+        keep = "" if self.run is None else f"`duckdetect threshold {shlex.quote(str(self.run))} "
+        keep = (
+            f"{keep}{there.threshold:.2f}` keeps it"
+            if keep
+            else "set detector.threshold to keep it"
+        )
+        return (
+            f"At a threshold of {there.threshold:.2f} F1 is {there.F1:.3f} instead of {here.F1:.3f}; "
+            f"it was chosen on these very images, so it flatters: {keep}."
+        )
 
     def __getattr__(self, name: str) -> Any:
         """The metrics' own attributes: `AP`, `AP50`, `AP75`, `table()`, `to_json()` ..."""
@@ -140,12 +202,26 @@ class Evaluation:
         return getattr(self.metrics, name)
 
 
+_WORTH_A_WORD = 0.005  # of F1
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's object; an empty one if it is missing or broken, which others tell of."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def evaluate(
     what: Any,
     data: Dataset | str | Path | None = None,
     split: str | None = None,
     *,
     out: str | Path | None = None,
+    per_class: bool | None = None,
+    iou: float | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Measure a detector or a run on labelled images with COCO's metrics.
@@ -160,6 +236,9 @@ def evaluate(
         split: Which split of `data`. If None, what the folder itself holds; where it holds nothing
             but splits, `test`, else `valid`, else `train`.
         out: A JSON file to write the metrics to as well.
+        per_class: Whether detections of different classes leave each other alone; as the detector
+            is set if None. See `Suppression`.
+        iou: The overlap above which the lower-scored of two detections is dropped.
         progress: Show a bar on stderr.
 
     Raises:
@@ -176,6 +255,10 @@ def evaluate(
     else:
         detector = getattr(what, "detector", what)
         run = getattr(what, "folder", None)
+    if per_class is not None or iou is not None:
+        from duckdetect.inference.detector import as_detector
+
+        detector = as_detector(detector or what).changed(per_class=per_class, iou=iou)
     if data is None or (isinstance(data, str) and data in SPLIT_NAMES and not Path(data).exists()):
         data, split = _trained_on(run), split or str(data or "test")
     if run is not None:
@@ -184,9 +267,10 @@ def evaluate(
         assert detector is not None
         dataset, _, _ = _load(data, split)
         detections = collect_detections(detector, dataset, progress)
-        measured = Evaluation(dataset, detections, score_detections(dataset, detections), {})
+        about = {"detector": {"threshold": getattr(detector, "threshold", None)}}
+        measured = Evaluation(dataset, detections, score_detections(dataset, detections), about)
     if out is not None:
-        write_json(out, measured.metrics.to_json())
+        write_json(out, measured.to_json())
     return measured
 
 
@@ -249,8 +333,9 @@ def evaluate_run(
         )
         write_detections_json(part / "detections.json", records, dataset.classes, digits=None)
         write_json(part / "about.json", about)
-    write_json(run / "metrics.json", metrics.to_json())
-    return Evaluation(dataset, detections, metrics, about)
+    measured = Evaluation(dataset, detections, metrics, about, run)
+    write_json(run / "metrics.json", measured.to_json())
+    return measured
 
 
 def choose_split(path: Path) -> str | None:
@@ -278,6 +363,33 @@ def read_about(run: str | Path) -> dict[str, Any] | None:
     return about if same and known and typed else None
 
 
+def change_threshold(run: str | Path, threshold: float) -> float:
+    """Give a run's detector another score threshold; what was measured with it stays known.
+
+    Args:
+        run: The run's folder.
+        threshold: The score from which detections are kept, 0 to 1.
+
+    Returns:
+        The threshold that it had.
+
+    Raises:
+        UserError: If the folder holds no detector, or the threshold is no score.
+    """
+    from duckdetect.inference.detector import save_threshold
+
+    run = Path(run)
+    about = read_about(run)
+    before = save_threshold(run, threshold)
+    if about is not None:
+        about["detector"] |= {
+            "sha256": folder_sha256(run / "detector"),
+            "threshold": float(threshold),
+        }
+        write_json(run / FOLDER / "about.json", about)
+    return before
+
+
 def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:
     """What `evaluate_run` kept, scored again with the same result.
 
@@ -303,7 +415,8 @@ def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:
     ):
         raise UserError(f"{path} is of other images or classes than the data: {cure}")
     detections = [found.get(sample.image_id, _nothing()) for sample in dataset.samples]
-    return Evaluation(dataset, detections, score_detections(dataset, detections), about)
+    metrics = score_detections(dataset, detections)
+    return Evaluation(dataset, detections, metrics, about, Path(run))
 
 
 def _nothing() -> Detections:

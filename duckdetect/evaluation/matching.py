@@ -146,6 +146,41 @@ class Curve:
             return None
         return int(np.argmax(self.f1))
 
+    def at(self, threshold: float) -> AtThreshold:
+        """What the detections at or above a threshold are worth."""
+        n = int((self.score >= threshold).sum())
+        if n == 0:
+            nothing = 0.0 if self.n_truth else None
+            return AtThreshold(threshold, nothing, None, nothing, 0, 0)
+        right, wrong = int(self.n_true[n - 1]), int(self.n_false[n - 1])
+        return AtThreshold(
+            threshold,
+            float(self.f1[n - 1]) if self.n_truth else None,
+            right / (right + wrong) if right + wrong else None,
+            float(self.recall[n - 1]) if self.n_truth else None,
+            right,
+            wrong,
+        )
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """Detections at or above a score threshold, at IoU 0.5.
+
+    Attributes:
+        threshold: The score.
+        F1, precision, recall: 0..1; None where undefined.
+        n_true: True positives.
+        n_false: False positives.
+    """
+
+    threshold: float
+    F1: float | None
+    precision: float | None
+    recall: float | None
+    n_true: int
+    n_false: int
+
 
 def threshold_curves(
     dataset: Dataset, detections: Sequence[Detections]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from duckdetect.evaluation.matching import Curve, score_and_class, threshold_curves
+from duckdetect.evaluation.matching import AtThreshold, Curve, score_and_class, threshold_curves
 from duckdetect.imaging.geometry import Rle, area, detection_rles, to_rle, to_xywh
 
 if TYPE_CHECKING:
@@ -126,16 +126,31 @@ class Metrics:
             plain["masks"] = asdict(self.masks)
         return plain
 
-    def table(self) -> str:
-        """The figures as aligned text of several lines, without a newline at the end."""
+    def at(self, threshold: float) -> AtThreshold:
+        """F1, precision and recall at IoU 0.5 of the detections at or above a score."""
+        return self.curve.at(threshold)
+
+    def table(self, threshold: float | None = None) -> str:
+        """The figures as aligned text of several lines, without a newline at the end.
+
+        Args:
+            threshold: Where F1, precision and recall are taken; for each class where F1 is best, if
+                None.
+        """
         head = ["class", "boxes", "AP", "AP50", "AP75", "AR100", "F1", "precision", "recall", "at"]
         lines: list[tuple[str, Metrics | ClassMetrics]] = list(self.per_class.items())
         if len(lines) != 1:
             lines.append(("all classes", self))
         rows = [head]
         for name, one in lines:
-            shares = (one.AP, one.AP50, one.AP75, one.AR100, one.F1, one.precision, one.recall)
-            rows.append([name, str(one.n_boxes), *map(_show, shares), _show(one.best_threshold, 2)])
+            there: Any = one if threshold is None else one.curve.at(threshold)
+            at = one.best_threshold if threshold is None else threshold
+            shares = (one.AP, one.AP50, one.AP75, one.AR100, there.F1, there.precision)
+            rows.append(
+                [name, str(one.n_boxes), *map(_show, (*shares, there.recall)), _show(at, 2)]
+            )
+        whole: Any = self if threshold is None else self.at(threshold)
+        at = self.best_threshold if threshold is None else threshold
         named: list[tuple[str, Metrics | MaskMetrics]] = [("", self)]
         if self.masks is not None:
             named.append(("mask ", self.masks))
@@ -145,12 +160,8 @@ class Metrics:
             for prefix, one in named
             for kind in ("AP", "AR")
         ]
-        notes = f"{self.n_images} pictures, {self.n_boxes} boxes, {self.n_false} false detections"
-        notes += (
-            f" at score {self.best_threshold:.2f} and above"
-            if self.best_threshold is not None
-            else ""
-        )
+        notes = f"{self.n_images} pictures, {self.n_boxes} boxes, {whole.n_false} false detections"
+        notes += f" at score {at:.2f} and above" if at is not None else ""
         few = f"AR with at most 1 and 10 detections: {_show(self.AR1)} and {_show(self.AR10)}"
         parts = [[notes], _align(rows), *self._mask_tables(), _align(sizes), [few]]
         return "\n\n".join("\n".join(part) for part in parts)

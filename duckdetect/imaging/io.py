@@ -95,7 +95,7 @@ def load_image(path: str | Path) -> np.ndarray:
             raise UserError(
                 f"{path} is damaged ({reason}): copy or save the picture again"
             ) from error
-        return np.array(_to_rgb(upright))
+        return np.array(to_rgb(upright))
 
     return _read(path, decoded)
 
@@ -417,7 +417,8 @@ def _too_large(path: Path) -> str:
     return f"{path} has over {MAX_PIXELS // 1_000_000} million pixels: save it smaller"
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB: 16 bits by their high byte, transparency on white."""
     if image.mode in ("I", "I;16", "I;16B", "I;16L"):
         # Pillow clips 16-bit values at 255 when it converts; the high byte keeps the range.
         values = np.asarray(image).astype(np.int64)

@@ -7,7 +7,6 @@ found.animation, found.n_detections
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import itertools
 import re
@@ -33,6 +32,8 @@ from duckdetect.imaging.io import (
 )
 from duckdetect.imaging.kinds import VIDEO_SUFFIXES, cure, file_kind
 from duckdetect.inference.detections_json import Record, write_detections_json
+from duckdetect.inference.detector import Detector, as_detector
+from duckdetect.inference.suppression import check_score
 from duckdetect.utils.files import make_folder
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
@@ -43,8 +44,6 @@ from duckdetect.video.writer import partial_path, write_video
 
 if TYPE_CHECKING:
     from supervision import Detections
-
-    from duckdetect.inference.detector import Detector
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,16 @@ class Detected:
     n_detections: int
     threshold: float
     notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """What was found and where it lies, in a few lines."""
+        return "\n".join(
+            [
+                *self.notes,
+                f"{self.n_detections} detections of score {self.threshold:.2f} or more "
+                f"in {self.n_found} of {self.n_images} pictures: see {self.animation}",
+            ]
+        )
 
 
 @dataclass
@@ -244,7 +253,7 @@ _GIF_FRAMES = 200  # a third of a megabyte each in memory, and nobody watches mo
 
 
 def detect(
-    detector: Detector,
+    detector: Any,
     source: str | Path | Sequence[str | Path],
     out: str | Path,
     threshold: float | None = None,
@@ -255,13 +264,15 @@ def detect(
     end: float | str | None = None,
     track: bool = False,
     fast: bool = False,
+    per_class: bool | None = None,
+    iou: float | None = None,
     known: Sequence[Detections] | None = None,
     progress: bool = True,
 ) -> Detected:
     """Detect on pictures or a video and write what was found.
 
     Args:
-        detector: The detector.
+        detector: The detector, a `TrainRun`, or a run's folder.
         source: A picture, a folder of pictures, a video, or a list of pictures.
         out: The folder for `frames/NAME.jpg` and `detections.gif` (pictures) or `detections.mp4`
             (video), and `detections.json`; those of an earlier call are replaced once the new ones
@@ -277,6 +288,9 @@ def detect(
         fast: Look once at each picture where the detector would look twice
             (`Detector.high_res_hw`): small
             objects are missed more often, in a quarter of the time.
+        per_class: Whether detections of different classes leave each other alone; else of two that
+            overlap the one with the lower score is dropped. As the detector is set if None.
+        iou: The overlap above which one is dropped, 0 to 1; see `Suppression`.
         known: What the detector found in these pictures at a threshold no higher, as an `Evaluation`
             keeps it (without masks): it is not asked again.
         progress: Show a bar on stderr.
@@ -284,14 +298,10 @@ def detect(
     Raises:
         UserError: If there is no picture, one cannot be read, or `out` cannot be written.
     """
-    kept = detector.threshold if threshold is None else threshold
-    if not 0 <= kept <= 1:
-        raise UserError(f"the threshold is {kept}: give a score from 0 to 1")
+    detector = as_detector(detector).changed(fast=fast, per_class=per_class, iou=iou)
+    kept = detector.threshold if threshold is None else check_score(threshold)
     if every < 1:
         raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
-    if fast:
-        detector = copy.copy(detector)
-        detector.high_res_hw = None
     if isinstance(source, str | Path):
         _refuse_address(str(source))
     out = Path(out)

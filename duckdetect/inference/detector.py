@@ -6,8 +6,10 @@ detector.predict("a.jpg")                      # supervision.Detections, in pixe
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -18,11 +20,15 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import from_normalised
 from duckdetect.imaging.io import shrink
 from duckdetect.inference import trust
+from duckdetect.inference.images import as_images
+from duckdetect.inference.suppression import PER_CLASS, Suppression, check_score
 from duckdetect.utils.files import atomic_path
-from duckdetect.utils.schema import read_json
+from duckdetect.utils.schema import Fields, read_json
 
 if TYPE_CHECKING:
     import supervision as sv
+
+    from duckdetect.inference.images import ImageLike
 
 
 def paste_masks(
@@ -90,6 +96,10 @@ class Detector:
         two_stage: Whether it takes one image at a time.
         has_masks: Whether it finds masks.
         high_res_hw: The larger second size of multi-scale inference; None for the base scale only.
+        suppression: Which of two overlapping detections is dropped.
+
+    Example:
+        load_detector("results/duck")("a.jpg")       # the same as .predict("a.jpg")
     """
 
     def __init__(
@@ -103,6 +113,7 @@ class Detector:
         two_stage: bool = False,
         has_masks: bool = False,
         high_res_hw: tuple[int, int] | None = None,
+        suppression: Suppression = Suppression(),  # noqa: B008  (it cannot be changed)
     ) -> None:
         self._functions = functions
         self.two_stage = two_stage
@@ -112,18 +123,57 @@ class Detector:
         self.input_hw = input_hw
         self.threshold = threshold
         self.high_res_hw = high_res_hw
+        self.suppression = suppression
+
+    def __repr__(self) -> str:
+        return (
+            f"Detector(classes={list(self.classes)}, base={self.base_name!r}, "
+            f"threshold={self.threshold})"
+        )
+
+    @property
+    def threshold(self) -> float:
+        """The score at or above which `predict` keeps a detection by default, 0 to 1."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._threshold = check_score(value)
+
+    def __call__(self, images: Any, threshold: float | None = None, **more: Any) -> Any:
+        """`predict`."""
+        return self.predict(images, threshold, **more)
+
+    def changed(
+        self, *, fast: bool = False, per_class: bool | None = None, iou: float | None = None
+    ) -> Detector:
+        """The same detector, detecting in another way.
+
+        Args:
+            fast: At one scale only.
+            per_class: Whether detections of different classes leave each other alone.
+            iou: The overlap above which the lower-scored of two detections is dropped, 0 to 1.
+        """
+        other = copy.copy(self)
+        if fast:
+            other.high_res_hw = None
+        if per_class is not None:
+            other.suppression = replace(other.suppression, per_class=per_class)
+        if iou is not None:
+            other.suppression = replace(other.suppression, iou=iou)
+        return other
 
     @overload
-    def predict(
-        self, images: np.ndarray, threshold: float | None = None, *, masks: bool = True
+    def predict(  # type: ignore[overload-overlap]  # a path is a sequence of texts, too
+        self, images: ImageLike, threshold: float | None = None, *, masks: bool = True
     ) -> sv.Detections: ...
     @overload
     def predict(
-        self, images: Sequence[np.ndarray], threshold: float | None = None, *, masks: bool = True
+        self, images: Iterable[ImageLike], threshold: float | None = None, *, masks: bool = True
     ) -> list[sv.Detections]: ...
     def predict(
         self,
-        images: np.ndarray | Sequence[np.ndarray],
+        images: ImageLike | Iterable[ImageLike],
         threshold: float | None = None,
         *,
         masks: bool = True,
@@ -131,7 +181,8 @@ class Detector:
         """Find objects in one image or in a list of images of any sizes.
 
         Args:
-            images: (H, W, 3) uint8 RGB, or a list of such.
+            images: A path, a PIL image or an array (H, W, 3) uint8 RGB (OpenCV's are BGR: convert
+                them first), or a list of these.
             threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
             masks: Whether a Mask R-CNN's masks are made, which takes most of its time.
 
@@ -141,19 +192,15 @@ class Detector:
             Mask R-CNN, `mask` (N, H, W) bool.
 
         Raises:
-            UserError: If an image has another shape or type.
+            UserError: If an image is of another shape or type, or cannot be read; or the threshold is
+                no number from 0 to 1.
         """
-        if isinstance(images, np.ndarray):
-            if images.ndim == 3:
-                return self.predict([images], threshold, masks=masks)[0]
-            images = list(images)
-        for i, image in enumerate(images):
-            _check_image(image, f"picture {i}")
-        kept = self.threshold if threshold is None else threshold
+        kept = self.threshold if threshold is None else check_score(threshold)
+        arrays, is_one = as_images(images)
         found: list[sv.Detections] = []
-        for start in range(0, len(images), _BATCH):
-            found += self._predict_batch(images[start : start + _BATCH], kept, masks)
-        return found
+        for start in range(0, len(arrays), _BATCH):
+            found += self._predict_batch(arrays[start : start + _BATCH], kept, masks)
+        return found[0] if is_one else found
 
     def _predict_batch(
         self, images: Sequence[np.ndarray], kept: float, masks: bool
@@ -180,6 +227,7 @@ class Detector:
                 class_id[i][: count[i]],
                 self.classes,
                 kept,
+                suppression=self.suppression,
             )
             for i, (image, (_, filled_hw)) in enumerate(zip(images, prepared, strict=True))
         ]
@@ -204,6 +252,7 @@ class Detector:
             self.classes,
             kept,
             probability[0] if masks and probability else None,
+            self.suppression,
         )
 
     def warm_up(self) -> None:
@@ -223,6 +272,7 @@ class Detector:
                 "base": self.base_name,
                 "input_hw": list(self.input_hw),
                 "fine_hw": list(self.high_res_hw) if self.high_res_hw else None,
+                "suppression": asdict(self.suppression),
             }
             text = json.dumps(settings, indent=1, ensure_ascii=False)
             (part / _SETTINGS).write_text(text + "\n", encoding="utf-8")
@@ -238,6 +288,7 @@ def to_detections(
     classes: Sequence[str],
     threshold: float = 0.0,
     masks: np.ndarray | None = None,
+    suppression: Suppression = PER_CLASS,
 ) -> sv.Detections:
     """A model's output for one image as supervision.Detections in the image's pixels.
 
@@ -250,6 +301,7 @@ def to_detections(
         classes: Names by class id.
         threshold: Keep detections with at least this score.
         masks: (D, h, w), the probabilities of a Mask R-CNN's masks within their boxes.
+        suppression: Which of two overlapping detections is dropped.
     """
     import supervision as sv  # takes half a second, which training hides
 
@@ -258,6 +310,7 @@ def to_detections(
     xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
     # A box that lies wholly in a model's padding has no area left.
     good = (score >= threshold) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    good[good] = suppression.keep(xyxy[good], score[good], class_id[good])
     return sv.Detections(
         xyxy=xyxy[good].astype(np.float32),
         mask=None if masks is None else paste_masks(masks[good], xyxy[good], (height, width)),
@@ -265,6 +318,48 @@ def to_detections(
         class_id=class_id[good].astype(int),
         data={"class_name": np.array(classes, dtype=object)[class_id[good]].astype(str)},
     )
+
+
+def _settings_path(folder: Path) -> Path:
+    """The detector's settings in a run's folder, or in its `detector` folder."""
+    for path in (folder / "detector" / _SETTINGS, folder / _SETTINGS):
+        if path.exists():
+            return path
+    raise UserError(
+        f"{folder} holds no detector: give a run's folder (the --out of `duckdetect train`)"
+    )
+
+
+def _saved(folder: str | Path) -> tuple[Path, dict[str, Any]]:
+    path = _settings_path(Path(folder))
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        check_score(settings["threshold"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is broken ({error}): train it again") from error
+    return path, settings
+
+
+def saved_threshold(folder: str | Path) -> float:
+    """The threshold of a saved detector, which is not loaded.
+
+    Raises:
+        UserError: If there is no detector, or it is broken.
+    """
+    return float(_saved(folder)[1]["threshold"])
+
+
+def save_threshold(folder: str | Path, threshold: float) -> float:
+    """Give a saved detector another threshold, and return the one that it had.
+
+    Raises:
+        UserError: If there is no detector, it is broken, or the threshold is no number from 0 to 1.
+    """
+    path, settings = _saved(folder)
+    changed = {**settings, "threshold": check_score(threshold)}
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(changed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return float(settings["threshold"])
 
 
 def load_detector(folder: str | Path) -> Detector:
@@ -275,15 +370,8 @@ def load_detector(folder: str | Path) -> Detector:
             reach beyond it (trust.py). What it computes is not judged: a detector is a program, load
             only those whose author you know.
     """
-    folder = Path(folder)
-    inner = folder / "detector"
-    if (inner / _SETTINGS).exists():
-        folder = inner
-    path = folder / _SETTINGS
-    if not path.exists():
-        raise UserError(
-            f"{folder} holds no detector: give a run's folder (the --out of `duckdetect train`)"
-        )
+    path = _settings_path(Path(folder))
+    folder = path.parent
     cure = "train it again"
     settings = read_json(path, cure)
     version = settings.whole("format", least=1)
@@ -322,12 +410,28 @@ def load_detector(folder: str | Path) -> Detector:
         two_stage=settings.flag("two_stage", default=False),
         has_masks=settings.flag("masks", default=False),
         high_res_hw=(high_res_hw[0], high_res_hw[1]) if high_res_hw else None,
+        suppression=_suppression(settings),
     )
 
 
-def _check_image(image: np.ndarray, name: str) -> None:
-    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
-    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
-        raise UserError(
-            f"{name} is {dtype} {shape}, not uint8 (H, W, 3) RGB: read it with duckdetect.load_picture"
-        )
+def _suppression(settings: Fields) -> Suppression:
+    """What detector.json says; a detector of 0.1.0 goes on as it was measured."""
+    if not settings.has("suppression"):
+        return PER_CLASS
+    given = settings.object("suppression")
+    iou = given.number("iou", 0, 1) if given.has("iou") else None
+    return Suppression(given.flag("per_class", default=False), iou)
+
+
+def as_detector(what: Any) -> Detector:
+    """A detector: itself, a run's, or the one in a folder.
+
+    Raises:
+        UserError: If it is something else, or holds no detector.
+    """
+    if isinstance(what, str | Path):
+        return load_detector(what)
+    found = getattr(what, "detector", what)  # a TrainRun's
+    if not hasattr(found, "predict"):
+        raise UserError(f"{what!r} is no detector: give one, a run, or a run's folder")
+    return found

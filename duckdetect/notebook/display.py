@@ -182,11 +182,11 @@ def _show_metrics(folder: Path, measured: Evaluation) -> None:
     from IPython.display import Image, display
 
     metrics = measured.metrics
-    say(metrics.table())
+    say(measured.table())
     curves = {name: one.curve for name, one in metrics.per_class.items()}
     images = [folder / FOLDER / f"{name}.png" for name in ("precision_recall", "f1")]
     plot_precision_recall(curves, images[0])
-    plot_f1(curves, metrics.best_threshold, images[1])
+    plot_f1(curves, measured.threshold, images[1])
     for path in images:
         display(Image(filename=str(path), width=560))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -202,19 +202,18 @@ _FEW_BOXES = 50
 Intervals = Mapping[str, tuple[float, float] | None]
 
 
-def evaluation_sections(evaluation: Evaluation, config: Mapping[str, Any]) -> list[Section]:
+def evaluation_sections(evaluation: Evaluation) -> list[Section]:
     """In short, figures, threshold, confusion, failures.
 
     Args:
         evaluation: What was measured.
-        config: The run's config.json.
     """
     metrics = evaluation.metrics
     intervals = bootstrap_intervals(evaluation.dataset, evaluation.detections, _RESAMPLES)
     threshold = threshold_to_use(evaluation)
     sections = [
-        _short(evaluation, intervals, threshold, config),
-        _metrics(metrics, intervals),
+        _short(evaluation, intervals, threshold),
+        _metrics(metrics, intervals, threshold),
         _threshold(evaluation, threshold),
     ]
     if metrics.n_boxes or metrics.n_false:
@@ -224,22 +223,20 @@ def evaluation_sections(evaluation: Evaluation, config: Mapping[str, Any]) -> li
 
 
 def threshold_to_use(evaluation: Evaluation) -> float:
-    """The score with the best F1; where nothing is ever right, the detector's own."""
-    best = evaluation.metrics.best_threshold
-    own = evaluation.about["detector"]["threshold"]
-    return float(best if best is not None else own if own is not None else 0.5)
+    """The detector's own; for one that has none, the score with the best F1."""
+    own, best = evaluation.threshold, evaluation.metrics.best_threshold
+    return float(own if own is not None else best if best is not None else 0.5)
 
 
-def _short(
-    evaluation: Evaluation, intervals: Intervals, threshold: float, config: Mapping[str, Any]
-) -> Section:
+def _short(evaluation: Evaluation, intervals: Intervals, threshold: float) -> Section:
     metrics, data = evaluation.metrics, evaluation.about["data"]
+    there = metrics.at(threshold)
     tiles = Tiles(
         [
             Tile("AP50", show(metrics.AP50), show_range(intervals["AP50"])),
             Tile("AP", show(metrics.AP), show_range(intervals["AP"])),
-            Tile("Threshold to use", f"{threshold:.2f}", "keep detections from this score on"),
-            Tile("F1 there", show(metrics.F1), "1 is perfect"),
+            Tile("Threshold", f"{threshold:.2f}", "detections are kept from this score on"),
+            Tile("F1 at that threshold", show(there.F1), "1 is perfect"),
         ]
     )
     which = place(data["folder"])
@@ -249,30 +246,18 @@ def _short(
         f"Measured on {plural(metrics.n_images, 'picture')} with "
         f"{plural(metrics.n_boxes, 'labelled object')}: {which}."
     )
-    n_found = metrics.n_true + metrics.n_false
+    n_found = there.n_true + there.n_false
     if metrics.best_threshold is None:
         words += " No detection is right at any score."
     else:
         words += (
-            f" At a score of {threshold:.2f} and above it finds {metrics.n_true} of the "
-            f"{metrics.n_boxes} ({show_percent(metrics.recall)}), and {metrics.n_true} of its "
-            f"{plural(n_found, 'detection')} are right ({show_percent(metrics.precision)})."
+            f" At a score of {threshold:.2f} and above it finds {there.n_true} of the "
+            f"{metrics.n_boxes} ({show_percent(there.recall)}), and {there.n_true} of its "
+            f"{plural(n_found, 'detection')} are right ({show_percent(there.precision)})."
         )
     blocks: list[Block] = [tiles, Text(words)]
-    if data["sha256"] == config["data"]["sha256"]:
-        blocks.append(
-            Note(
-                "These are the pictures it learnt from: the figures say how well it remembers them, "
-                "not how well it does on others. Measure it on other pictures."
-            )
-        )
-    elif data["sha256"] == (config.get("validation") or {}).get("sha256"):
-        blocks.append(
-            Note(
-                "These are the validation pictures, which chose the weights and the threshold that "
-                "were kept: the figures flatter a little. Measure it on others."
-            )
-        )
+    if flattering := evaluation.flattering():
+        blocks.append(Note(flattering))
     if 0 < metrics.n_boxes < _FEW_BOXES:
         blocks.append(
             Note(
@@ -283,7 +268,7 @@ def _short(
     return Section("In short", blocks)
 
 
-def _metrics(metrics: Metrics, intervals: Intervals) -> Section:
+def _metrics(metrics: Metrics, intervals: Intervals, threshold: float) -> Section:
     blocks: list[Block] = [
         Text(
             "AP50 is the average precision when a detection counts as right as soon as its box and "
@@ -319,19 +304,21 @@ def _metrics(metrics: Metrics, intervals: Intervals) -> Section:
         named.append(("all classes", metrics))
     blocks.append(
         Table(
-            ["Class", "Objects", "AP", "AP50", "AR100", "F1", "Precision", "Recall", "At score"],
+            ["Class", "Objects", "AP", "AP50", "AR100", "F1", "Precision", "Recall", "Best score"],
             [
-                [name, str(one.n_boxes)]
-                + [show(v) for v in (one.AP, one.AP50, one.AR100, one.F1, one.precision)]
-                + [show(one.recall), show(one.best_threshold, 2)]
+                [name, str(one.n_boxes), *map(show, (one.AP, one.AP50, one.AR100))]
+                + [show(v) for v in (there.F1, there.precision, there.recall)]
+                + [show(one.best_threshold, 2)]
                 for name, one in named
+                for there in [one.curve.at(threshold)]
             ],
         )
     )
     blocks.append(
         Text(
-            "F1, precision and recall are those at the score in the last column, where F1, their "
-            "harmonic mean, is highest. A dash stands where there is nothing to measure."
+            f"F1, precision and recall are those at the detector's threshold, {threshold:.2f}; the "
+            "last column is the score at which F1, the harmonic mean of precision and recall, is "
+            "highest on these images. A dash stands where there is nothing to measure."
         )
     )
     return Section("How good it is", blocks)
@@ -339,20 +326,16 @@ def _metrics(metrics: Metrics, intervals: Intervals) -> Section:
 
 def _threshold(evaluation: Evaluation, threshold: float) -> Section:
     metrics = evaluation.metrics
-    own = evaluation.about["detector"]["threshold"]
+    words = (
+        f"The detector keeps what scores {threshold:.2f} or more. Higher, and fewer detections are "
+        "wrong, but more objects are missed; lower, the other way round."
+    )
     if metrics.best_threshold is None:
-        words = (
-            f"No score separates right detections from wrong ones here, so {threshold:.2f}, the "
-            "detector's own threshold, is taken below."
-        )
+        words += " No score separates right detections from wrong ones here."
+    elif better := evaluation.better_threshold():
+        words += f" {better}"
     else:
-        words = (
-            f"Use {threshold:.2f}: there F1 is highest on these pictures. Higher, and fewer "
-            "detections are wrong, but more objects are missed; lower, the other way round."
-        )
-        if own is not None:
-            f1 = _f1_at(metrics.curve, own)
-            words += f" The detector's own default is {own:.2f}, where F1 is {show(f1)}."
+        words += " No other threshold is clearly better on these images."
     curves = _curves(metrics)
     left = len(metrics.per_class) + 1 - len(curves) if len(metrics.per_class) > 1 else 0
     blocks: list[Block] = [Text(words)]
@@ -365,11 +348,11 @@ def _threshold(evaluation: Evaluation, threshold: float) -> Section:
         ),
         plot(
             lambda path: plot_f1(curves, threshold, path),
-            f"F1 over the score threshold. The line is the threshold to use, {threshold:.2f}.",
+            f"F1 over the score threshold. The line is the detector's, {threshold:.2f}.",
         ),
     ]
     blocks.append(Figures(images, columns=2))
-    return Section("Which threshold to use", blocks)
+    return Section("The threshold", blocks)
 
 
 def _curves(metrics: Metrics) -> dict[str, Curve]:
@@ -380,9 +363,3 @@ def _curves(metrics: Metrics) -> dict[str, Curve]:
     chosen = set(most[: _MOST_CURVES - 1])
     curves = {name: one.curve for name, one in metrics.per_class.items() if name in chosen}
     return {"all classes": metrics.curve, **curves}
-
-
-def _f1_at(curve: Curve, threshold: float) -> float | None:
-    """F1 of the detections at or above a threshold."""
-    kept = [f1 for score, f1 in zip(curve.score, curve.f1, strict=True) if score >= threshold]
-    return (float(kept[-1]) if kept else 0.0) if curve.n_truth else None

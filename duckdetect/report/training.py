@@ -32,23 +32,11 @@ from duckdetect.report.blocks import (
     plural,
     quote,
 )
-from duckdetect.training.config import TrainConfig
+from duckdetect.training.config import RECIPES, TrainConfig, flag
 from duckdetect.training.run_folder import read_history, read_validation
 
 if TYPE_CHECKING:
     from duckdetect.data.dataset import Dataset, Sample
-
-# Options of `duckdetect train` by the setting's name.
-_OPTIONS = {
-    "steps": "--steps",
-    "batch_size": "--batch-size",
-    "learning_rate": "--learning-rate",
-    "warmup": "--warmup",
-    "views": "--looks",
-    "val_every": "--val-every",
-    "patience": "--patience",
-    "train": "--train",
-}
 
 
 def reproduce_section(
@@ -84,32 +72,35 @@ def reproduce_section(
 
 
 def train_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
-    """The call that trains the run again: for the shell where it can say all, else in Python."""
-    data, base, settings = config["data"]["folder"], config["base"], config["train"]
+    """The command that trains the run again; every setting has an option."""
+    data, base = config["data"]["folder"], config["base"]
+    try:
+        settings = TrainConfig.from_dict(config["train"]).to_dict()
+    except UserError:  # a setting of a newer version
+        settings = dict(config["train"])
     val = (config.get("validation") or {}).get("folder")
-    for recipe, start in (("few-shot", TrainConfig()), ("stock", TrainConfig.stock())):
-        plain = start.to_dict()
-        changed = {k: v for k, v in settings.items() if k != "seed" and plain.get(k) != v}
-        # A setting that the run does not know would take its default now: that is another run.
-        if changed.keys() <= _OPTIONS.keys():
-            words = [f"duckdetect train {quote(data)} --base {quote(base)} --out {quote(run)}"]
-            if val != data:  # else it is a split of the same, which is found by itself
-                words += (
-                    [f"--val {quote(val)}"] if val else ["--no-val"] if _has_valid(data) else []
-                )
-            words += [f"--recipe {recipe}"] if recipe != "few-shot" else []
-            words += [f"{_OPTIONS[key]} {value}" for key, value in changed.items()]
-            return [" ".join([*words, f"--seed {settings.get('seed', 0)}"])]
-    default = TrainConfig().to_dict()
-    given = ", ".join(f"{k}={v!r}" for k, v in settings.items() if default.get(k) != v)
-    return [
-        "python",
-        ">>> import duckdetect as dd",
-        f">>> data = dd.load_dataset({place(data)!r})",
-        *([f">>> val = dd.load_dataset({place(val)!r}, 'valid')"] if val else []),
-        f">>> dd.finetune({base!r}, data, dd.TrainConfig({given}), {place(run)!r}"
-        + (", val=val)" if val else ")"),
+    recipe, changed = min(
+        ((name, _changes(settings, start().to_dict())) for name, start in RECIPES.items()),
+        key=lambda one: len(one[1]),
+    )
+    words = [f"duckdetect train {quote(data)} --base {quote(base)} --out {quote(run)}"]
+    if val != data:  # else it is a split of the same, which is found by itself
+        words += [f"--val {quote(val)}"] if val else ["--no-val"] if _has_valid(data) else []
+    words += [f"--recipe {recipe}"] if recipe != "few-shot" else []
+    words += [
+        flag(key, value) if isinstance(value, bool) else f"{flag(key)} {value}"
+        for key, value in changed.items()
     ]
+    return [" ".join([*words, f"--seed {settings.get('seed', 0)}"])]
+
+
+def _changes(settings: Mapping[str, Any], start: Mapping[str, Any]) -> dict[str, Any]:
+    """What an option must say; None cannot be said, and is what a base decides by itself."""
+    return {
+        key: value
+        for key, value in settings.items()
+        if key != "seed" and value is not None and start.get(key) != value
+    }
 
 
 def _has_valid(folder: str) -> bool:

@@ -116,7 +116,7 @@ def build_report(
         reproduce_section(run, config, evaluation.about if evaluation else None),
     ]
     if evaluation is not None:
-        short, *others = evaluation_sections(evaluation, config)
+        short, *others = evaluation_sections(evaluation)
         sections = [short, *sections[:2], *others, sections[2]]
     else:
         sections.insert(0, Section("How good it is", [Note(missing)]))

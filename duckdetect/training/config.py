@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+import json
+import math
+import operator
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from duckdetect.errors import UserError
@@ -11,6 +16,8 @@ from duckdetect.models.catalog import BaseSpec
 from duckdetect.models.interfaces import BaseModel, LayerGroup, Sizes, TrainPart
 
 Decay = Literal["cosine", "none"]
+
+_DECAYS, _TRAIN_PARTS = get_args(Decay), get_args(TrainPart)
 
 VIEWS, VIEWS_OF_LARGE = 100, 40  # docs/accuracy.md; of large bases, what two cores do in a minute
 
@@ -26,74 +33,145 @@ _RENAMED = {
 }
 
 
+def setting(
+    default: Any,
+    help: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    choices: Sequence[str] = (),
+    default_text: str | None = None,
+    old_flags: Sequence[str] = (),
+) -> Any:
+    """A field of TrainConfig: its default, its documentation and what it may be.
+
+    This is the one place where a setting is described. The checks, `help(TrainConfig)`, the options of
+    `duckdetect train` (cli/train.py) and the report's recipe are made of it.
+
+    Args:
+        default: What it is if nothing is said; None where the base decides.
+        help: A sentence or two for users.
+        at_least: The smallest value.
+        above: Or the value that it must exceed.
+        at_most: The largest value.
+        below: Or the value that it must stay under.
+        choices: The only values of a text.
+        default_text: How the default is told, where the value alone says too little.
+        old_flags: Options of earlier versions that still work.
+    """
+    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    return field(
+        default=default,
+        metadata={
+            "help": help,
+            "limits": {name: value for name, value in limits.items() if value is not None},
+            "choices": tuple(choices),
+            "default_text": default_text,
+            "old_flags": tuple(old_flags),
+        },
+    )
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How the heads are trained.
 
-    The defaults are what docs/accuracy.md found best for five pictures; `TrainConfig.stock()` is the
+    The defaults are what docs/accuracy.md found best for five images; `TrainConfig.stock()` is the
     recipe of TensorFlow's few-shot notebook.
 
-    Attributes:
-        steps: Training steps.
-        batch_size: Views a step.
-        learning_rate: Of stochastic gradient descent, at its start.
-        warmup: Steps over which the rate first rises to `learning_rate`; 0 for none.
-        decay: "cosine", from `learning_rate` to 0 over the steps, or "none".
-        momentum: Of stochastic gradient descent, 0 to below 1.
-        views: Random windows of the pictures, recoloured, that are trained on besides the pictures
-            themselves (augment.py); 0 for none, None for as many as suit the base: 100, or 40 where
-            each costs a second without a GPU.
-        class_init: Whether a new class begins as the base's own classes that it looks most like
-            (headstart.py), or with small random weights.
-        distractors: Whether looks get plain shapes in the object's colours beside it, which are none
-            (decoys.py).
-        box_lr_multiplier: How fast the box head learns, as a part of the class head's: the base
-            knows already
-            where things end, and five pictures would teach it their own.
-        refine: Whether boxes that overlap a detection have a say in where it lies and fade beside it,
-            and, where the objects are small in the training pictures and the base's input is small
-            as well, the detector looks at pictures magnified too.
-        confusables: Whether a careful detector trusts less in what the base takes for another kind
-            of thing
-            more surely than any object it was trained on (rivals.py).
-        seed: Of looks, weights and batches.
-        train: Of the SSD family "heads", the last layer of the box and class heads, or "towers",
-            the layers that lead to them as well. Of Faster and Mask R-CNN "heads", the box, class
-            and mask heads; "second-stage", the features of proposals as well; or "all".
-            Everything else stays as it was, bit for bit.
-        save_every: Steps between two saved states.
-        val_every: Steps between two looks at the validation pictures; 0 for as often as slows
-            training by less than a fifth (validation.py).
-        val_images: Look at no more validation pictures than this, evenly chosen.
-        patience: Stop when so many looks in a row were no better than the best before them; 0 to
-            train all steps.
-        input_size: Of Faster and Mask R-CNN, the longer side in pixels that pictures are brought to;
-            the model's own if None.
-        proposals: Of the same, how many boxes the first stage hands on.
-        proposal_batch: Of these, how many of a picture are trained on.
+    Example:
+        TrainConfig(steps=400, seed=1)
     """
 
-    steps: int = 250
-    batch_size: int = 8
-    learning_rate: float = 0.003
-    warmup: int = 0
-    decay: Decay = "cosine"
-    momentum: float = 0.9
-    views: int | None = None
-    class_init: bool = True
-    distractors: bool = True
-    box_lr_multiplier: float = 0.3
-    refine: bool = True
-    confusables: bool = True
-    seed: int = 0
-    train: TrainPart = "heads"
-    save_every: int = 50
-    val_every: int = 0
-    val_images: int = 200
-    patience: int = 5
-    input_size: int | None = None
-    proposals: int | None = None
-    proposal_batch: int | None = None
+    steps: int = setting(250, "Training steps.", at_least=1)
+    batch_size: int = setting(8, "Augmented views in each step.", at_least=1)
+    learning_rate: float = setting(
+        0.003, "Learning rate of stochastic gradient descent at its start.", above=0
+    )
+    warmup: int = setting(
+        0, "Steps over which the learning rate first rises to its value.", at_least=0
+    )
+    decay: Decay = setting(  # noqa: RUF009
+        "cosine",
+        "How the learning rate falls: cosine, to 0 over the steps, or none.",
+        choices=_DECAYS,
+    )
+    momentum: float = setting(0.9, "Momentum of stochastic gradient descent.", at_least=0, below=1)
+    views: int | None = setting(
+        None,
+        "Augmented views to train on besides the images themselves: random crops, flipped and "
+        "recoloured. 0 for none.",
+        at_least=0,
+        default_text="100, with large bases 40",
+        old_flags=("--looks",),
+    )
+    class_init: bool = setting(
+        True,
+        "Start a new class as the base's own classes that it looks most like, instead of at random.",
+    )
+    distractors: bool = setting(
+        True, "Draw plain shapes in the object's colours beside it, which are not the object."
+    )
+    box_lr_multiplier: float = setting(
+        0.3,
+        "Learning rate of the box head as a part of the class head's: the base already knows where "
+        "things end, and five images would teach it their own way of drawing boxes.",
+        above=0,
+        at_most=1,
+    )
+    refine: bool = setting(
+        True,
+        "Let boxes that overlap a detection help to place it (box voting) and score lower beside it "
+        "(Soft-NMS); where the objects are small, detect at two scales.",
+    )
+    confusables: bool = setting(
+        True,
+        "Lower the score of what the base takes for another kind of thing more surely than any "
+        "object it was trained on. Needs --refine.",
+    )
+    seed: int = setting(0, "Seed of views, weights and batches.", at_least=0)
+    train: TrainPart = setting(  # noqa: RUF009
+        "heads",
+        "What is trained; all else stays bit for bit. Of SSDs heads (the last layer of the box and "
+        "class heads) or towers (the layers before as well); of Faster and Mask R-CNN heads, "
+        "second-stage (the features of proposals as well) or all.",
+        choices=_TRAIN_PARTS,
+    )
+    save_every: int = setting(50, "Steps between two saved states, to resume from.", at_least=1)
+    val_every: int = setting(
+        0,
+        "Steps between two validation rounds.",
+        at_least=0,
+        default_text="as often as slows training by less than a fifth",
+    )
+    val_images: int = setting(
+        200, "Validate on at most this many images, evenly chosen.", at_least=1
+    )
+    patience: int = setting(
+        5,
+        "Stop after this many validation rounds without a better one; 0 to train all steps.",
+        at_least=0,
+    )
+    input_size: int | None = setting(
+        None,
+        "Faster and Mask R-CNN: longer side in pixels that images are brought to.",
+        at_least=64,
+        default_text="the model's own",
+    )
+    proposals: int | None = setting(
+        None,
+        "Faster and Mask R-CNN: boxes that the first stage hands on.",
+        at_least=1,
+        default_text="the model's own",
+    )
+    proposal_batch: int | None = setting(
+        None,
+        "Faster and Mask R-CNN: how many of an image's proposals are trained on.",
+        at_least=1,
+        default_text="the model's own",
+    )
 
     @classmethod
     def stock(cls, **changes: Any) -> TrainConfig:
@@ -119,42 +197,11 @@ class TrainConfig:
         )
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("steps", 1),
-            ("batch_size", 1),
-            ("save_every", 1),
-            ("seed", 0),
-            ("views", 0),
-            ("warmup", 0),
-            ("val_every", 0),
-            ("val_images", 1),
-            ("patience", 0),
-            ("input_size", 64),
-            ("proposals", 1),
-            ("proposal_batch", 1),
-        ):
-            value = getattr(self, name)
-            if value is None and name in ("views", "input_size", "proposals", "proposal_batch"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(f"{name} is {value!r}: give a whole number of at least {least}")
-        if self.decay not in get_args(Decay):
-            raise UserError(f"decay is {self.decay!r}: give one of {', '.join(get_args(Decay))}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UserError(f"learning_rate is {self.learning_rate!r}: give a number above 0")
-        if not 0 < self.box_lr_multiplier <= 1:
-            raise UserError(
-                f"box_rate is {self.box_lr_multiplier!r}: give a number above 0, at most 1"
-            )
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"momentum is {self.momentum!r}: give a number from 0 to below 1")
-        if self.train not in get_args(TrainPart):
-            raise UserError(
-                f"train is {self.train!r}: give one of {', '.join(get_args(TrainPart))}"
-            )
+        for field_, kind in settings():
+            _check(field_, kind, getattr(self, field_.name))
 
     def for_base(self, spec: BaseSpec) -> TrainConfig:
-        """The settings with a base's own number of looks, where none is given."""
+        """The settings with a base's own number of views, where none is given."""
         if self.views is not None:
             return self
         return replace(self, views=VIEWS if spec.is_light else VIEWS_OF_LARGE)
@@ -181,6 +228,146 @@ class TrainConfig:
             if name not in known:
                 raise UserError(f"unknown setting {name!r}: give one of {', '.join(known)}")
         return cls(**values)
+
+
+_KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool}
+
+
+def settings() -> list[tuple[Field[Any], type]]:
+    """Each setting's field and its type: int, float, bool or str."""
+    return [(f, _KINDS.get(str(f.type).split(" ")[0], str)) for f in fields(TrainConfig)]
+
+
+def is_optional(field_: Field[Any]) -> bool:
+    """Whether the setting may be None: the base decides then."""
+    return field_.default is None
+
+
+def flag(name: str, value: Any = True) -> str:
+    """The option of `duckdetect train` for a setting: `--batch-size`, `--no-refine`."""
+    return f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+
+
+def default_text(field_: Field[Any]) -> str:
+    """How a setting's default is told."""
+    told = field_.metadata["default_text"]
+    if told is not None:
+        return str(told)
+    return str(field_.default)
+
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "at_least": operator.ge,
+    "above": operator.gt,
+    "at_most": operator.le,
+    "below": operator.lt,
+}
+
+
+def _check(field_: Field[Any], kind: type, value: Any) -> None:
+    name, about = field_.name, field_.metadata
+    if value is None and is_optional(field_):
+        return
+    if about["choices"]:
+        if value not in about["choices"]:
+            raise UserError(f"{name} is {value!r}: give one of {', '.join(about['choices'])}")
+        return
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise UserError(f"{name} is {value!r}: give True or False")
+        return
+    is_number = isinstance(value, int if kind is int else int | float)
+    if (
+        isinstance(value, bool)
+        or not is_number
+        or not math.isfinite(value)
+        or not all(_COMPARE[how](value, limit) for how, limit in about["limits"].items())
+    ):
+        raise UserError(f"{name} is {value!r}: give {_wanted(kind, about['limits'])}")
+
+
+def _wanted(kind: type, limits: Mapping[str, float]) -> str:
+    """`a whole number of at least 1`, `a number above 0, at most 1`."""
+    told = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
+    words = ", ".join(f"{told[name]} {value:g}" for name, value in limits.items())
+    between = " of" if "at_least" in limits else ""
+    return f"a {'whole ' if kind is int else ''}number{between} {words}"
+
+
+def _attributes() -> str:
+    """The attributes' part of the class's docstring."""
+    lines = []
+    for field_, _ in settings():
+        text = f"{field_.name}: {field_.metadata['help']}"
+        if is_optional(field_):
+            text += f" By default {default_text(field_)}."
+        lines += textwrap.wrap(
+            text, 100, initial_indent=" " * 8, subsequent_indent=" " * 12, break_on_hyphens=False
+        )
+    return "\n    Attributes:\n" + "\n".join(lines) + "\n    "
+
+
+TrainConfig.__doc__ = f"{(TrainConfig.__doc__ or '').rstrip()}\n{_attributes()}"
+
+
+def read_settings(path: str | Path) -> tuple[str | None, TrainConfig]:
+    """The base (None if the file names none) and the settings of a JSON file.
+
+    Args:
+        path: A run's config.json, or a file with what its `train` part holds.
+
+    Raises:
+        UserError: If the file is missing or holds something else.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "config.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read ({reason}): give a run's config.json") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no settings: give a run's config.json")
+    whole = isinstance(found.get("train"), dict)
+    base = found.get("base") if whole else None
+    try:
+        return base, TrainConfig.from_dict(found["train"] if whole else found)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+DEFAULT_BASE = "ssd_mobilenet_v2"  # it is measured, and needs no zoo
+
+RECIPES: dict[str, Callable[..., TrainConfig]] = {
+    "few-shot": TrainConfig,
+    "stock": TrainConfig.stock,
+}
+
+
+def choose_settings(
+    base: str | None, path: str | Path | None, recipe: str | None, given: Mapping[str, Any]
+) -> tuple[str, TrainConfig]:
+    """The base and the settings that a command line asks for.
+
+    Args:
+        base: The base, if one is named.
+        path: A file with settings, as `read_settings` takes it.
+        recipe: One of `RECIPES`, instead of a file.
+        given: Settings that come first.
+
+    Raises:
+        UserError: If the file cannot be read, or there is no such recipe.
+    """
+    if path is None:
+        recipe = recipe or "few-shot"
+        if recipe not in RECIPES:
+            raise UserError(f"there is no recipe {recipe!r}: give one of {', '.join(RECIPES)}")
+        return base or DEFAULT_BASE, RECIPES[recipe](**given)
+    if recipe is not None:
+        raise UserError("--config and --recipe both say what the settings are: give one of them")
+    found, config = read_settings(path)
+    return base or found or DEFAULT_BASE, replace(config, **given)
 
 
 def check_settings(spec: BaseSpec, config: TrainConfig) -> None:

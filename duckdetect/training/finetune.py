@@ -33,7 +33,13 @@ from duckdetect.models.interfaces import BaseModel, TrainPart
 from duckdetect.models.weights import BaseFiles, fetch
 from duckdetect.training import run_folder
 from duckdetect.training.class_init import choose_confusables, init_classes, own_scores
-from duckdetect.training.config import TrainConfig, check_settings, one_stage_summary, summary_text
+from duckdetect.training.config import (
+    DEFAULT_BASE,
+    TrainConfig,
+    check_settings,
+    one_stage_summary,
+    summary_text,
+)
 from duckdetect.training.feature_cache import Batch, FeatureCache, cache_features
 from duckdetect.training.loop import Trained, Validator, best_step, make_optimizer, run_loop
 from duckdetect.training.threshold import choose_threshold
@@ -66,6 +72,7 @@ class TrainRun:
         validation: For each validation round `step`, the losses and `class_accuracy`
             there, `AP`, `AP50`, `AR100` and `best_threshold`; empty without validation images.
         best: The step whose weights the detector has, where it was validated.
+        config: The settings.
     """
 
     folder: Path | None
@@ -74,11 +81,31 @@ class TrainRun:
     resumed: int = 0
     validation: list[dict[str, float]] = field(default_factory=list)
     best: int | None = None
+    config: TrainConfig = field(default_factory=TrainConfig)
+
+    def text(self) -> str:
+        """What was trained, in a line or two."""
+        if self.resumed == self.config.steps:
+            return f"{self.folder} was trained already, with these settings on these images"
+        again = f" (resumed at step {self.resumed})" if self.resumed else ""
+        first, last = self.history[0]["loss"], self.history[-1]["loss"]
+        told = f"trained {len(self.history)} steps{again}: loss {first:.3f} -> {last:.3f}"
+        best = next((row for row in self.validation if row["step"] == self.best), None)
+        if best is None:
+            return told
+        early = ""
+        if len(self.history) < self.config.steps:
+            early = f" and stopped early: no validation round after step {self.best} was better"
+        return (
+            f"{told}{early}\nbest on the validation images at step {self.best}: "
+            f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}; its weights are kept, "
+            f"see {self.folder}/{CURVES}"
+        )
 
 
 def train(
     data: str | Path | Dataset,
-    base: str = "ssd_mobilenet_v2",
+    base: str = DEFAULT_BASE,
     out: str | Path | None = None,
     config: TrainConfig | None = None,
     *,
@@ -169,7 +196,8 @@ def finetune(
         if run_folder.open_run(folder, identity, overwrite) == "done":
             history, validation = run_folder.read_histories(folder)
             found = load_detector(folder)
-            return TrainRun(folder, found, history, config.steps, validation, best_step(validation))
+            best = best_step(validation)
+            return TrainRun(folder, found, history, config.steps, validation, best, config)
 
     two_stage = spec.family.stages == 2
     plain = PlainViews(dataset.samples, masks=two_stage)
@@ -182,7 +210,7 @@ def finetune(
         detector.save(folder / "detector")
         run_folder.close_run(folder)
     return TrainRun(
-        folder, detector, trained.history, trained.resumed, trained.validation, trained.best
+        folder, detector, trained.history, trained.resumed, trained.validation, trained.best, config
     )
 
 

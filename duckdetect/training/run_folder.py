@@ -331,20 +331,32 @@ def _same(found: dict[str, Any], identity: dict[str, Any]) -> bool:
 
 
 def _difference(found: dict[str, Any], identity: dict[str, Any]) -> str:
-    """The settings that differ, in a few words; where the data or weights lie does not count."""
-    names = []
-    for key in ("base", "classes"):
-        if found.get(key) != identity[key]:
-            names.append(key)
+    """What differs, in a few words; where the data or weights lie does not count."""
+    words = [
+        f"{key}: {_short(found.get(key))} there, {_short(identity[key])} here"
+        for key in ("base", "classes")
+        if found.get(key) != identity[key]
+    ]
+    here = identity["train"]
     try:
-        same = TrainConfig.from_dict(found["train"]) == TrainConfig.from_dict(identity["train"])
+        there = TrainConfig.from_dict(found["train"]).to_dict()
     except (KeyError, TypeError, AttributeError, UserError):
-        same = False  # settings that this version does not know
-    if not same:
-        names.append("train")
-    for key in ("data", "validation", "weights"):
-        if key == "weights" and identity[key] is None:
-            continue
-        if (found.get(key) or {}).get("sha256") != (identity[key] or {}).get("sha256"):
-            names.append(key)
-    return f"other {', '.join(names)}" if names else ""
+        words.append("other settings")  # that this version does not know
+    else:
+        words += [
+            f"{key}: {_short(there[key])} there, {_short(value)} here"
+            for key, value in TrainConfig.from_dict(here).to_dict().items()
+            if there[key] != value
+        ]
+    words += [
+        f"other {name}"
+        for key, name in (("data", "images"), ("validation", "validation"), ("weights", "weights"))
+        if not (key == "weights" and identity[key] is None)
+        and (found.get(key) or {}).get("sha256") != (identity[key] or {}).get("sha256")
+    ]
+    return ", ".join(words)
+
+
+def _short(value: Any) -> str:
+    text = " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

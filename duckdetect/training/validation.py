@@ -18,6 +18,7 @@ from duckdetect.data.dataset import Dataset
 from duckdetect.evaluation.metrics import score_detections
 from duckdetect.imaging.draw import draw_detections
 from duckdetect.inference.detector import to_detections
+from duckdetect.inference.suppression import Suppression
 from duckdetect.models.graphs import FrozenPart, traced
 from duckdetect.models.interfaces import BaseModel, HeadOutputs, TrainPart
 from duckdetect.models.postprocess import ConfusableClasses
@@ -175,6 +176,7 @@ class OneStageValidator:
                 score[i][: count[i]],
                 class_id[i][: count[i]],
                 self._dataset.classes,
+                suppression=Suppression(),
             )
             for i, number in enumerate(index)
         ]

@@ -67,7 +67,7 @@ def test_the_threshold_is_the_detectors_own_unless_given(detector):
     ids=["grey", "alpha", "float", "empty"],
 )
 def test_other_arrays_are_refused(detector, image):
-    with pytest.raises(UserError, match="load_picture"):
+    with pytest.raises(UserError, match="image 0 is an array"):
         detector.predict([image])
 
 

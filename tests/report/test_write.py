@@ -94,10 +94,12 @@ def test_the_figures_are_the_evaluations(made: SimpleNamespace) -> None:
     metrics = made.measured.metrics
     text = html_text(made.written.html)
     assert metrics.AP50 is not None
-    for figure in (metrics.AP, metrics.AP50, metrics.AP75, metrics.AR100, metrics.F1):
+    there = metrics.at(made.measured.threshold)
+    for figure in (metrics.AP, metrics.AP50, metrics.AP75, metrics.AR100, there.F1):
         assert f"{figure:.3f}" in text
-    assert squeezed(f"Use {metrics.best_threshold:.2f}: there F1 is highest") in text
-    assert squeezed(f"finds {metrics.n_true} of the {metrics.n_boxes}") in text
+    assert squeezed(f"keeps what scores {there.threshold:.2f} or more") in text
+    assert squeezed(made.measured.better_threshold()) in text
+    assert squeezed(f"finds {there.n_true} of the {metrics.n_boxes}") in text
     assert squeezed("objects to find are few") in text
     tables = [b for s in made.content.sections for b in s.blocks if isinstance(b, Table)]
     mistakes = {row[0]: int(row[1]) for row in tables[-1].rows}
@@ -196,13 +198,13 @@ def test_the_kept_evaluation_is_used_and_split_beside_it_found(
     monkeypatch.setattr(report_module, "evaluate_run", guess)
     first = write_report(run)
     assert calls == [(tmp_path / "data", "valid")]
-    assert squeezed("These are the validation pictures") in html_text(first.html)
+    assert squeezed("These are the validation images") in html_text(first.html)
     write_report(run)
     assert len(calls) == 1
     # Of other data than the last time.
     other = write_report(run, tmp_path / "data" / "train")
     assert calls[1:] == [(tmp_path / "data" / "train", None)]
-    assert squeezed("These are the pictures it learnt from") in html_text(other.html)
+    assert squeezed("These are the images it was trained on") in html_text(other.html)
     # The pictures are gone: the last report's figures are not shown as if they were checked.
     (tmp_path / "data").rename(tmp_path / "moved")
     gone = write_report(run)
@@ -302,16 +304,17 @@ def test_the_command_that_trains_it_again(tmp_path: Path) -> None:
     assert line == "duckdetect train 'my data' --base b --out out --recipe stock --seed 3"
     few = dd.TrainConfig(steps=9, views=2).to_dict()
     (line,) = train_commands(Path("out"), {**config, "train": few})
-    assert line == "duckdetect train 'my data' --base b --out out --steps 9 --looks 2 --seed 0"
-    odd = dd.TrainConfig(momentum=0.5, seed=1).to_dict()
-    lines = train_commands(Path("out"), {**config, "train": odd})
-    assert lines[-1] == ">>> dd.finetune('b', data, dd.TrainConfig(momentum=0.5, seed=1), 'out')"
-    validation_subset = {**config, "validation": {"folder": "others"}}
-    (line,) = train_commands(Path("out"), {**validation_subset, "train": few})
+    assert line == "duckdetect train 'my data' --base b --out out --steps 9 --views 2 --seed 0"
+    odd = dd.TrainConfig(momentum=0.5, refine=False, train="all", seed=1).to_dict()
+    (line,) = train_commands(Path("out"), {**config, "train": odd})
+    assert line.endswith(" --out out --momentum 0.5 --no-refine --train all --seed 1")
+    validated = {**config, "validation": {"folder": "others"}}
+    (line,) = train_commands(Path("out"), {**validated, "train": few})
     assert " --out out --val others --steps 9 " in line
-    assert train_commands(Path("out"), {**validation_subset, "train": odd})[-1].endswith(
-        ", val=val)"
-    )
+    old = {**few, "looks": few["views"], "head_start": False}  # as 0.1.0 wrote them
+    del old["views"], old["class_init"]
+    (line,) = train_commands(Path("out"), {**config, "train": old})
+    assert " --steps 9 --views 2 --no-class-init " in line
     put_coco(tmp_path / "train")
     put_coco(tmp_path / "valid")
     plain = {**config, "data": {"folder": str(tmp_path)}}

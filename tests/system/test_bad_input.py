@@ -250,7 +250,10 @@ def test_another_run_is_not_trained_over(
     before = {p: p.read_bytes() for p in sorted(detector.folder.rglob("*")) if p.is_file()}
     argv = ("train", detector.data / "train", "--base", "ssd_mobilenet_v2", "--steps", 6)
     line = refused(*argv, "--out", detector.folder)
-    assert "holds another run (other train): choose another --out, or --overwrite it" in line
+    assert (
+        "holds another run (steps: 5 there, 6 here): choose another --out, or --overwrite it"
+        in line
+    )
     after = {p: p.read_bytes() for p in sorted(detector.folder.rglob("*")) if p.is_file()}
     assert after == before
 

@@ -132,7 +132,7 @@ def test_an_interrupted_run_ends_as_if_never_interrupted(ducks, tmp_path, monkey
 
 def test_another_run_in_the_folder_is_not_overwritten(run, ducks):
     before = sorted(p.stat().st_mtime_ns for p in run.folder.rglob("*"))
-    with pytest.raises(UserError, match="another run \\(other train\\)"):
+    with pytest.raises(UserError, match=r"another run \(seed: 0 there, 9 here\)"):
         dd.finetune(BASE, ducks, STOCK(seed=9), run.folder, progress=False)
     assert sorted(p.stat().st_mtime_ns for p in run.folder.rglob("*")) == before
 

@@ -1,0 +1,163 @@
+"""The verbs about a trained detector: eval, threshold, detect, report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+import duckdetect as dd
+from duckdetect.cli.labels import reads_labels
+from duckdetect.cli.options import Data, Json, Out, RunFolder, Split, add_verb, print_json
+from duckdetect.cli.say import say
+from duckdetect.utils.files import write_json
+from duckdetect.utils.outputs import check_outputs, own_output
+
+PerClass = Annotated[
+    Optional[bool],  # noqa: UP045  (typer reads it at run time)
+    typer.Option(
+        "--per-class/--across-classes",
+        help="Whether one object may get boxes of several classes; by default as the detector is set: "
+        "only its best one, but several from a detector of version 0.1.0.",
+        show_default=False,
+    ),
+]
+
+Iou = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        help="Of two detections that overlap by more than this (intersection over union, 0 to 1) drop "
+        "the lower-scored; by default 0.6."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    add_verb(app, reads_labels(evaluate), "duckdetect eval results/mug labelled-images", "eval")
+    add_verb(app, threshold, "duckdetect threshold results/mug 0.52")
+    add_verb(app, detect, "duckdetect detect results/mug new-images -o results/mug/new")
+    add_verb(app, reads_labels(report), "duckdetect report results/mug")
+
+
+def evaluate(
+    run: RunFolder,
+    data: Data,
+    split: Split = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045  (typer reads it at run time)
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write the metrics there as well; RUN/metrics.json always holds them.",
+        ),
+    ] = None,
+    per_class: PerClass = None,
+    iou: Iou = None,
+    as_json: Json = False,
+    progress: bool = True,
+) -> None:
+    """Measure a run's detector on labelled images with COCO's metrics."""
+    if out is not None:
+        check_outputs([out], "eval", [data])
+    measured = dd.evaluate(run, data, split, per_class=per_class, iou=iou, progress=progress)
+    if out is not None:
+        with own_output(out, "eval", [data]) as part:
+            write_json(part, measured.to_json())
+    if as_json:
+        print_json(**measured.to_json())
+    else:
+        say(measured.table())
+
+
+def threshold(
+    run: RunFolder,
+    value: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Argument(
+            metavar="THRESHOLD", help="A score from 0 to 1; without it nothing is changed."
+        ),
+    ] = None,
+) -> None:
+    """Show or change the score from which a run's detector keeps its detections."""
+    from duckdetect.evaluation.evaluate import change_threshold
+    from duckdetect.inference.detector import saved_threshold
+
+    if value is None:
+        say(f"{saved_threshold(run):g}")
+    else:
+        say(f"the threshold of {run} is {value:g}, it was {change_threshold(run, value):g}")
+
+
+def detect(
+    run: RunFolder,
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="An image, a folder of images or a video.")
+    ],
+    out: Out,
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            "--threshold",
+            "-t",
+            help="Keep detections with at least this score, 0 to 1; by default the detector's own.",
+        ),
+    ] = None,
+    every: Annotated[
+        int, typer.Option(help="Of a video: detect on every Nth frame; between, boxes stay.")
+    ] = 1,
+    start: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of a video: begin at this time, in seconds or hh:mm:ss; by default 0."),
+    ] = None,
+    end: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of a video: stop at this time; by default at its end."),
+    ] = None,
+    track: Annotated[
+        bool,
+        typer.Option("--track", help="In a video: number the objects, and keep them in sight."),
+    ] = False,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="Detect at one scale only, four times as fast: more small objects are missed.",
+        ),
+    ] = False,
+    per_class: PerClass = None,
+    iou: Iou = None,
+    as_json: Json = False,
+    progress: bool = True,
+) -> None:
+    """Detect on images or a video; write frames, GIF or MP4, and JSON."""
+    done = dd.detect(
+        run, source, out, threshold,
+        every=every, start=start, end=end, track=track, fast=fast, per_class=per_class, iou=iou,
+        progress=progress,
+    )  # fmt: skip
+    if as_json:
+        print_json(**asdict(done))
+    else:
+        say(done.text())
+
+
+def report(
+    run: RunFolder,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Labelled images to measure on; by default those of the last time, else the test or "
+            "valid split of the training data."
+        ),
+    ] = None,
+    split: Split = None,
+    progress: bool = True,
+) -> None:
+    """Write RUN/report.html and RUN/report.pdf: how good it is, where it fails, what threshold."""
+    written = dd.write_report(run, data, split, progress=progress)
+    say(f"look at {written.html} or {written.pdf}")
+    if written.missing:
+        say(written.missing)
