@@ -1,7 +1,7 @@
 """Labelled images: what a sample and a data set are, and what can be wrong with one.
 
     classes_alike({"train": train, "test": test})     # class ids mean the same in both
-    whole, origin = join([train, valid, test])
+    whole = join([train, valid, test])
 
 Readers of all formats build `Sample`s through `make_sample` and report every problem to a `Report`: the
 strict one raises at the first error, `check_dataset` collects them all.

@@ -1,6 +1,6 @@
 """A report on a run: how good it is, where it fails, which threshold to use; HTML and PDF.
 
-    made = write_report("results/duck", data="test")
+    made = write_report("results/duck", data="data/test")
     made.html, made.pdf
 
 The content is made once (training.py, evaluation.py) of the blocks in blocks.py. The HTML is one file:
