@@ -19,6 +19,7 @@ RECIPES: dict[str, Callable[..., dd.TrainConfig]] = {
     "stock": lambda **settings: dd.TrainConfig.stock(**settings),
 }
 
+_MOST_NOTES = 5
 _Number = Optional[int]  # noqa: UP045  (typer reads it at run time)
 
 
@@ -103,7 +104,19 @@ def train(
     config = RECIPES[recipe](
         seed=seed, train=train_part, **{k: v for k, v in given.items() if v is not None}
     )
-    learn, validator = dd.data.load_training(data, val, use_valid=not no_val)
+    notes: list[dd.data.Problem] = []
+
+    def report(problem: dd.data.Problem) -> None:
+        dd.data.strict(problem)
+        notes.append(problem)
+
+    learn, validator = dd.data.load_training(data, val, not no_val, report)
+    parts = [part for part in (learn, validator) if part is not None]
+    notes += dd.data.left_over(parts, unlabelled=False)
+    for note in notes[:_MOST_NOTES]:
+        print(f"note: {note}")
+    if len(notes) > _MOST_NOTES:
+        print(f"note: {len(notes) - _MOST_NOTES} more, which `duckdetect check {data}` lists")
     run = dd.finetune(base, learn, config, out, val=validator, weights=weights, overwrite=overwrite)
     say(_told(run, config, validator))
     say(f"next: duckdetect detect {out} PICTURES --out {out / 'new'}")
