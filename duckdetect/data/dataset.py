@@ -138,7 +138,8 @@ class Reading:
                 what = f"{_number_word(count)} classes are named {name!r} (numbers {places})"
                 self.warn(where, what, "they are read as one, rename one if they are not")
         table = tuple(dict.fromkeys(stripped))
-        return table, [table.index(name) for name in stripped]
+        number = {name: i for i, name in enumerate(table)}
+        return table, [number[name] for name in stripped]
 
 
 def _number_word(n: int) -> str:
