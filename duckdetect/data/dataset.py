@@ -162,7 +162,7 @@ class Sample:
         size_hw: (height, width) in pixels, after EXIF rotation.
         xyxy: (N, 4) float32, pixels, inside the picture.
         class_id: (N,) int64, from 0.
-        crowd: (N,) bool: neither to be learnt nor counted as missed (COCO's iscrowd, VOC's difficult).
+        crowd: (N,) bool: neither trained on nor counted as missed (COCO's iscrowd, VOC's difficult).
         segmentation: For each box COCO polygons, a run-length encoding, or None; None if none has any.
     """
 

@@ -142,7 +142,7 @@ def _is_all(folder: Path, entry: Path) -> bool:
 
 @functools.lru_cache(maxsize=16)
 def _sum(path: Path, size: int, mtime_ns: int) -> str:
-    """A file's check sum, computed anew once its size or time changes."""
+    """A file's check sum, computed again once its size or time changes."""
     return file_sha256(path)
 
 

@@ -262,7 +262,7 @@ def _short(
     if data["sha256"] == config["data"]["sha256"]:
         blocks.append(
             Note(
-                "These are the pictures it learnt from: the figures say how well it remembers them, "
+                "These are its training pictures: the figures say how well it remembers them, "
                 "not how well it does on others. Measure it on other pictures."
             )
         )
@@ -295,7 +295,7 @@ def _metrics(metrics: Metrics, intervals: Intervals) -> Section:
         Text(
             "AP is the mean of the same at ten overlaps from 0.5 to 0.95, so it asks for boxes that "
             "fit, too; it is the figure that COCO's tables rank by. The ranges hold the figure in 95 "
-            f"of 100 cases when the test pictures are drawn anew ({_RESAMPLES} draws with replacement)."
+            f"of 100 cases when the test pictures are drawn again ({_RESAMPLES} draws with replacement)."
         ),
     ]
     rows = [

@@ -122,7 +122,7 @@ def build_report(
         sections.insert(0, Section("How good it is", [Note(missing)]))
     return Report(
         title=f"Detector report: {_few(config['classes'])}",
-        subtitle=f"{config['base']}, taught with {plural(data['pictures'], 'picture')}; "
+        subtitle=f"{config['base']}, trained on {plural(data['pictures'], 'picture')}; "
         f"run {run.resolve().name}",
         sections=sections,
     )

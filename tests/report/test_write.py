@@ -202,7 +202,7 @@ def test_the_kept_evaluation_is_used_and_split_beside_it_found(
     # Of other data than the last time.
     other = write_report(run, tmp_path / "data" / "train")
     assert calls[1:] == [(tmp_path / "data" / "train", None)]
-    assert squeezed("These are the pictures it learnt from") in html_text(other.html)
+    assert squeezed("These are its training pictures") in html_text(other.html)
     # The pictures are gone: the last report's figures are not shown as if they were checked.
     (tmp_path / "data").rename(tmp_path / "moved")
     gone = write_report(run)
