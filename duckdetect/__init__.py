@@ -1,4 +1,4 @@
-"""duckdetect: teach an object detector a new object from five images.
+"""duckdetect: train an object detector on a new object from five images.
 
     import duckdetect as dd
     run = dd.train("images", out="results/duck")

@@ -20,7 +20,7 @@ from duckdetect.annotation.store import FILE_NAME, AnnotationStore
 from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import list_images
+from duckdetect.imaging.io import list_folder, list_images
 from duckdetect.utils.environment import is_colab
 
 WidgetName = Literal["auto", "colab", "jupyter"]
@@ -62,6 +62,8 @@ def annotate(
             "annotate() draws in a notebook: call it in a cell of Jupyter, VS Code or Colab"
         )
     session = Session(folder, classes, suggest, suggest_threshold)
+    for note in list_folder(folder).notes(labelled=True):
+        _say(f"Note: {note}.")
     if widget == "colab" or (widget == "auto" and is_colab()):
         from duckdetect.annotation.colab_widget import ColabWidget
 

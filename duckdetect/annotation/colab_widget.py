@@ -162,10 +162,10 @@ def draw_boxes(
 
     storage: list[np.ndarray | None] = []
 
-    def mended_script(script: str) -> Any:
+    def patched_script(script: str) -> Any:
         return javascript(patch_script(script, boxes))
 
-    def mended_callback(name: str, callback: Callable[[list[Any]], None]) -> None:
+    def patched_callback(name: str, callback: Callable[[list[Any]], None]) -> None:
         def clean_store_save(annotations: list[Any], state: dict[str, Any]) -> Any:
             callback([_clean(rectangles) for rectangles in annotations])
             return _json({"message": _saved(on_save, storage, state)})
@@ -175,23 +175,23 @@ def draw_boxes(
     javascript = colab_utils.Javascript
     register_callback = colab_utils.output.register_callback
     with (
-        _replaced(colab_utils, "Javascript", mended_script),
-        _replaced(colab_utils.output, "register_callback", mended_callback),
+        _replaced(colab_utils, "Javascript", patched_script),
+        _replaced(colab_utils.output, "register_callback", patched_callback),
     ):
         colab_utils.annotate(list(canvases), storage, callbackId=f"duckdetect{uuid.uuid4().hex}")
 
 
 def patch_script(script: str, boxes: Sequence[np.ndarray]) -> str:
-    """The widget's script with its faults mended and `boxes` (as for `draw_boxes`) in it.
+    """The widget's script with its faults patched and `boxes` (as for `draw_boxes`) in it.
 
     Raises:
-        UserError: If a line to be mended is not there, so that this is another script.
+        UserError: If a line to be patched is not there, so that this is another script.
     """
     for change in _PATCHES:
         if script.count(change.old) != 1:
             raise UserError(
                 "this Object Detection API's box widget is not the known one "
-                f"(cannot mend: {change.fault}): call annotate(..., widget='jupyter')"
+                f"(cannot patch: {change.fault}): call annotate(..., widget='jupyter')"
             )
         script = script.replace(change.old, change.new)
     rectangles = [

@@ -193,7 +193,7 @@ class AnnotationStore:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         reason = reason.splitlines()[0] if reason else type(error).__name__
         return UserError(
-            f"{self.path} is not a COCO file ({reason}): mend it, or move it away to draw anew"
+            f"{self.path} is not a COCO file ({reason}): fix it, or move it away and draw again"
         )
 
 

@@ -12,6 +12,8 @@ from duckdetect.cli.labels import reads_labels
 from duckdetect.cli.options import Base, Data, Out, Overwrite, add_verb
 from duckdetect.cli.say import say
 
+_MOST_NOTES = 5
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
@@ -96,9 +98,22 @@ def train(
     from duckdetect.training.config import choose_settings
 
     base, chosen = choose_settings(base, config, recipe, settings)
+    notes: list[dd.data.Problem] = []
+
+    def report(problem: dd.data.Problem) -> None:
+        dd.data.strict(problem)
+        notes.append(problem)
+
+    train_data, valid_data = dd.data.load_training(data, val, not no_val, report)
+    parts = [part for part in (train_data, valid_data) if part is not None]
+    notes += dd.data.left_over(parts, unlabelled=False)
+    for note in notes[:_MOST_NOTES]:
+        say(f"note: {note}")
+    if len(notes) > _MOST_NOTES:
+        say(f"note: {len(notes) - _MOST_NOTES} more, which `duckdetect check {data}` lists")
     run = dd.train(
-        data, base, out, chosen,
-        val=val, use_valid=not no_val, weights=weights, overwrite=overwrite, progress=progress,
+        train_data, base, out, chosen,
+        val=valid_data, weights=weights, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     say(run.text())
     say(f"next: duckdetect detect {out} IMAGES --out {out / 'new'}")

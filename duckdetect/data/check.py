@@ -154,7 +154,7 @@ def _check(path: Path, split: str | None) -> list[Problem]:
             problems.append(Problem.of(error, path))
         else:
             problems += _suspicious(parts[name], hashes)
-    problems += _left_over(parts.values())
+    problems += left_over(parts.values())
     for names_alike in alike_classes([n for part in parts.values() for n in part.classes]):
         if len(parts) > 1 and not any(set(names_alike) <= set(p.classes) for p in parts.values()):
             problems.append(Problem(str(path), *alike_warning(names_alike), "warning"))
@@ -196,8 +196,14 @@ def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Proble
     return found
 
 
-def _left_over(parts: Iterable[Dataset]) -> list[Problem]:
-    """Warnings of pictures and other files that lie beside the labelled ones and are not used."""
+def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem]:
+    """Warnings of pictures and other files that lie beside the labelled ones and are not used.
+
+    Args:
+        parts: The splits.
+        unlabelled: Whether these are all splits, so that pictures of no split are told of, too.
+    """
+    parts = list(parts)
     named = {sample.path for part in parts for sample in part.samples}
     # A split file tells itself what it does not name.
     of_files = {s.path for part in parts if part.root.is_file() for s in part.samples}
@@ -211,11 +217,11 @@ def _left_over(parts: Iterable[Dataset]) -> list[Problem]:
     for folder in sorted(folders):
         listing = list_folder(folder)
         left = [path.name for path in listing.images if path not in named]
-        if left:
+        if left and unlabelled:
             what = f"{len(left)} pictures are in no label ({some_names(left)})"
             warn(folder, what, "label them, also those without the object")
         below = [name for name in listing.folders if folder / name not in used]
-        if below:
+        if below and unlabelled:
             what = f"pictures in folders below are in no label ({some_names(below)})"
             warn(folder, what, "label them, or move them away")
         for note in listing._replace(folders=[], images=[]).notes(labelled=True):

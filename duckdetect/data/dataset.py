@@ -1,7 +1,7 @@
 """Labelled images: what a sample and a data set are, and what can be wrong with one.
 
     classes_alike({"train": train, "test": test})     # class ids mean the same in both
-    whole, origin = join([train, valid, test])
+    whole = join([train, valid, test])
 
 Readers of all formats build `Sample`s through `make_sample` and report every problem to a `Report`: the
 strict one raises at the first error, `check_dataset` collects them all.
@@ -138,7 +138,8 @@ class Reading:
                 what = f"{_number_word(count)} classes are named {name!r} (numbers {places})"
                 self.warn(where, what, "they are read as one, rename one if they are not")
         table = tuple(dict.fromkeys(stripped))
-        return table, [table.index(name) for name in stripped]
+        number = {name: i for i, name in enumerate(table)}
+        return table, [number[name] for name in stripped]
 
 
 def _number_word(n: int) -> str:
@@ -161,7 +162,7 @@ class Sample:
         size_hw: (height, width) in pixels, after EXIF rotation.
         xyxy: (N, 4) float32, pixels, inside the picture.
         class_id: (N,) int64, from 0.
-        crowd: (N,) bool: neither to be learnt nor counted as missed (COCO's iscrowd, VOC's difficult).
+        crowd: (N,) bool: neither trained on nor counted as missed (COCO's iscrowd, VOC's difficult).
         segmentation: For each box COCO polygons, a run-length encoding, or None; None if none has any.
     """
 

@@ -142,7 +142,7 @@ def _is_all(folder: Path, entry: Path) -> bool:
 
 @functools.lru_cache(maxsize=16)
 def _sum(path: Path, size: int, mtime_ns: int) -> str:
-    """A file's check sum, computed anew once its size or time changes."""
+    """A file's check sum, computed again once its size or time changes."""
     return file_sha256(path)
 
 
@@ -184,7 +184,10 @@ def load_dataset(
 
 
 def load_training(
-    path: str | Path, val: str | Path | None = None, use_valid: bool = True
+    path: str | Path,
+    val: str | Path | None = None,
+    use_valid: bool = True,
+    report: Report = strict,
 ) -> tuple[Dataset, Dataset | None]:
     """The pictures to train on and those to watch training with.
 
@@ -193,14 +196,16 @@ def load_training(
         val: Labelled pictures to watch with. If None, the `valid` split beside the `train` split that
             `path` holds, if there is one.
         use_valid: Whether that split may be taken.
+        report: Told of every problem; by default it raises at the first error.
 
     Raises:
         UserError: As `load_dataset`.
     """
     parts = list_parts(Path(path))
     if val is None and use_valid and None not in parts and "valid" in parts:
-        return load_dataset(path), load_dataset(path, "valid")
-    return load_dataset(path), None if val is None else load_dataset(val)
+        return read_dataset(Path(path), None, report), read_dataset(Path(path), "valid", report)
+    watch = None if val is None else read_dataset(Path(val), None, report)
+    return read_dataset(Path(path), None, report), watch
 
 
 def read_dataset(path: Path, split: str | None, report: Report) -> Dataset:
@@ -295,13 +300,21 @@ def _parts(path: Path) -> dict[str | None, _Part]:
     """All that can be read in a folder by split; None stands for what the folder itself holds."""
     if not path.exists():
         return _named_split(path)
-    if path.is_file() and path.suffix.lower() == ".json" and not _is_coco(path):
+    if path.is_file() and path.suffix.lower() == ".json":
+        if _is_coco(path):
+            root = _root(path.parent)
+            return {None: _Part(coco.read, path, None, root)}
         splits = read_split_file(path).splits
         return {split: _Part(_read_split, path, split, path.parent) for split in splits}
     path = unpacked(path)
     if not path.is_dir():
         raise UserError(f"{path} is a file: give the folder of labelled pictures, or a zip of it")
     return _own_parts(path) or _of_parent(path) or _parts_below(path) or _nothing(path)
+
+
+def _root(folder: Path) -> Path:
+    """Where the pictures may lie: labels in a folder of their own have them beside it."""
+    return folder.parent if folder.name.lower() in places.LABEL_FOLDERS else folder
 
 
 def _is_coco(path: Path) -> bool:
@@ -311,8 +324,7 @@ def _is_coco(path: Path) -> bool:
 
 def _own_parts(path: Path, surely: bool = False) -> dict[str | None, _Part]:
     """What a folder holds itself, and its folders of splits; `surely`: only those with labels."""
-    # Labels in a folder of their own have their pictures beside it.
-    root = path.parent if path.name.lower() in places.LABEL_FOLDERS else path
+    root = _root(path)
     parts: dict[str | None, _Part] = {}
     for reader in READERS:
         if found := reader.find(path):

@@ -1,7 +1,7 @@
 """Near-duplicate images by a perceptual hash, and frames of one clip by their names.
 
     group = near_groups(np.stack([image_hash(sample.load()) for sample in dataset]))
-    clip_name("video-frame-12.jpg")          # "video-frame"
+    clip_name(Path("video-frame-12.jpg"))          # "video-frame"
 
 The hash is a difference hash (dHash, N. Krawetz 2013: is a cell brighter than the one before it?) with
 two additions, for which no library was found: a third answer, "about the same", and a plain border cut

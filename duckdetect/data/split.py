@@ -205,7 +205,7 @@ def split_dataset(
     names = list_parts(path)
     whole = join([read_dataset(path, name, report) for name in names])
     if len(names) > 1:
-        notes.append(f"the {len(names)} parts it had ({_listed(names)}) are joined and split anew")
+        notes.append(f"the {len(names)} parts it had ({_listed(names)}) are joined and split again")
     order = sorted(range(len(whole)), key=lambda i: natural_key(whole.samples[i].path))
     whole = whole.subset(order)
     hashes = [

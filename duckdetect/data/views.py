@@ -41,7 +41,7 @@ def random_views(
 
 @dataclass(frozen=True)
 class TrainingViews:
-    """All views of a run, in a fixed order; made anew each time they are iterated over.
+    """All views of a run, in a fixed order; made again each time they are iterated over.
 
     Attributes:
         plain: The images as they are, which come first.

@@ -347,7 +347,7 @@ class FramesWriter:
 
     Example:
         with FramesWriter("results/new/frames") as frames:
-            path = frames.write("a.png", picture)
+            path = frames.write("a.png", image)
     """
 
     def __init__(self, folder: str | Path, quality: int = 92, verb: str | None = None) -> None:

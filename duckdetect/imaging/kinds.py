@@ -214,7 +214,7 @@ def _has_raw_tags(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    if b"\x00" in head:
+    if any(control in head for control in range(8)):
         return head.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         head.decode("utf-8")

@@ -75,7 +75,7 @@ def choose_pictures(project: Path, choice: str) -> Pictures:
         say(f"{own} pictures of your own in {images}.")
         if chosen.test == images:
             say(
-                f"{test_images} is empty, so the detector is tried on the pictures it learnt from, "
+                f"{test_images} is empty, so the detector is tried on its training pictures, "
                 "which says little: put pictures there that it has not seen."
             )
         return chosen

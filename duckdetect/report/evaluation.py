@@ -280,7 +280,7 @@ def _metrics(metrics: Metrics, intervals: Intervals, threshold: float) -> Sectio
         Text(
             "AP is the mean of the same at ten overlaps from 0.5 to 0.95, so it asks for boxes that "
             "fit, too; it is the figure that COCO's tables rank by. The ranges hold the figure in 95 "
-            f"of 100 cases when the test pictures are drawn anew ({_RESAMPLES} draws with replacement)."
+            f"of 100 cases when the test pictures are drawn again ({_RESAMPLES} draws with replacement)."
         ),
     ]
     rows = [

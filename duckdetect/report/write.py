@@ -1,6 +1,6 @@
 """A report on a run: how good it is, where it fails, which threshold to use; HTML and PDF.
 
-    made = write_report("results/duck", data="test")
+    made = write_report("results/duck", data="data/test")
     made.html, made.pdf
 
 The content is made once (training.py, evaluation.py) of the blocks in blocks.py. The HTML is one file:
@@ -122,7 +122,7 @@ def build_report(
         sections.insert(0, Section("How good it is", [Note(missing)]))
     return Report(
         title=f"Detector report: {_few(config['classes'])}",
-        subtitle=f"{config['base']}, taught with {plural(data['pictures'], 'picture')}; "
+        subtitle=f"{config['base']}, trained on {plural(data['pictures'], 'picture')}; "
         f"run {run.resolve().name}",
         sections=sections,
     )

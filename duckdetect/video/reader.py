@@ -1,8 +1,8 @@
 """Reading videos with PyAV: upright frames with their times, one at a time.
 
-    video = read_video("clip.mov", start_s=10, end_s=20)
+    video = read_video("clip.mov", start=10, end=20)
     for frame in video.frames():
-        frame.picture, frame.number, frame.seconds
+        frame.image, frame.number, frame.seconds
 
 Frames are turned, mirrored and scaled as the file's display matrix and pixel aspect ratio say.
 """

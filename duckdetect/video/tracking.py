@@ -2,7 +2,7 @@
 
     tracker = Tracker(threshold=0.5)
     for frame in video.frames():
-        detections = detector.predict(frame.picture, tracker.low)
+        detections = detector.predict(frame.image, tracker.low)
         detections = tracker.update(detections, float(frame.seconds))    # with tracker_id
 
 Confident detections are matched with the known tracks first; tracks that stay unmatched are then matched

@@ -282,7 +282,7 @@ def write_video(
         verb: As in `own_output`.
 
     Yields:
-        A writer; call `write(picture)` for each frame.
+        A writer; call `write(image)` for each frame.
 
     Raises:
         ValueError: If no frame was written.

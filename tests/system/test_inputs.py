@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from helpers import clips
 
+from duckdetect.cli.app import main
 from duckdetect.data.check import check_dataset
 from duckdetect.data.convert import convert_dataset
 from duckdetect.data.dataset import ReadOptions
@@ -242,3 +243,43 @@ def test_a_mixed_folder_says_what_it_leaves_out(cases: Path, tmp_path: Path) -> 
 def test_a_runs_own_output_is_passed_over(cases: Path, tmp_path: Path) -> None:
     shutil.copytree(cases / "157-out-is-in", tmp_path / "in")
     assert run(tmp_path / "in", tmp_path / "out").n_images == 1
+
+
+def test_training_says_what_it_takes_and_leaves(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import duckdetect
+
+    def stop(*args: Any, **kwargs: Any) -> None:
+        raise UserError("far enough: stop")
+
+    monkeypatch.setitem(vars(duckdetect), "finetune", stop)
+    data = shutil.copytree(cases / "25b-coco-xyxy-fits", tmp_path / "data")
+    (data / "clip.mp4").write_bytes(b"x")
+    assert main(["train", str(data), "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr()
+    assert "its boxes are corners" in told.out
+    assert "1 video is left out (clip.mp4)" in told.out
+    assert "far enough" in told.err
+
+
+def test_the_options_of_all_verbs_that_read_labels(
+    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = str(cases / "130-exif-90-raw-yolo")
+    out = tmp_path / "out"
+    assert main(["check", case, "--labels-as-stored"]) == 0
+    assert "EXIF" not in capsys.readouterr().out
+    assert main(["convert", case, "--to", "coco", "--out", str(out), "--labels-as-stored"]) == 0
+    np.testing.assert_allclose(load_dataset(out).samples[0].xyxy, [[30, 20, 90, 100]], atol=0.01)
+    case = str(cases / "82h-yolo-names-case")
+    out = tmp_path / "merged"
+    assert main(["convert", case, "--to", "coco", "--out", str(out), "--merge-classes"]) == 0
+    assert load_dataset(out).classes == ("duck",)
+
+
+def test_one_file_of_labels_may_be_given(cases: Path) -> None:
+    found = boxes_of(cases / "03-coco-float-ids" / "_annotations.coco.json")
+    assert found == {"a.jpg": [BOX]}
+    file = cases / "08-cvat-rotated-coco" / "annotations" / "instances_default.json"
+    assert list(boxes_of(file)) == ["a.jpg"]

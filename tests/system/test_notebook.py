@@ -205,7 +205,7 @@ def test_own_images(tmp_path: Path, shared_data: Path, weights: Path) -> None:
         [*cells, "figures"],
         allow_errors=True,
     )
-    assert "the pictures it learnt from" in runs.text(notebook, "pictures")
+    assert "on its training pictures" in runs.text(notebook, "pictures")
     stopped = runs.text(notebook, "labels").strip()
     assert stopped.startswith("UserError: no box is drawn yet on the 5 pictures of")
     assert "\n" not in stopped

@@ -438,7 +438,7 @@ def _label(
     if category_id is None or category_id not in class_ids:
         known = ", ".join(map(str, class_ids)) or "none"
         what = f"there is no category {_short(entry.get('category_id'))} (there are {known})"
-        reading(Problem(where, what, "export the labels again, or mend the id"))
+        reading(Problem(where, what, "export the labels again, or fix the id"))
         return None
     box = _numbers(bbox)
     if box is None:

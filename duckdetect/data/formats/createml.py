@@ -19,6 +19,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a Create ML file; classes are in alphabetical order."""
     entries = places.load(source)
     classes = places.class_names(a.get("label") for e in entries for a in _annotations(e))
+    class_ids = {name: i for i, name in enumerate(classes)}
     folders = places.of_images(source)
     samples: list[Sample] = []
     for number, entry in enumerate(entries, 1):
@@ -30,7 +31,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         labels = [
             label
             for i, a in enumerate(_annotations(entry), 1)
-            if (label := _label(f"{where}, annotation {i}", a, classes, reading)) is not None
+            if (label := _label(f"{where}, annotation {i}", a, class_ids, reading)) is not None
         ]
         sample = make_sample(path, len(samples) + 1, None, labels, reading)
         if sample is not None:
@@ -53,7 +54,7 @@ def _annotations(entry: Any) -> list[dict[str, Any]]:
 
 
 def _label(
-    where: str, entry: dict[str, Any], classes: tuple[str, ...], reading: Reading
+    where: str, entry: dict[str, Any], class_ids: dict[str, int], reading: Reading
 ) -> Label | None:
     name, box = entry.get("label"), entry.get("coordinates")
     if not isinstance(name, str) or not name.strip():
@@ -68,4 +69,4 @@ def _label(
         reading(Problem(where, what, "give x and y of the middle, width and height in pixels"))
         return None
     xyxy = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
-    return Label(where, xyxy, classes.index(name.strip()))
+    return Label(where, xyxy, class_ids[name.strip()])

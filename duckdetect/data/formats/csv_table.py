@@ -55,6 +55,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         if any(cell.strip() for cell in row) and (number > 1 or not with_head)
     ]
     classes = places.class_names(row["class"] for _, row in rows)
+    class_ids = {name: i for i, name in enumerate(classes)}
     by_name: dict[str, list[tuple[int, Mapping[str, str]]]] = {}
     for number, row in rows:
         by_name.setdefault(row["name"], []).append((number, row))
@@ -77,7 +78,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         labels = [
             label
             for number, row in of_image
-            if (label := _label(f"{source}, line {number}", row, classes, scale_wh, reading))
+            if (label := _label(f"{source}, line {number}", row, class_ids, scale_wh, reading))
         ]
         sample = make_sample(path, len(samples) + 1, _size_hw(of_image[0][1]), labels, reading)
         if sample is not None:
@@ -139,7 +140,7 @@ def _size_hw(row: Mapping[str, str]) -> tuple[int, int] | None:
 def _label(
     where: str,
     row: Mapping[str, str],
-    classes: tuple[str, ...],
+    class_ids: dict[str, int],
     scale_wh: tuple[int, int],
     reading: Reading,
 ) -> Label | None:
@@ -155,4 +156,4 @@ def _label(
         reading(Problem(where, "has no class", "name it"))
         return None
     xyxy = [float(v or 0) * s for v, s in zip(corners, (*scale_wh, *scale_wh), strict=True)]
-    return Label(where, xyxy, classes.index(row["class"]))
+    return Label(where, xyxy, class_ids[row["class"]])

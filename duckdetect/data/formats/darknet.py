@@ -57,7 +57,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             *xyxy, class_number = (float(v) for v in box.split(","))
             if class_number >= len(numbers):
                 what = f"there is no class {int(class_number)} (there are {len(numbers)}, from 0)"
-                cure = f"mend the number or add the name to {names.name}"
+                cure = f"fix the number or add the name to {names.name}"
                 reading(Problem(where, what, cure))
                 continue
             labels.append(Label(where, xyxy, numbers[int(class_number)]))

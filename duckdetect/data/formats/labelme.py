@@ -35,6 +35,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         else:
             reading.warn(path, "is not labelme's JSON", "it is passed over")
     classes = places.class_names(s.get("label") for _, c in contents for s in _shapes(c))
+    class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
     for path, content in contents:
         name = str(content.get("imagePath") or path.stem)
@@ -44,7 +45,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         labels = [
             label
             for i, shape in enumerate(_shapes(content), 1)
-            if (label := _label(f"{path}, shape {i}", shape, classes, reading)) is not None
+            if (label := _label(f"{path}, shape {i}", shape, class_ids, reading)) is not None
         ]
         size = (content.get("imageHeight"), content.get("imageWidth"))
         declared = size if all(type(v) is int and v > 0 for v in size) else None
@@ -67,7 +68,7 @@ def _shapes(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _label(
-    where: str, shape: dict[str, Any], classes: tuple[str, ...], reading: Reading
+    where: str, shape: dict[str, Any], class_ids: dict[str, int], reading: Reading
 ) -> Label | None:
     name, kind = shape.get("label"), shape.get("shape_type") or "polygon"
     if not isinstance(name, str) or not name.strip():
@@ -90,4 +91,4 @@ def _label(
         reading.warn(where, f"is a {kind}, no box or outline", "it is left out")
         return None
     xyxy = [*points.min(axis=0), *points.max(axis=0)]
-    return Label(where, xyxy, classes.index(name.strip()), segmentation=outline)
+    return Label(where, xyxy, class_ids[name.strip()], segmentation=outline)

@@ -58,6 +58,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         n for *_, bs in found for _, n, _ in bs
     )
     classes = tuple(dict.fromkeys([*classes, *(n for *_, bs in found for _, n, _ in bs)]))
+    class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
     for where, path, boxes in found:
         try:
@@ -65,7 +66,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         except UserError:
             height, width = 1, 1  # make_sample tells of the picture
         labels = [
-            Label(where, [x1 * width, y1 * height, x2 * width, y2 * height], classes.index(name), c)
+            Label(where, [x1 * width, y1 * height, x2 * width, y2 * height], class_ids[name], c)
             for (x1, y1, x2, y2), name, c in boxes
         ]
         sample = make_sample(path, len(samples) + 1, None, labels, reading)

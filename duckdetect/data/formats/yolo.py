@@ -246,7 +246,7 @@ def _rows(path: Path, n_classes: int, class_file: Path, reading: Reading) -> lis
             continue
         if not (class_number.is_integer() and 0 <= class_number < n_classes):
             what = f"there is no class {fields[0]} (there are {n_classes}, from 0)"
-            cure = f"mend the number or add the name to {class_file.name}"
+            cure = f"fix the number or add the name to {class_file.name}"
             reading(Problem(where, what, cure))
             continue
         found.append(_Row(where, fields, values))
@@ -536,7 +536,7 @@ def _place(source: Path, base: Path, relative: str, split: str) -> Path:
         path = find_file(bases, relative)
         if path is None:
             raise UserError(
-                f"{source}: the list {relative!r} of split {split!r} is missing: mend its path"
+                f"{source}: the list {relative!r} of split {split!r} is missing: fix its path"
             )
         return path
     parts = [part for part in relative.split("/") if part not in ("", ".", "..")]
@@ -554,7 +554,7 @@ def _place(source: Path, base: Path, relative: str, split: str) -> Path:
     if best is None:
         raise UserError(
             f"{source}: the folder {relative!r} of split {split!r} is missing or empty: "
-            "mend its path"
+            "fix its path"
         )
     return best
 
@@ -672,7 +672,7 @@ def write(folder: Path, dataset: Dataset, file_names: Sequence[str]) -> Counter[
             sample.xyxy.astype(float), sample.class_id, sample.crowd, outlines, strict=True
         ):
             if crowd:
-                # Written, it would be learnt as one object; Ultralytics leaves them out as well.
+                # Written, it would be trained on as one object; Ultralytics leaves them out as well.
                 lost["crowd or difficult boxes are left out: YOLO cannot mark them"] += 1
                 continue
             points = None

@@ -147,7 +147,7 @@ def test_encodings_and_line_ends(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("1 .5 .5 .1 .1", r"train\.txt, line 1: there is no class 1 \(there are 1, from 0\): mend"),
+        ("1 .5 .5 .1 .1", r"train\.txt, line 1: there is no class 1 \(there are 1, from 0\): fix"),
         ("-1 .5 .5 .1 .1", r"there is no class -1"),
         ("0.5 .5 .5 .1 .1", r"there is no class 0\.5"),
         ("inf .5 .5 .1 .1", r"there is no class inf"),
