@@ -6,6 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from duckdetect.cli.say import say
 from duckdetect.utils.cache import clear_cache, list_cache
 from duckdetect.utils.files import cache_folder
 
@@ -28,8 +29,8 @@ def cache(
     if clear is None:
         entries = list_cache()
         for entry in entries:
-            print(entry)
-        print(f"{sum(e.size_bytes for e in entries) / 1e6:.1f} MB in {cache_folder()}")
+            say(entry)
+        say(f"{sum(e.size_bytes for e in entries) / 1e6:.1f} MB in {cache_folder()}")
     else:
         removed = clear_cache(clear)
-        print(f"removed {sum(e.size_bytes for e in removed) / 1e6:.1f} MB from {cache_folder()}")
+        say(f"removed {sum(e.size_bytes for e in removed) / 1e6:.1f} MB from {cache_folder()}")
