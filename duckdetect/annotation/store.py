@@ -19,6 +19,7 @@ from typing import Any
 from duckdetect.errors import UserError
 from duckdetect.utils.files import make_folder, write_json
 from duckdetect.utils.locks import folder_lock, stamp
+from duckdetect.utils.reading import refuse_pipes
 
 FILE_NAME = "_annotations.coco.json"
 
@@ -179,6 +180,7 @@ class AnnotationStore:
         raise UserError(f"{self.path} is written by others all the time: try again")
 
     def _read(self) -> dict[str, Any]:
+        refuse_pipes(self.path)
         try:
             # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16.
             coco = json.loads(self.path.read_bytes(), parse_constant=_refuse)

@@ -32,7 +32,9 @@ Places = Sequence[Path | Sequence[Path]]
 
 # One format, several names: a picture that was saved again keeps its pixels' place.
 _KIN = ((".jpg", ".jpeg", ".jpe", ".jfif"), (".tif", ".tiff"), (".heic", ".heif"))
-_SCHEME = re.compile(r"[A-Za-z][\w+.-]+://[^/]*/?|file:/*")
+_SCHEME = re.compile(
+    r"[A-Za-z][\w+.-]{1,20}://[^/]*/?|file:/*"
+)  # bounded: no look-ahead without end
 _DRIVE = re.compile(r"[A-Za-z]:")
 # Label Studio puts eight hexadecimal digits before the name of an uploaded file.
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")

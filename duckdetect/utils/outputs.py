@@ -54,6 +54,9 @@ def check_outputs(
                     "choose another output"
                 )
     for target in paths:
+        manifest = target.parent / MANIFEST
+        if os.path.lexists(manifest) and (manifest.is_symlink() or not manifest.is_file()):
+            raise UserError(f"{manifest} is no file of ours: move it away")
         foreign = _foreign(target, verb)
         if foreign:
             raise UserError(
@@ -155,7 +158,7 @@ def _read(folder: Path) -> Entries:
     """A folder's manifest; {} if there is none that can be read: then nothing is known to be ours."""
     path = folder / MANIFEST
     try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+        if not path.is_file() or path.stat().st_size > _MAX_MANIFEST_BYTES:
             return {}
         content = json.loads(path.read_bytes())
         outputs = content["outputs"] if content["format"] == _FORMAT else {}

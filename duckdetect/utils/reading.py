@@ -10,6 +10,7 @@ the file: nobody should be told to remove or export it again.
 from __future__ import annotations
 
 import errno
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,12 +49,23 @@ def read_head(path: str | Path, n_bytes: int) -> bytes:
     return retried(path, head)
 
 
+def refuse_pipes(path: str | Path) -> None:
+    """Raise UserError for a pipe, a socket or a device: to read from one may wait or go on for ever."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return  # reading it says why
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UserError(f"{path} is a pipe or a device, not a file: remove it, or give a file")
+
+
 def retried(path: Path, read: Callable[[], T]) -> T:
     """The result of `read`, tried again where a mount may come back; `path` is for the message.
 
     Raises:
         UserError: If it raises an OSError; other exceptions are passed on.
     """
+    refuse_pipes(path)
     for wait_s in (*_WAITS_S, None):
         try:
             return read()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from duckdetect.errors import UserError
-from duckdetect.utils.reading import read_bytes
+from duckdetect.utils.reading import read_bytes, refuse_pipes
 
 MAX_JSON_BYTES = 2 << 30
 """No file of ours comes near this; COCO's own training labels have 0.5 GB."""
@@ -154,6 +154,7 @@ def parse_json(path: str | Path, cure: str, limit: int = MAX_JSON_BYTES) -> Any:
     refused, since JSON has no such numbers.
     """
     path = Path(path)
+    refuse_pipes(path)
     try:
         size = path.stat().st_size
         if size > limit:

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -515,3 +515,112 @@ def test_a_detector_that_writes_files_is_not_loaded(tmp_path: Path) -> None:
     )
     assert "holds the operation WriteFile, which no detector needs" in line
     assert not (tmp_path / "owned").exists()
+
+
+# Pictures and paths of strangers
+
+
+def test_a_picture_that_is_postscript_runs_nothing(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import subprocess
+
+    started: list[str] = []
+    popen = subprocess.Popen
+
+    def start(arguments: Any, *more: Any, **named: Any) -> Any:
+        started.append(str(arguments))
+        return popen(arguments, *more, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    data = put_coco(tmp_path / "data")
+    head = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 80 60\n"
+    (data / "a.jpg").write_text(head + "{} loop\n%%EOF\n")
+    run("check", data, seconds=5)
+    refused("train", data, "--out", tmp_path / "run")
+    run("detect", trained, data / "a.jpg", "--out", tmp_path / "out")
+    assert not [command for command in started if "gs" in command]
+
+
+@pytest.mark.parametrize("how", ["../secret.jpg", "absolute", "link", "folder link"])
+def test_labels_that_name_pictures_elsewhere(tmp_path: Path, how: str) -> None:
+    put_image(tmp_path / "secret.jpg")
+    put_image(tmp_path / "away" / "b.jpg")
+    name = {"absolute": str(tmp_path / "secret.jpg"), "folder link": "inside/b.jpg"}.get(how, how)
+    name = "a.jpg" if how == "link" else name
+    data = put_coco(tmp_path / "data", names=["other.jpg"])
+    (data / "other.jpg").unlink()
+    labels = data / "_annotations.coco.json"
+    labels.write_text(labels.read_text().replace('"other.jpg"', json.dumps(name)))
+    if how == "link":
+        (data / "a.jpg").symlink_to(tmp_path / "secret.jpg")
+    if how == "folder link":
+        (data / "inside").symlink_to(tmp_path / "away")
+    for argv in (
+        ("convert", data, "--to", "coco", "--out", tmp_path / "out"),
+        ("split", data, "--out", tmp_path / "out", "--valid", 0, "--test", 0.3),
+    ):
+        refused(*argv)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("train", ["../away", "ABSOLUTE", "../data/../away"])
+def test_yolo_that_names_a_folder_elsewhere(tmp_path: Path, train: str) -> None:
+    put_image(tmp_path / "away" / "b.jpg")
+    (tmp_path / "away" / "b.txt").write_text("0 .5 .5 .4 .4")
+    data = tmp_path / "data"
+    data.mkdir()
+    place = str(tmp_path / "away") if train == "ABSOLUTE" else train
+    (data / "data.yaml").write_text(f"names: [duck]\ntrain: {place}\n")
+    refused("convert", data, "--to", "coco", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# Pipes and devices, which are read for ever
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["coco/a.jpg", "coco/b.jpg", "coco/_annotations.coco.json", "yolo/data.yaml", "yolo/label"],
+)
+def test_a_pipe_in_the_place_of_a_file(tmp_path: Path, name: str) -> None:
+    put_coco(tmp_path / "coco")
+    put_yolo(tmp_path / "yolo", "0 .5 .5 .4 .4", "names: [duck]\ntrain: train/images\n")
+    path = tmp_path / name.replace("label", "train/labels/train.txt")
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    data = tmp_path / name.partition("/")[0]
+    run("check", data, seconds=5)
+    run("convert", data, "--to", "voc", "--out", tmp_path / "out", seconds=5)
+    os.mkfifo(tmp_path / "pipe.json")
+    refused("check", tmp_path / "pipe.json", seconds=5)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda p: p.symlink_to("nothing")])
+def test_a_manifest_that_is_no_file(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+    data = put_coco(tmp_path / "data")
+    (tmp_path / "out").mkdir()
+    make(tmp_path / "out" / MANIFEST)
+    for argv in (
+        ("convert", data, "--to", "yolo", "--out", tmp_path / "out" / "x"),
+        ("check", data, "--sheet", tmp_path / "out" / "s.jpg"),
+    ):
+        assert "is no file of ours: move it away" in refused(*argv)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file["images"][0].update(file_name="x" * 9999),
+        lambda file: file["images"][0].update(file_name="\ud800\0.jpg"),
+        lambda file: file["images"][0].update(file_name={"a": [1]}),
+        lambda file: file["images"][0].update(width=10**400, height=5),
+        lambda file: file.update(categories=[{"id": i, "name": f"{i}"} for i in range(9000)]),
+    ],
+)
+def test_labels_that_are_odd(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+    labels = put_coco(tmp_path / "data") / "_annotations.coco.json"
+    file = json.loads(labels.read_text())
+    change(file)
+    labels.write_text(json.dumps(file))
+    run("check", tmp_path / "data", seconds=5)
