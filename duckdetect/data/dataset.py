@@ -218,6 +218,11 @@ class Dataset:
         """The samples with these indices."""
         return replace(self, samples=tuple(self.samples[i] for i in indices))
 
+    def evenly(self, most: int) -> Dataset:
+        """All samples, or of more than `most` so many, evenly chosen."""
+        n = min(len(self), most)
+        return self.subset(np.linspace(0, len(self) - 1, n).round().astype(int).tolist())
+
     def to_coco(self) -> dict[str, Any]:
         """As COCO's JSON: image ids and order of the samples, category ids = class id + 1.
 

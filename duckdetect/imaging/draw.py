@@ -397,12 +397,6 @@ class FramesWriter:
         return self.folder / f"{name}.jpg"
 
 
-def write_frames(folder: str | Path, named: Iterable[tuple[str, ImageArray]]) -> list[Path]:
-    """Write (file name, picture) pairs with FramesWriter; returns the files in that order."""
-    with FramesWriter(folder) as frames:
-        return [frames.write(name, image) for name, image in named]
-
-
 def _texts(detections: Detections, classes: Sequence[str]) -> list[str]:
     assert detections.class_id is not None
     names = [classes[k] for k in detections.class_id]

@@ -68,7 +68,10 @@ def export_detector(
     # Named so that SavedModel finds them: Keras layers are left out, they need the API to load. What
     # `frozen` has as constants need not be written twice.
     last = functions.detect if high_res_hw is None else functions.detect_fine
-    functions.weights = list(last.get_concrete_function().graph.variables)
+    read = {v.ref() for v in last.get_concrete_function().graph.variables}
+    every = [*base.variables(), *(confusables.variables if confusables else ())]
+    functions.weights = [v for v in every if v.ref() in read]  # the graph keeps them in no order
+    assert len(functions.weights) == len(read), "a variable that the base does not name"
     detector = Detector(
         functions, classes, base.name, base.input_hw, threshold, high_res_hw=high_res_hw
     )

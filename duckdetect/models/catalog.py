@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from duckdetect.errors import UserError
+from duckdetect.models.interfaces import TrainPart
 
 CHECKPOINT_FILES = (
     "checkpoint/ckpt-0.index",
@@ -23,6 +24,31 @@ CHECKPOINT_FILES = (
 )
 
 FROZEN_GRAPH_FILES = ("frozen_inference_graph.pb",)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the bases of a family have in common; all else asks for these, never for a name.
+
+    A new family is an adapter in models/tfod with one of the two interfaces, and a `Family` here.
+
+    Attributes:
+        title: What to call it in messages.
+        model: Its message in a pipeline.config.
+        stages: 1 for the interface `BaseModel`, 2 for `TwoStageModel`: which loop trains it, on which
+            views, and whether its sizes can be changed.
+        parts: What of it can be trained.
+    """
+
+    title: str
+    model: str
+    stages: Literal[1, 2]
+    parts: tuple[TrainPart, ...]
+
+
+SSD = Family("SSD", "ssd", 1, ("heads", "towers"))
+
+RCNN = Family("R-CNN", "faster_rcnn", 2, ("heads", "second-stage", "all"))
 
 
 @dataclass(frozen=True)
@@ -51,7 +77,7 @@ class BaseSpec:
         description: One line for people.
         sources: Where its weights can be had, in the order in which the places are tried.
         sha256: Sums of its files, by name, where known.
-        family: "ssd" (one stage) or "rcnn" (Faster and Mask R-CNN).
+        family: What it has in common with others.
     """
 
     name: str
@@ -60,7 +86,12 @@ class BaseSpec:
     description: str
     sources: tuple[Source, ...]
     sha256: Mapping[str, str] = field(default_factory=dict, hash=False)
-    family: Literal["ssd", "rcnn"] = "ssd"
+    family: Family = SSD
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether it finds masks, not boxes alone."""
+        return self.zoo_name.startswith("mask_")
 
     @property
     def is_light(self) -> bool:
@@ -75,7 +106,7 @@ class BaseSpec:
 
 def _tf2_spec(zoo_name: str, title: str, name: str | None = None) -> BaseSpec:
     sources = (Source("zoo", f"tf2/20200711/{zoo_name}.tar.gz"),)
-    family: Literal["ssd", "rcnn"] = "rcnn" if "_rcnn_" in zoo_name else "ssd"
+    family = RCNN if "_rcnn_" in zoo_name else SSD
     return BaseSpec(name or zoo_name, zoo_name, "checkpoint", title, sources, family=family)
 
 

@@ -21,13 +21,6 @@ TrainPart = Literal["heads", "towers", "second-stage", "all"]
 layers that lead to them as well. Faster and Mask R-CNN: "heads", the box, class and mask heads;
 "second-stage", the extractor of proposals' features as well; or "all"."""
 
-PARTS: dict[str, tuple[TrainPart, ...]] = {
-    "ssd": ("heads", "towers"),
-    "rcnn": ("heads", "second-stage", "all"),
-}
-
-"""What of each family can be trained."""
-
 
 @dataclass(frozen=True)
 class LayerGroup:
@@ -332,7 +325,6 @@ class TwoStageModel(Protocol):
         n_positive: M, how many of these may be matched with a box.
         has_masks: Whether it finds masks.
         mask_hw: Their size.
-        feature_depth: Channels of the first stage's map.
         deep_shape: (h, w, c), what the second stage's extractor makes of a proposal.
     """
 
@@ -344,7 +336,6 @@ class TwoStageModel(Protocol):
     n_positive: int
     has_masks: bool
     mask_hw: tuple[int, int]
-    feature_depth: int
     deep_shape: tuple[int, ...]
 
     def prepare(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

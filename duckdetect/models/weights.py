@@ -152,12 +152,12 @@ def _check_contents(spec: BaseSpec, folder: Path, held_in: str, source: Path) ->
                     raise UserError(str(error).replace(str(path), f"{source}: {name}")) from error
         if name.endswith(".config"):
             text = path.read_bytes().decode("utf-8", errors="replace")
-            kind = {"ssd": "ssd", "rcnn": "faster_rcnn"}[spec.family]
+            kind = spec.family.model
             if not re.search(
                 rf"^\s*model\s*:?\s*\{{\s*{kind}\s*:?\s*\{{", text, flags=re.MULTILINE
             ):
                 raise UserError(
-                    f"{source}: {name} describes no {spec.family.upper()} model "
+                    f"{source}: {name} describes no {spec.family.title} model "
                     f"(model {{ {kind} {{ ... }} }})"
                 )
 

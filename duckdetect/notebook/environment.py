@@ -20,9 +20,8 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from duckdetect.errors import UserError
+from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.notebook.display import say
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
@@ -166,7 +165,7 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
                 f"{error}; or choose {QUICK_BASE} (smaller and less exact), or tick FALL_BACK"
             ) from error
         say(f"{error}.")
-        boxes = ", finds boxes and no masks," if spec.family == "rcnn" else ""
+        boxes = ", finds boxes and no masks," if spec.has_masks else ""
         say(
             f"FALLING BACK to {QUICK_BASE}, which is smaller{boxes} and less exact, since you "
             "allowed it."
@@ -186,17 +185,22 @@ def run_folder(
     """The folder of a run: another for other images, boxes or settings, the same for the same.
 
     So "Run all" returns what is trained already and continues what was interrupted, while a change
-    never overwrites an earlier run. The name tells the class, the base, and six digits of the rest.
+    never overwrites an earlier run. A run that lies in `results` is found by what it was made of,
+    whichever version made it; a new one's name tells the class, the base, and six digits of the rest.
     """
-    digest = hashlib.sha256(json.dumps([dataset.classes, config.to_dict()]).encode())
-    for sample in (*dataset, *(val or ())):
-        digest.update(sample.path.read_bytes())
-        for array in (sample.xyxy, sample.class_id, sample.crowd):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        if sample.segmentation is not None:
-            digest.update(json.dumps(sample.segmentation).encode())
+    from duckdetect.models.catalog import spec_for
+    from duckdetect.models.weights import fetched
+    from duckdetect.training import run_folder
+
+    config = config.for_base(spec_for(base_name))
+    identity = run_folder.describe(base_name, fetched(base_name), dataset, config, val)
+    if found := run_folder.find_run(results, identity):
+        return found
+    parts = [dataset.classes, identity["train"]]
+    parts += [(identity[key] or {}).get("sha256") for key in ("weights", "data", "validation")]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     words = "".join(sign if sign.isalnum() else " " for sign in dataset.classes[0]).split()
-    return results / f"{'_'.join(words) or 'class'}-{base_name}-{digest.hexdigest()[:6]}"
+    return results / f"{'_'.join(words) or 'class'}-{base_name}-{digest[:6]}"
 
 
 def latest_run(results: Path, name: str = "") -> Path:
@@ -208,10 +212,9 @@ def latest_run(results: Path, name: str = "") -> Path:
     if name:
         return results / name  # load_detector says what is wrong with it
     runs = []
-    for path in results.glob("*/config.json"):
-        # A run that another runtime is about to write may be read half.
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads(path.read_text(encoding="utf-8")).get("done"):
+    for path in results.glob(f"*/{CONFIG}"):
+        with contextlib.suppress(UserError, OSError):
+            if read_config(path.parent).get("done"):
                 runs.append((path.stat().st_mtime, path.parent))
     if not runs:
         raise UserError(f"{results} holds no trained detector yet: run the cells above once")

@@ -152,7 +152,10 @@ def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Sect
         ("Base model", f"{config['base']}{_description(config['base'])}"),
         ("Its weights", f"{weights['origin']}"),
     ]
-    blocks: list[Block] = [Facts(facts), Text(_settings_in_words(config["train"], data))]
+    blocks: list[Block] = [
+        Facts(facts),
+        Text(_settings_in_words(_present_names(config["train"]), data)),
+    ]
     if dataset is None:
         blocks.append(
             Note(
@@ -220,6 +223,14 @@ def _description(base: str) -> str:
         return f": {spec_for(base).description}"
     except UserError:  # a base of a newer version, or one that was taken out
         return ""
+
+
+def _present_names(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of an earlier version by their present names."""
+    try:
+        return TrainConfig.from_dict(dict(settings)).to_dict()
+    except UserError:  # settings of a newer version
+        return settings
 
 
 def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> str:

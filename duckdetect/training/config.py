@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from duckdetect.errors import UserError
 from duckdetect.models.catalog import BaseSpec
-from duckdetect.models.interfaces import PARTS, BaseModel, LayerGroup, Sizes, TrainPart
+from duckdetect.models.interfaces import BaseModel, LayerGroup, Sizes, TrainPart
 
 Decay = Literal["cosine", "none"]
 
@@ -189,12 +189,12 @@ def check_settings(spec: BaseSpec, config: TrainConfig) -> None:
     Raises:
         UserError: If the part to train, or a size, is another family's.
     """
-    parts = PARTS[spec.family]
+    parts = spec.family.parts
     if config.train not in parts:
         raise UserError(
             f"{spec.name} has no {config.train} to train: give --train {' or '.join(parts)}"
         )
-    if spec.family == "ssd" and config.sizes != Sizes():
+    if spec.family.stages == 1 and config.sizes != Sizes():
         raise UserError(
             f"{spec.name} has one size and no proposals: leave out --input-size, --proposals and "
             "--proposal-batch, they are for Faster and Mask R-CNN"

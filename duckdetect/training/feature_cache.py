@@ -33,6 +33,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from duckdetect.data.augment import View
+from duckdetect.imaging.geometry import to_normalised
 from duckdetect.imaging.io import shrink
 from duckdetect.models.graphs import FrozenPart, prepare_function, traced
 from duckdetect.models.interfaces import BaseModel, GroundTruth, ProposalTargets, Targets, TrainPart
@@ -40,7 +41,22 @@ from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.models.tfod.rcnn_losses import sample
 from duckdetect.utils.prefetch import prefetch
 
-MOST_BYTES = 2_000_000_000  # a Colab runtime has 12 GB, and TensorFlow wants its share
+MEMORY_LIMIT = 2_000_000_000
+
+"""Bytes that one array may take in memory; a Colab machine has 12 GB, a laptop 8, and TensorFlow
+wants its share."""
+
+
+def empty_rows(
+    n: int, shape: tuple[int, ...], dtype: npt.DTypeLike, limit: int = MEMORY_LIMIT
+) -> np.ndarray:
+    """An array (n, *shape); an `np.memmap` of a file that goes with it if larger than `limit` bytes."""
+    size = n * int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if size <= limit:
+        return np.empty((n, *shape), dtype)
+    with tempfile.TemporaryFile(prefix="duckdetect-") as file:
+        # The mapping outlives the file's name and handle, and leaves nothing behind.
+        return np.memmap(file, dtype, mode="w+", shape=(n, *shape))
 
 
 class FeatureMaps:
@@ -64,9 +80,7 @@ class FeatureMaps:
             self._rows.append(maps)
             return
         if self._all is None:
-            shape = (self._n_views, *maps.shape[1:])
-            with tempfile.TemporaryFile() as file:  # the mapping holds it open
-                self._all = np.memmap(file, np.float16, "w+", shape=shape)
+            self._all = empty_rows(self._n_views, tuple(maps.shape[1:]), np.float16, limit=0)
         most = np.finfo(np.float16).max
         self._all[self._filled : self._filled + len(maps)] = np.clip(maps.numpy(), -most, most)
         self._filled += len(maps)
@@ -281,7 +295,7 @@ def cache_features(
 ) -> FeatureCache:
     """Run the frozen part on every view once and assign its targets once.
 
-    Maps that would take more than `MOST_BYTES` go to a file in half precision.
+    Maps that would take more than `MEMORY_LIMIT` go to a file in half precision.
 
     Args:
         base: The base model.
@@ -307,12 +321,13 @@ def cache_features(
             box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))
             for view, (_, filled_hw) in zip(group, prepared, strict=True):
                 filled.append(filled_hw.numpy())
-                targets.append(base.assign(_normalise(view, filled[-1]), view.class_id))
+                normalised = to_normalised(view.xyxy, view.image.shape[:2], filled[-1])
+                targets.append(base.assign(normalised, view.class_id))
                 names.append(view.name)
             if not class_maps:
                 kept = classes if patches else [*box, *classes]
                 n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
-                on_disk = n_bytes > MOST_BYTES
+                on_disk = n_bytes > MEMORY_LIMIT
                 class_maps = [FeatureMaps(n_views, on_disk) for _ in classes]
                 box_maps = [FeatureMaps(n_views, on_disk) for _ in box]
             for level, found in zip(class_maps, classes, strict=True):
@@ -331,30 +346,6 @@ def cache_features(
     bar.close()
     boxes = join_cells(base, cut, targets) if patches else box_maps or class_maps
     return FeatureCache(tuple(names), np.stack(filled), class_maps, boxes, targets)
-
-
-def _normalise(view: View, filled_hw: np.ndarray) -> np.ndarray:
-    """The view's boxes as (N, 4) y1x1y2x2, parts of the model's input."""
-    height, width = view.image.shape[:2]
-    scale = np.array([filled_hw[0] / height, filled_hw[1] / width] * 2, np.float32)
-    return view.xyxy[:, [1, 0, 3, 2]].astype(np.float32) * scale
-
-
-MEMORY_LIMIT = 2_000_000_000
-
-"""Bytes that one array may take in memory; a Colab machine has 12 GB, a laptop 8."""
-
-
-def empty_rows(
-    n: int, shape: tuple[int, ...], dtype: npt.DTypeLike, limit: int = MEMORY_LIMIT
-) -> np.ndarray:
-    """An array (n, *shape); an `np.memmap` of a file that goes with it if larger than `limit` bytes."""
-    size = n * int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if size <= limit:
-        return np.empty((n, *shape), dtype)
-    with tempfile.TemporaryFile(prefix="duckdetect-") as file:
-        # The mapping outlives the file's name and handle, and leaves nothing behind.
-        return np.memmap(file, dtype, mode="w+", shape=(n, *shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,9 +386,7 @@ class ViewCache:
 
 def to_truth(base: RcnnModel, view: View, filled_hw: np.ndarray) -> GroundTruth:
     """What a view holds, as the model takes it; a box of no size is left out, it has no place."""
-    height, width = view.image.shape[:2]
-    scale = np.array([filled_hw[0] / height, filled_hw[1] / width] * 2, np.float32)
-    y1x1y2x2 = view.xyxy[:, [1, 0, 3, 2]].astype(np.float32) * scale
+    y1x1y2x2 = to_normalised(view.xyxy, view.image.shape[:2], filled_hw)
     kept = (y1x1y2x2[:, 2:] > y1x1y2x2[:, :2]).all(axis=1) & np.isfinite(y1x1y2x2).all(axis=1)
     n = int(kept.sum())
     masks = np.zeros((n, *base.input_hw), np.uint8)

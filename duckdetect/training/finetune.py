@@ -9,7 +9,7 @@ saved step with the result that the uninterrupted run would have had.
 
 from __future__ import annotations
 
-import itertools
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,10 +20,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from duckdetect.data.augment import PlainViews, augmented_views, corners
+from duckdetect.data.augment import PlainViews
 from duckdetect.data.dataset import Dataset, in_classes_of
-from duckdetect.data.distractors import with_distractors
 from duckdetect.data.loading import load_dataset, load_training, require_boxes
+from duckdetect.data.views import TrainingViews
 from duckdetect.evaluation.plots import CURVES, plot_history
 from duckdetect.inference.build import export_detector
 from duckdetect.inference.detector import Detector, load_detector
@@ -41,12 +41,15 @@ from duckdetect.training.validation import (
     OneStageValidator,
     class_accuracy,
     head_losses,
-    threshold_on,
 )
 
 # Of the image's side. Objects that are large in the training images are large elsewhere too, and the
 # high-resolution scale then fires on their parts, which resemble whole ones (docs/accuracy.md).
 _SMALL_SIDE = 0.4
+
+# If this environment variable is set, the detector is traced after training and not beside it: the same
+# detector, some seconds later.
+_ONE_THREAD = "DUCKDETECT_ONE_THREAD"
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,17 +171,12 @@ def finetune(
             found = load_detector(folder)
             return TrainRun(folder, found, history, config.steps, validation, best_step(validation))
 
-    train_family = _train_two_stage if files.spec.family == "rcnn" else _train_one_stage
-    plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")
-    trained, detector = train_family(files, dataset, plain, config, folder, val, progress)
-    if val is not None and detector.high_res_hw is not None:
-        # Validation runs the base scale alone; multi-scale inference finds more, at other scores.
-        detector.threshold = threshold_on(detector, val, config)
-    elif trained.best is not None:
-        best = next(row for row in trained.validation if row["step"] == trained.best)
-        detector.threshold = best["best_threshold"]
-    elif config.views:
-        detector.threshold = choose_threshold(detector, plain, config.seed, config.distractors)
+    two_stage = spec.family.stages == 2
+    plain = PlainViews(dataset.samples, masks=two_stage)
+    train_base = _train_two_stage if two_stage else _train_one_stage
+    trained, detector = train_base(files, dataset, plain, config, folder, val, progress)
+    best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
+    detector.threshold = choose_threshold(detector, plain, config, val, best_round)
     if folder is not None:
         plot_history(trained.history, folder / CURVES, trained.validation)
         detector.save(folder / "detector")
@@ -204,18 +202,18 @@ def _train_one_stage(
         tqdm.write(summary_text(base.name, one_stage_summary(base, config.train)))
     frozen = frozen_part(base, config.train)
     high_res = config.refine and typical_side(dataset) < _SMALL_SIDE
-    n_augmented = config.views or 0
-    more = augmented_views(plain, n_augmented, config.seed)
-    if config.distractors:
-        more = with_distractors(more, plain, config.seed)
-    views = itertools.chain(plain, more)
-    n_views = len(plain) + n_augmented
-    if high_res and base.high_res_hw is not None:
-        views = itertools.chain(views, corners(plain, base.input_hw[0] / base.high_res_hw[0]))
-        n_views += 4 * sum(bool(sample.crowd.all()) for sample in dataset.samples)
-    cache = cache_features(base, frozen, views, n_views, config.train == "heads", progress)
+    views = TrainingViews(
+        plain,
+        config.views or 0,
+        config.seed,
+        distractors=config.distractors,
+        corner_part=base.input_hw[0] / base.high_res_hw[0]
+        if high_res and base.high_res_hw is not None
+        else None,
+    )
+    cache = cache_features(base, frozen, views, len(views), config.train == "heads", progress)
     if cache.on_disk and progress:
-        tqdm.write(f"features of {n_views} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
+        tqdm.write(f"features of {len(views)} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
     confusables, own = None, base.own_class_head
     if own is not None and (config.class_init or config.confusables):
         alike = own_scores(base, cache, own, len(plain), config.train)
@@ -229,10 +227,9 @@ def _train_one_stage(
         if val is not None
         else None
     )
-    # Tracing takes seconds of one core, and training leaves a half of one idle.
-    with ThreadPoolExecutor(1) as beside:
-        making = beside.submit(
-            export_detector,
+
+    def make_detector() -> Detector:
+        return export_detector(
             base,
             frozen,
             config.train,
@@ -241,6 +238,12 @@ def _train_one_stage(
             high_res=high_res,
             confusables=confusables,
         )
+
+    if os.environ.get(_ONE_THREAD):
+        return train_heads(base, cache, config, folder, progress, validator), make_detector()
+    # Tracing takes seconds of one core, and training leaves a half of one idle.
+    with ThreadPoolExecutor(1) as beside:
+        making = beside.submit(make_detector)
         trained = train_heads(base, cache, config, folder, progress, validator)
         return trained, making.result()
 

@@ -10,6 +10,7 @@ detector/        written by inference/detector.py at the end
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
@@ -29,6 +30,7 @@ from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import describe_data
 from duckdetect.errors import UserError
 from duckdetect.evaluation.plots import CURVES
+from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.models.weights import BaseFiles
 from duckdetect.training.config import TrainConfig
 from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
@@ -73,16 +75,19 @@ class State:
 
 def describe(
     base_name: str,
-    files: BaseFiles,
+    files: BaseFiles | None,
     dataset: Dataset,
     config: TrainConfig,
     val: Dataset | None = None,
 ) -> dict[str, Any]:
-    """All that decides a run's result; two runs with the same description are the same run."""
+    """All that decides a run's result; two runs with the same description are the same run.
+
+    Without `files`, runs on any weights are.
+    """
     return {
         "duckdetect": __version__,
         "base": base_name,
-        "weights": {"origin": files.origin, "sha256": files.sha256},
+        "weights": files and {"origin": files.origin, "sha256": files.sha256},
         "classes": list(dataset.classes),
         "data": describe_data(dataset),
         "validation": None if val is None else describe_data(val),
@@ -98,7 +103,7 @@ def open_run(
     Raises:
         UserError: If the folder holds another run and `overwrite` is false, or files that no run wrote.
     """
-    path = folder / "config.json"
+    path = folder / CONFIG
     make_folder(folder)
     for name in (*_FILES, *_FOLDERS):  # of a process that was killed
         remove_leftovers(folder / name)
@@ -162,14 +167,33 @@ def read_identity(folder: Path) -> dict[str, Any]:
     return fields.values
 
 
+def find_run(results: Path, identity: dict[str, Any]) -> Path | None:
+    """The folder below `results` that holds a run, whichever version wrote it and whatever its name.
+
+    Of several the finished one, and of these the last. Settings are compared as parsed, so that
+    those which a later version renamed or added do not make another run of it.
+
+    Args:
+        results: A folder of runs.
+        identity: From `describe`.
+    """
+    found = []
+    for path in results.glob(f"*/{CONFIG}"):
+        with contextlib.suppress(UserError, OSError):
+            config = read_config(path.parent)
+            if _same(config, identity):
+                found.append((bool(config.get("done")), path.stat().st_mtime, path.parent))
+    return max(found)[2] if found else None
+
+
 def describe_model(folder: Path, model: dict[str, Any]) -> None:
     """Add to config.json what was trained: sizes, numbers of weights."""
-    write_json(folder / "config.json", {**read_identity(folder), "model": model})
+    write_json(folder / CONFIG, {**read_identity(folder), "model": model})
 
 
 def close_run(folder: Path) -> None:
     """Mark a run as done; its state is no longer needed."""
-    write_json(folder / "config.json", {**read_identity(folder), "done": True})
+    write_json(folder / CONFIG, {**read_identity(folder), "done": True})
     (folder / _STATE).unlink(missing_ok=True)
 
 
@@ -319,6 +343,8 @@ def _difference(found: dict[str, Any], identity: dict[str, Any]) -> str:
     if not same:
         names.append("train")
     for key in ("data", "validation", "weights"):
+        if key == "weights" and identity[key] is None:
+            continue
         if (found.get(key) or {}).get("sha256") != (identity[key] or {}).get("sha256"):
             names.append(key)
     return f"other {', '.join(names)}" if names else ""

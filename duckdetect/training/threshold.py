@@ -6,15 +6,19 @@ one's own (`duckdetect eval`) say more: views of the training images flatter a d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from duckdetect.data.augment import WIDEST, WIDEST_TWO_STAGE, PlainViews, augmented_views
+from duckdetect.data.augment import PlainViews
 from duckdetect.data.dataset import Dataset, Sample
-from duckdetect.data.distractors import with_distractors
+from duckdetect.data.views import random_views
+from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.evaluation.matching import Curve, threshold_curves
+from duckdetect.evaluation.metrics import score_detections
 from duckdetect.inference.detector import DEFAULT_THRESHOLD, Detector
+from duckdetect.training.config import TrainConfig
 
 _HELD_OUT = 20
 
@@ -25,6 +29,33 @@ _LOWEST, _HIGHEST = 0.1, 0.9
 
 
 def choose_threshold(
+    detector: Detector,
+    plain: PlainViews,
+    config: TrainConfig,
+    val: Dataset | None = None,
+    best_round: Mapping[str, float] | None = None,
+) -> float:
+    """The threshold that a finished run's detector gets.
+
+    Args:
+        detector: The trained detector.
+        plain: The training pictures.
+        config: The run's settings.
+        val: The validation pictures, if there are any.
+        best_round: What was measured on them in the round whose weights the detector has.
+    """
+    if val is not None and detector.high_res_hw is not None:
+        # Validation runs the base scale alone; multi-scale inference finds more, at other scores.
+        chosen = val.evenly(config.val_images)
+        return f1_threshold(score_detections(chosen, collect_detections(detector, chosen)).curve)
+    if best_round is not None:
+        return best_round["best_threshold"]
+    if config.views:
+        return threshold_on_views(detector, plain, config.seed, config.distractors)
+    return detector.threshold
+
+
+def threshold_on_views(
     detector: Detector, plain: PlainViews, seed: int, distractors: bool = False
 ) -> float:
     """The threshold with the best F1 on held-out augmented views, from 0.1 to 0.9.
@@ -38,10 +69,7 @@ def choose_threshold(
     """
     seed += _SEED_OFFSET
     two_stage = getattr(detector, "two_stage", False)
-    held_out = augmented_views(plain, _HELD_OUT, seed, WIDEST_TWO_STAGE if two_stage else WIDEST)
-    views = list(
-        with_distractors(held_out, plain, seed) if distractors and not two_stage else held_out
-    )
+    views = list(random_views(plain, _HELD_OUT, seed, two_stage=two_stage, distractors=distractors))
     samples = tuple(
         Sample(Path(view.name), i, (height, width), view.xyxy, view.class_id)
         for i, view in enumerate(views, 1)
@@ -51,10 +79,10 @@ def choose_threshold(
     without = {"masks": False} if getattr(detector, "has_masks", False) else {}
     detections = detector.predict([view.image for view in views], threshold=0.01, **without)
     curve, _ = threshold_curves(Dataset(Path(), detector.classes, samples), detections)
-    return best_threshold(curve)
+    return f1_threshold(curve)
 
 
-def best_threshold(curve: Curve) -> float:
+def f1_threshold(curve: Curve) -> float:
     """The threshold with the best F1, in the middle of the two scores it lies between, 0.1 to 0.9.
 
     Without a true positive, `detector.DEFAULT_THRESHOLD`.

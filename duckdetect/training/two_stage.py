@@ -9,7 +9,6 @@ where the API computes them for all and gives the others no weight. `finetune` c
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ import supervision as sv
 import tensorflow as tf
 from tqdm import tqdm
 
-from duckdetect.data.augment import WIDEST_TWO_STAGE, PlainViews, View, augmented_views
+from duckdetect.data.augment import PlainViews, View
 from duckdetect.data.dataset import Dataset
+from duckdetect.data.views import TrainingViews
 from duckdetect.imaging.draw import draw_detections
 from duckdetect.inference.build import export_two_stage
 from duckdetect.inference.detector import Detector
@@ -41,7 +41,7 @@ from duckdetect.training.class_init import init_two_stage_classes
 from duckdetect.training.config import TrainConfig, summary_text
 from duckdetect.training.feature_cache import ViewCache, cache_views, stack, truth_spec
 from duckdetect.training.loop import Trained, make_optimizer, run_loop
-from duckdetect.training.validation import detection_metrics, validation_subset
+from duckdetect.training.validation import detection_metrics
 
 Losses = dict[str, tf.Tensor]
 
@@ -288,7 +288,7 @@ class TwoStageValidator:
         masks: bool,
         progress: bool = False,
     ) -> None:
-        self._dataset = validation_subset(dataset, config)
+        self._dataset = dataset.evenly(config.val_images)
         n = len(self._dataset)
         self._detector = detector
         views = PlainViews(self._dataset.samples, masks=masks)
@@ -348,11 +348,8 @@ def train_two_stage(
         run_folder.describe_model(folder, trainer.model)
     if config.class_init and base.own_last_layers is not None:
         init_two_stage_classes(base, base.own_last_layers, plain)
-    n_augmented = config.views or 0
-    views = itertools.chain(
-        plain, augmented_views(plain, n_augmented, config.seed, WIDEST_TWO_STAGE)
-    )
-    trainer.cache_views(views, len(plain) + n_augmented, progress)
+    views = TrainingViews(plain, config.views or 0, config.seed, two_stage=True)
+    trainer.cache_views(views, len(views), progress)
     if trainer.on_disk and progress:
         tqdm.write(f"features: {trainer.n_bytes / 1e9:.1f} GB, kept on disk")
     detector = export_two_stage(base, dataset.classes)

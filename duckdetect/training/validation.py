@@ -15,16 +15,15 @@ import tensorflow as tf
 
 from duckdetect.data.augment import PlainViews
 from duckdetect.data.dataset import Dataset
-from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.evaluation.metrics import score_detections
 from duckdetect.imaging.draw import draw_detections
-from duckdetect.inference.detector import Detector, to_detections
+from duckdetect.inference.detector import to_detections
 from duckdetect.models.graphs import FrozenPart, traced
 from duckdetect.models.interfaces import BaseModel, HeadOutputs, TrainPart
 from duckdetect.models.postprocess import ConfusableClasses
 from duckdetect.training.config import TrainConfig
 from duckdetect.training.feature_cache import Batch, cache_features
-from duckdetect.training.threshold import best_threshold
+from duckdetect.training.threshold import f1_threshold
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -116,7 +115,7 @@ class OneStageValidator:
         progress: bool = False,
         confusables: ConfusableClasses | None = None,
     ) -> None:
-        self._dataset = validation_subset(dataset, config)
+        self._dataset = dataset.evenly(config.val_images)
         n = len(self._dataset)
         views = PlainViews(self._dataset.samples)
         self._cache = cache_features(base, frozen, views, n, patches=False, progress=progress)
@@ -182,7 +181,10 @@ class OneStageValidator:
 
 
 def detection_metrics(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[str, float]:
-    """AP, AP50, AR100 and the best threshold of the detections on validation images.
+    """AP, AP50, AR100 and the threshold of the best F1 of the detections on validation images.
+
+    That threshold, the column `best_threshold`, is this round's; the detector's own is chosen once, by
+    `threshold.choose_threshold`.
 
     The chosen images may hold no box: there is nothing to find then, and the metrics are 0.
     """
@@ -191,17 +193,5 @@ def detection_metrics(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[
         "AP": metrics.AP or 0.0,
         "AP50": metrics.AP50 or 0.0,
         "AR100": metrics.AR100 or 0.0,
-        "best_threshold": best_threshold(metrics.curve),
+        "best_threshold": f1_threshold(metrics.curve),
     }
-
-
-def validation_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
-    """The images to validate on: at most `config.val_images`, evenly chosen."""
-    n = min(len(dataset), config.val_images)
-    return dataset.subset(np.linspace(0, len(dataset) - 1, n).round().astype(int).tolist())
-
-
-def threshold_on(detector: Detector, dataset: Dataset, config: TrainConfig) -> float:
-    """The threshold with the best F1 on validation images, measured with the finished detector."""
-    chosen = validation_subset(dataset, config)
-    return best_threshold(score_detections(chosen, collect_detections(detector, chosen)).curve)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from duckdetect.imaging.draw import (
     class_color,
     draw_detections,
     draw_grid,
-    write_frames,
 )
 from duckdetect.imaging.io import fit
 from duckdetect.inference.detections_json import write_detections_json
@@ -213,6 +212,11 @@ def test_grid_puts_images_row_by_row() -> None:
     assert centres == [10, 20, 30, 255]
     with pytest.raises(ValueError, match="at least one"):
         draw_grid([])
+
+
+def write_frames(folder: Path, named: Iterable[tuple[str, np.ndarray]]) -> list[Path]:
+    with FramesWriter(folder) as frames:
+        return [frames.write(name, frame) for name, frame in named]
 
 
 def test_frames_of_one_stem_do_not_overwrite_one_another(tmp_path: Path) -> None:

@@ -96,8 +96,9 @@ def test_names() -> None:
     # The zoo lists 10 SSDs, 8 EfficientDets and 12 R-CNNs; the TF1 model is ours.
     assert len({spec.zoo_name for spec in catalog.all_specs()}) == 10 + 8 + 12 + 1
     assert len({hash(spec) for spec in catalog.all_specs()}) == 31
-    assert {s.family for s in catalog.all_specs() if "rcnn" in s.zoo_name} == {"rcnn"}
-    assert sum(s.family == "rcnn" for s in catalog.all_specs()) == 12
+    assert {s.family for s in catalog.all_specs() if "rcnn" in s.zoo_name} == {catalog.RCNN}
+    assert sum(s.family is catalog.RCNN for s in catalog.all_specs()) == 12
+    assert [s.name for s in catalog.all_specs() if s.has_masks] == ["mask_rcnn"]
 
 
 @pytest.mark.parametrize(

@@ -42,18 +42,18 @@ def register_extractor() -> None:
 
 
 def train(base: str, data: dd.Dataset, config: dd.TrainConfig, out: Path, **more: Any) -> Any:
-    return dd.finetune(base, data, config, out, progress=False, **more)
+    return dd.train(data, base, out, config, progress=False, **more)
 
 
 def drawing_session(folder: Path) -> Any:
     """What `dd.annotate` returns, without a notebook to draw in."""
-    from duckdetect.sessions import Session
+    from duckdetect.annotation.session import Session
 
     return Session(folder, list(CLASSES))
 
 
 def new_box(xyxy: tuple[float, float, float, float], class_name: str) -> Any:
-    from duckdetect.annotations import Box
+    from duckdetect.annotation.store import Box
 
     return Box(xyxy, class_name)
 
@@ -196,6 +196,7 @@ def test_the_report_shows_what_was_measured_then(name, project):
     metrics = read_json(run / "metrics.json")
     assert f"{metrics['AP50']:.3f}" in text
     assert f"{metrics['AP']:.3f}" in text
+    assert f"and {settings(name).views} random " in text  # which 0.1.0 called looks
     assert (run / "report.pdf").stat().st_size > 1000
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import supervision as sv
 from data.test_augment import marked_view
+from helpers.run_folders import Guesser
 
-from duckdetect.training.threshold import choose_threshold
+import duckdetect as dd
+from duckdetect.evaluation.evaluate import collect_detections
+from duckdetect.evaluation.metrics import score_detections
+from duckdetect.training.threshold import choose_threshold, f1_threshold, threshold_on_views
 
 
 class Scripted:
@@ -38,8 +42,8 @@ def plain_colours(seed):
 def test_it_lies_between_right_and_wrong(monkeypatch):
     monkeypatch.setattr("duckdetect.data.augment._recolouring", plain_colours)
     view = marked_view(150, 100, 260, 180)
-    assert choose_threshold(Scripted(), [view], 0) == 0.6
-    assert choose_threshold(Scripted(0.99, 0.97), [view], 0) == 0.9
+    assert threshold_on_views(Scripted(), [view], 0) == 0.6
+    assert threshold_on_views(Scripted(0.99, 0.97), [view], 0) == 0.9
 
 
 def test_decoys_may_be_taken_for_the_object(monkeypatch):
@@ -55,11 +59,36 @@ def test_decoys_may_be_taken_for_the_object(monkeypatch):
                     detections.confidence[1] = 0.7
             return found
 
-    assert choose_threshold(Deceived(), [view], 0) == 0.6
-    assert choose_threshold(Deceived(), [view], 0, distractors=True) == 0.75
+    assert threshold_on_views(Deceived(), [view], 0) == 0.6
+    assert threshold_on_views(Deceived(), [view], 0, distractors=True) == 0.75
 
 
 def test_nothing_right_gives_the_default(monkeypatch):
     monkeypatch.setattr("duckdetect.data.augment._recolouring", plain_colours)
     view = marked_view(150, 100, 260, 180)
-    assert choose_threshold(Scripted(finds=False), [view], 0) == 0.5
+    assert threshold_on_views(Scripted(finds=False), [view], 0) == 0.5
+
+
+def test_a_run_with_validation_takes_the_best_rounds(monkeypatch):
+    monkeypatch.setattr("duckdetect.data.augment._recolouring", plain_colours)
+    view = marked_view(150, 100, 260, 180)
+    detector = Scripted()
+    detector.high_res_hw, detector.threshold = None, 0.5
+    config = dd.TrainConfig(views=3, distractors=False)
+    assert choose_threshold(detector, [view], config) == 0.6
+    assert choose_threshold(detector, [view], config, best_round={"best_threshold": 0.71}) == 0.71
+    # Nothing is held out where nothing was augmented.
+    assert choose_threshold(detector, [view], dd.TrainConfig.stock()) == 0.5
+
+
+def test_two_scales_are_measured_anew(project_data, monkeypatch):
+    """Validation looked once at each image; a detector that looks twice has other scores."""
+    ducks = dd.load_dataset(project_data / "ducks", "test")
+    few = ducks.evenly(4)
+    assert [s.image_id for s in few] == [ducks.samples[i].image_id for i in (0, 10, 19, 29)]
+    detector = Guesser(few)
+    detector.high_res_hw, detector.threshold = (512, 512), 0.5
+    config = dd.TrainConfig(val_images=4)
+    chosen = choose_threshold(detector, [], config, ducks, {"best_threshold": 0.71})
+    found = collect_detections(Guesser(few), few)
+    assert chosen == f1_threshold(score_detections(few, found).curve) != 0.71

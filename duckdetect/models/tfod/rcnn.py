@@ -29,8 +29,6 @@ class RcnnModel:
             configuration says so, the mask head's width follows from it.
     """
 
-    family = "rcnn"
-
     def __init__(self, name: str, config: Any, depth_classes: int) -> None:
         self.name = name
         self.config = config
@@ -56,7 +54,6 @@ class RcnnModel:
                 f"{self.name} crops from several levels (FPN): choose a Faster or Mask R-CNN of the "
                 "TF2 zoo, none of which does"
             )
-        self.feature_depth = int(features.shape[-1])
         self.model._predict_rpn_proposals(
             [self.model._first_stage_box_predictor_first_conv(features)]
         )
