@@ -22,7 +22,7 @@ from duckdetect.evaluation.evaluate import evaluate_run
 from duckdetect.report import write as report_module
 from duckdetect.report.blocks import Code, Note, Report, Section, Table, Text
 from duckdetect.report.pdf import render_pdf
-from duckdetect.report.training import train_commands
+from duckdetect.report.training import _settings_in_words, train_commands
 from duckdetect.report.write import build_report, render_html, write_report
 
 pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed: pip install pypdf")
@@ -316,3 +316,17 @@ def test_the_command_that_trains_it_again(tmp_path: Path) -> None:
     put_coco(tmp_path / "valid")
     plain = {**config, "data": {"folder": str(tmp_path)}}
     assert "--no-val" in train_commands(Path("out"), {**plain, "train": few})[0]
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("heads", "but for the last layers of its box and class heads."),
+        ("towers", "but for its box and class heads."),
+        ("second-stage", "but for its heads and the layers that describe each proposal."),
+        ("all", "All layers of the base model were trained."),
+    ],
+)
+def test_what_was_trained_is_said_in_words(part: str, said: str) -> None:
+    assert said in _settings_in_words({"train": part}, {"pictures": 5})
+    assert "its all" not in _settings_in_words({"train": part}, {"pictures": 5})
