@@ -30,7 +30,7 @@ from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import describe_data
 from duckdetect.errors import UserError
 from duckdetect.evaluation.plots import CURVES
-from duckdetect.inference.run_config import CONFIG, read_config
+from duckdetect.inference.run_config import CONFIG
 from duckdetect.models.weights import BaseFiles
 from duckdetect.training.config import TrainConfig
 from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
@@ -156,7 +156,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: If it is broken, or no run's.
     """
-    fields = read_json(folder / "config.json", "move it away, or choose another --out")
+    fields = read_json(folder / CONFIG, "move it away, or choose another --out")
     fields.text("base")
     fields.texts("classes", least=1)
     fields.object("train")
@@ -180,7 +180,7 @@ def find_run(results: Path, identity: dict[str, Any]) -> Path | None:
     found = []
     for path in results.glob(f"*/{CONFIG}"):
         with contextlib.suppress(UserError, OSError):
-            config = read_config(path.parent)
+            config = read_identity(path.parent)
             if _same(config, identity):
                 found.append((bool(config.get("done")), path.stat().st_mtime, path.parent))
     return max(found)[2] if found else None
