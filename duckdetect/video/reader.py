@@ -343,6 +343,8 @@ class VideoReader:
                 raise self._bad("it holds no pictures")
             stream = streams[0]
             if stream.codec_context is None or not stream.codec_context.width:
+                if _is_mp4(self.path) and not _has_index(self.path):
+                    raise self._unopened(ValueError("its index is cut off"))
                 raise self._bad("its pictures are of a kind that is not known")
             stream.thread_type = "AUTO"
             yield stream
@@ -431,6 +433,10 @@ class _KeyFrame:
     dts: int
     seconds: Fraction
     number: int
+
+
+def _is_mp4(path: Path) -> bool:
+    return kind_of_bytes(read_head(path, 4096)).name in ("MP4", "QuickTime")
 
 
 def _has_index(path: Path) -> bool:

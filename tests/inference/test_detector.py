@@ -118,7 +118,7 @@ def test_missing_broken_and_newer_detectors(detector, tmp_path):
     with pytest.raises(UserError, match="upgrade"):
         dd.load_detector(tmp_path)
     path.write_text("{")
-    with pytest.raises(UserError, match="broken detector"):
+    with pytest.raises(UserError, match=r"detector\.json is broken"):
         dd.load_detector(tmp_path)
     path.write_text(json.dumps(settings))
     (tmp_path / "detector" / "saved_model.pb").write_bytes(b"")

@@ -117,7 +117,7 @@ def test_boxes_of_no_size_are_as_if_they_were_not_there(base, views):
 
 
 def test_a_loss_that_is_not_finite_names_the_images(base, views):
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+ \(pictures noise \d, "):
+    with pytest.raises(UserError, match=r"the loss is \S+ at step \d+ \(pictures noise \d, "):
         train(base, views, "heads", steps=20, learning_rate=1e38)
 
 
