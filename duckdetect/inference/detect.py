@@ -298,7 +298,9 @@ def detect(
     Raises:
         UserError: If there is no picture, one cannot be read, or `out` cannot be written.
     """
-    detector = as_detector(detector).changed(fast=fast, per_class=per_class, iou=iou)
+    detector = as_detector(detector)
+    if fast or per_class is not None or iou is not None:
+        detector = detector.changed(fast=fast, per_class=per_class, iou=iou)
     kept = detector.threshold if threshold is None else check_score(threshold)
     if every < 1:
         raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from helpers import clips
 
-import duckdetect
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
 from duckdetect.inference.detect import detect
@@ -109,7 +108,9 @@ def test_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Not setattr, which would first load the real one, and TensorFlow with it.
-    monkeypatch.setitem(vars(duckdetect), "load_detector", lambda run: clips.YellowDetector())
+    monkeypatch.setattr(
+        "duckdetect.inference.detect.as_detector", lambda run: clips.YellowDetector()
+    )
     source = clips.write(tmp_path / "a.mp4", 60)
     out = tmp_path / "out"
     argv = ["detect", "RUN", str(source), "--out", str(out), "--every", "2", "--track"]
@@ -159,7 +160,7 @@ class Slow(clips.YellowDetector):
         time.sleep(0.02 * len(frames))
         return super().predict(frames, threshold)
 
-duckdetect.load_detector = lambda run: Slow()
+sys.modules["duckdetect.inference.detect"].as_detector = lambda what: Slow()
 sys.exit(main(["detect", "RUN", {source!r}, "--out", {out!r}]))
 """
 
