@@ -193,7 +193,7 @@ def test_images_that_come_and_go_after_the_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "is broken"),
         ("[]", "is no split file"),
         ('{"images": []}', "is no split file .*: give the folder of labelled pictures"),
         ({"data": 3}, "lacks `data` or `splits`"),

@@ -185,7 +185,7 @@ def test_what_is_no_detections_file_gets_one_line(
     with pytest.raises(UserError, match=f"detections.json, detection 2: .*{trouble}.*again$"):
         read_detections(path)
     path.write_text("{")
-    with pytest.raises(UserError, match=r"detections.json cannot be read .*: detect again"):
+    with pytest.raises(UserError, match=r"detections.json is broken .*: detect again"):
         read_detections(path)
     with pytest.raises(UserError, match="cannot be read"):
         read_detections(tmp_path / "missing.json")

@@ -145,13 +145,12 @@ def test_a_picture_that_fails_in_the_middle(
 def test_the_command_line_says_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import duckdetect
     from duckdetect.cli.app import main
 
     def lost(*args: Any, **kwargs: Any) -> None:
         raise OSError(LOST.errno, LOST.strerror, str(tmp_path / "run"))
 
-    monkeypatch.setitem(vars(duckdetect), "load_detector", lost)
+    monkeypatch.setattr("duckdetect.inference.detect.as_detector", lost)
     clips.write(tmp_path / "a.mp4", 3)
     assert main(["detect", "RUN", str(tmp_path / "a.mp4"), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err

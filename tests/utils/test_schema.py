@@ -58,7 +58,7 @@ def test_what_is_no_json_object(tmp_path: Path, content: bytes, said: str) -> No
 def test_missing_unreadable_and_too_large(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.json is missing: train again"):
         read_json(tmp_path / "a.json", "train again")
-    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(UserError, match=r"is a folder: give a file"):
         read_json(tmp_path, "train again")
     (tmp_path / "b.json").write_text("{}" + " " * 100)
     with pytest.raises(UserError, match="more than any such file"):
