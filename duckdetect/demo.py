@@ -14,6 +14,7 @@ from duckdetect.inference.detect import Detected, detect
 from duckdetect.report.write import write_report
 from duckdetect.training.config import TrainConfig
 from duckdetect.training.finetune import finetune
+from duckdetect.utils.outputs import check_outputs
 
 if TYPE_CHECKING:
     from duckdetect.evaluation.evaluate import Evaluation
@@ -60,6 +61,9 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
         raise UserError(
             f"the sample data {sample} is missing: run the demo in a clone of duckdetect"
         )
+    # Before training: what an earlier version or somebody else left there is not replaced.
+    results = [out / name for name in ("frames", "detections.gif", "detections.json")]
+    check_outputs(results, "detect", [sample])
     run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(), out)
     test = load_dataset(sample, "test")
     measured = evaluate(run, test)

@@ -330,14 +330,9 @@ def _settings_path(folder: Path) -> Path:
     )
 
 
-def _saved(folder: str | Path) -> tuple[Path, dict[str, Any]]:
+def _saved(folder: str | Path) -> tuple[Path, Fields]:
     path = _settings_path(Path(folder))
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        check_score(settings["threshold"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is broken ({error}): train it again") from error
-    return path, settings
+    return path, read_json(path, "train it again")
 
 
 def saved_threshold(folder: str | Path) -> float:
@@ -346,7 +341,7 @@ def saved_threshold(folder: str | Path) -> float:
     Raises:
         UserError: If there is no detector, or it is broken.
     """
-    return float(_saved(folder)[1]["threshold"])
+    return _saved(folder)[1].number("threshold", 0, 1)
 
 
 def save_threshold(folder: str | Path, threshold: float) -> float:
@@ -356,10 +351,14 @@ def save_threshold(folder: str | Path, threshold: float) -> float:
         UserError: If there is no detector, it is broken, or the threshold is no number from 0 to 1.
     """
     path, settings = _saved(folder)
-    changed = {**settings, "threshold": check_score(threshold)}
+    before = settings.number("threshold", 0, 1)
+    changed = {**settings.values, "threshold": check_score(threshold)}
+    trusted = trust.is_trusted(path.parent)
     with atomic_path(path) as part:
         part.write_text(json.dumps(changed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return float(settings["threshold"])
+    if trusted:
+        trust.remember(path.parent)
+    return before
 
 
 def load_detector(folder: str | Path) -> Detector:

@@ -187,7 +187,7 @@ def test_what_is_no_detections_file_gets_one_line(
     path.write_text("{")
     with pytest.raises(UserError, match=r"detections.json is broken .*: detect again"):
         read_detections(path)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is missing"):
         read_detections(tmp_path / "missing.json")
 
 
