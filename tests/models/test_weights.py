@@ -217,7 +217,7 @@ def test_a_zoo_that_changed_its_archive_is_told(server: FileServer, cache: Path)
     fetch(NAME, progress=False)
     (cache / NAME / "pipeline.config").unlink()
     data = "checkpoint/ckpt-0.data-00000-of-00001"
-    server.files[PATH] = tar_gz(MODEL | {data: b"other weights"})
+    server.files[PATH] = tar_gz(MODEL | {data: bytes(len(DATA))})
     with pytest.raises(UserError, match=f"holds another {data}") as error:
         fetch(NAME, progress=False)
     assert f"delete {cache / NAME} and fetch again" in _one_line(error)
@@ -228,7 +228,10 @@ def test_a_zoo_that_changed_its_archive_is_told(server: FileServer, cache: Path)
 
 BAD_ARCHIVES = {
     "missing": (tar_gz({"pipeline.config": CONFIG}), "holds no checkpoint/ckpt-0.index"),
-    "empty": (tar_gz(MODEL | {"checkpoint/ckpt-0.data-00000-of-00001": b""}), "is empty"),
+    "empty": (
+        tar_gz(MODEL | {"checkpoint/ckpt-0.data-00000-of-00001": b""}),
+        "of a data file of 0",
+    ),
     "index": (tar_gz(MODEL | {"checkpoint/ckpt-0.index": b"text"}), "no index of a TensorFlow"),
     "config": (tar_gz(MODEL | {"pipeline.config": b"\xff\xfe"}), "describes no SSD model"),
     "family": (
