@@ -42,7 +42,7 @@ def as_html(notebook: nbformat.NotebookNode) -> str:
     return HTMLExporter().from_notebook_node(notebook)[0]
 
 
-def shown_pictures(chrome: Any, page: Path) -> list[dict[str, float]]:
+def shown_images(chrome: Any, page: Path) -> list[dict[str, float]]:
     """Of each picture in an output: its own width, the width it is shown at, and the page's."""
     chrome.get(page.as_uri())
     return chrome.execute_script("""

@@ -16,7 +16,7 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
-STANDIN = ROOT / "tests" / "colab_standin"
+STANDIN = ROOT / "tests" / "helpers" / "colab_standin"
 _MOUNT_POINT = 'MOUNT_POINT = Path("/content/gdrive")'
 
 
@@ -148,7 +148,7 @@ def _repository(folder: Path, mount_point: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ROOT.glob("requirements*.txt"):
         shutil.copy(path, folder)
-    colab = folder / "duckdetect" / "colab.py"
+    colab = folder / "duckdetect" / "notebook" / "environment.py"
     text = colab.read_text(encoding="utf-8")
     assert text.count(_MOUNT_POINT) == 1
     text = text.replace(_MOUNT_POINT, f"MOUNT_POINT = Path({str(mount_point)!r})")

@@ -61,7 +61,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> SimpleName
     startup.mkdir(parents=True)
     # The small model's feature extractor is the tests' own.
     (startup / "tiny.py").write_text(
-        f"import sys; sys.path.append({str(ROOT / 'tests')!r})\nimport duckdetect, rcnn_bases\n"
+        f"import sys; sys.path.append({str(ROOT / 'tests')!r})\nimport duckdetect, helpers.rcnn_bases\n"
     )
     env = {**runs.local_env(), "DUCKDETECT_CACHE": str(folder / "cache")}
     values = {

@@ -1,6 +1,6 @@
 """A small stand-in for `google.colab`, for a notebook's kernel that shall take itself for Colab's.
 
-`tests/colab_standin` goes to the front of PYTHONPATH; `google` has no `__init__.py`, so that
+`tests/helpers/colab_standin` goes to the front of PYTHONPATH; `google` has no `__init__.py`, so that
 `google.protobuf` is still found. Settings come as environment variables:
 
 STANDIN_DRIVE: the folder that stands for My Drive; empty for a user who refuses access.
