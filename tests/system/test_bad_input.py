@@ -18,6 +18,7 @@ from PIL import Image
 
 from duckdetect.cli.app import main
 from duckdetect.imaging.io import load_image
+from duckdetect.utils.outputs import MANIFEST
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def damage(kind: str, path: Path) -> None:
 IMAGES = [
     ("missing", "missing"),
     ("empty", "is empty: remove it or save it"),
-    ("no picture", "is not a picture that can be read: remove it"),
+    ("no picture", "is not a picture but a web page: download the picture itself"),
     ("truncated", "is damaged"),
     ("a bomb", "over 150 million pixels: save it smaller"),
 ]
@@ -128,7 +129,7 @@ def test_check_lists_all_problems_of_a_folder(
         assert sum(f"{kind}.png" in line and message in line for line in out.splitlines()) == 1
     assert "annotation 1: box (1, 1, 1, 10) is empty" in out
     assert "annotation 2: there is no category 5" in out
-    assert "error(s), listed above: mend them before training" in err
+    assert "error(s), listed above: fix them before training" in err
     assert f"{len(IMAGES) + 2} error(s)" in err
     assert len(err.splitlines()) == 1
 
@@ -172,7 +173,7 @@ def test_detecting_on_a_bad_image_keeps_what_was_there(
     out = tmp_path / "out"
     assert main(["detect", str(detector.folder), str(good.parent), "--out", str(out)]) == 0
     before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
-    assert {p.name for p in before} == {"1.jpg", "detections.gif", "detections.json"}
+    assert {p.name for p in before} == {"1.jpg", "detections.gif", "detections.json", MANIFEST}
 
     put_image(tmp_path / "in" / "2.png", (300, 400))
     damage(kind, tmp_path / "in" / "2.png")
@@ -193,7 +194,7 @@ def test_an_interrupted_detection_keeps_what_was_there(
         put_image(tmp_path / "in" / f"{i}.png")
     argv = ["detect", str(detector.folder), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     assert main(argv) == 0
-    before = {p: p.read_bytes() for p in sorted((tmp_path / "out").rglob("*")) if p.is_file()}
+    before = {p: p.read_bytes() for p in sorted((tmp_path / "out").rglob("[!.]*")) if p.is_file()}
     calls = []
 
     def interrupted(path: Path) -> np.ndarray:
@@ -205,7 +206,7 @@ def test_an_interrupted_detection_keeps_what_was_there(
     monkeypatch.setattr("duckdetect.imaging.io.load_image", interrupted)
     code = main(argv)
     assert {
-        p: p.read_bytes() for p in sorted((tmp_path / "out").rglob("*")) if p.is_file()
+        p: p.read_bytes() for p in sorted((tmp_path / "out").rglob("[!.]*")) if p.is_file()
     } == before
     assert code == 1
     assert "duckdetect: interrupted" in capsys.readouterr().err
@@ -222,7 +223,7 @@ def test_what_is_no_input_of_detect(
     )
     assert "notes.txt" in refused("detect", detector.folder, tmp_path / "notes.txt", "--out", out)
     assert "holds no detector" in refused("detect", tmp_path, tmp_path / "empty", "--out", out)
-    assert "give a score from 0 to 1" in refused(
+    assert "give a number from 0 to 1" in refused(
         "detect", detector.folder, detector.data / "test", "--out", out, "--threshold", "7"
     )
 

@@ -257,6 +257,7 @@ def test_colab_gets_what_the_lock_files_pin() -> None:
         "fpdf2",
         "jupyter-bbox-widget",
         "pydeprecate",
+        "pi-heif",
         "supervision",
     }
     for pin in pins:
