@@ -203,7 +203,7 @@ def test_an_interrupted_detection_keeps_what_was_there(
             raise KeyboardInterrupt
         return load_image(path)
 
-    monkeypatch.setattr("duckdetect.imaging.io.load_image", interrupted)
+    monkeypatch.setattr("duckdetect.inference.detect.load_image", interrupted)
     code = main(argv)
     assert {
         p: p.read_bytes() for p in sorted((tmp_path / "out").rglob("[!.]*")) if p.is_file()
