@@ -21,6 +21,7 @@ from duckdetect.data.dataset import (
     join,
     make_sample,
 )
+from duckdetect.data.formats.places import load
 from duckdetect.data.names import Places
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import is_number, turned_box_xyxy
@@ -152,28 +153,13 @@ def parse(source: Path) -> dict[str, Any]:
     Raises:
         UserError: If it is something else.
     """
-    content = read_json(source)
+    content = load(source)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise UserError(
                 f"{source} is not COCO (it has no list {key!r}): export the labels as COCO JSON"
             )
     return content
-
-
-def read_json(source: Path) -> Any:
-    """A JSON file's content.
-
-    Raises:
-        UserError: If it cannot be read, or is none.
-    """
-    text = read_bytes(source)
-    try:
-        # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16 and UTF-32.
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if text else "it is empty"
-        raise UserError(f"{source} is not JSON ({reason}): export the labels again") from error
 
 
 def _looks_like_coco(path: Path) -> bool:
