@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -66,10 +66,11 @@ def train(
         str,
         typer.Option(
             "--train",
-            help="heads; of SSDs also towers, the layers before; of Faster and Mask R-CNN also "
-            "second-stage, the features of proposals, or all.",
+            help="How deep: heads; of SSDs also towers, top, deep or all of the backbone; of Faster "
+            "and Mask R-CNN also second-stage, the features of proposals, or all. auto: what suits "
+            "the base and the pictures.",
         ),
-    ] = "heads",
+    ] = "auto",
     input_size: Annotated[
         _Number, typer.Option(help="R-CNN: the longer side in pixels of what it is given.")
     ] = None,
@@ -88,7 +89,7 @@ def train(
     """Teach a base model the objects of labelled pictures."""
     if recipe not in RECIPES:
         raise UserError(f"there is no recipe {recipe!r}: give one of {', '.join(RECIPES)}")
-    given = {
+    given: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -100,17 +101,17 @@ def train(
         "proposals": proposals,
         "proposal_batch": proposal_batch,
     }
-    config = RECIPES[recipe](
-        seed=seed, train=train_part, **{k: v for k, v in given.items() if v is not None}
-    )
+    if train_part != "auto":
+        given["train"] = train_part
+    config = RECIPES[recipe](seed=seed, **{k: v for k, v in given.items() if v is not None})
     learn, validator = dd.data.load_training(data, val, use_valid=not no_val)
     run = dd.finetune(base, learn, config, out, val=validator, weights=weights, overwrite=overwrite)
-    say(_told(run, config, validator))
+    say(_told(run, validator))
     say(f"next: duckdetect detect {out} PICTURES --out {out / 'new'}")
 
 
-def _told(run: dd.TrainRun, config: dd.TrainConfig, validator: dd.Dataset | None) -> str:
-    if run.resumed == config.steps:
+def _told(run: dd.TrainRun, validator: dd.Dataset | None) -> str:
+    if run.resumed == run.config.steps:
         return f"{run.folder} was trained already, with these settings on these pictures"
     again = f" (resumed at step {run.resumed})" if run.resumed else ""
     first, last = run.history[0]["loss"], run.history[-1]["loss"]
@@ -118,7 +119,7 @@ def _told(run: dd.TrainRun, config: dd.TrainConfig, validator: dd.Dataset | None
     if validator is None or not run.validation:
         return told
     best = next(row for row in run.validation if row["step"] == run.best)
-    early = " and stopped early" if len(run.history) < config.steps else ""
+    early = " and stopped early" if len(run.history) < run.config.steps else ""
     return (
         f"{told}{early}\nbest on {validator.root} at step {run.best}: "
         f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}; kept, with {run.folder}/curves.png"

@@ -12,7 +12,7 @@ in one view more, in the next less.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ import tensorflow as tf
 from duckdetect.data.augment import View
 from duckdetect.imaging.io import shrink
 from duckdetect.models.graphs import prepare_function, traced
-from duckdetect.models.interfaces import BaseModel, ClassHead, LastLayer, TrainPart
+from duckdetect.models.interfaces import BaseModel, ClassHead, LastLayer
 from duckdetect.models.postprocess import ConfusableClasses
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.training.feature_cache import FeatureCache, cut_patches, to_truth
@@ -44,7 +44,11 @@ class OwnScores(NamedTuple):
 
 
 def own_scores(
-    base: BaseModel, cache: FeatureCache, own: ClassHead, n_plain: int, part: TrainPart = "heads"
+    base: BaseModel,
+    cache: FeatureCache,
+    own: ClassHead,
+    n_plain: int,
+    class_inputs: Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]] = list,
 ) -> OwnScores:
     """Score the objects of the plain views by the base's own classes.
 
@@ -55,12 +59,13 @@ def own_scores(
         cache: Features and targets, the plain views first.
         own: The base's own class head.
         n_plain: How many plain views there are; only these are scored.
-        part: What the cached features leave to the heads.
+        class_inputs: From the cached activations to what the class head reads; see
+            `graphs.frozen_class_inputs`.
     """
     scores, class_ids = [], []
     for start in range(0, n_plain, _BATCH):
         batch = cache.batch(np.arange(start, min(start + _BATCH, n_plain)))
-        maps = [level.numpy() for level in base.class_features(batch.class_features, part)]
+        maps = [level.numpy() for level in class_inputs(batch.class_features)]
         for view, class_index in enumerate(batch.class_index.numpy()):
             first = 0
             levels = zip(base.levels, maps, own.kernels, own.biases, strict=True)
@@ -101,7 +106,10 @@ _MOST = 16  # of a class; with eight AP falls, with all others it is the same (d
 
 
 def choose_confusables(
-    own: ClassHead, found: OwnScores, n_classes: int
+    own: ClassHead,
+    found: OwnScores,
+    n_classes: int,
+    class_inputs: Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]] = list,
 ) -> ConfusableClasses | None:
     """Choose the base classes of another supercategory that fire most on the objects.
 
@@ -109,6 +117,7 @@ def choose_confusables(
         own: The base's own class head.
         found: `own_scores` of the new objects.
         n_classes: C.
+        class_inputs: As `own_scores` has it.
 
     Returns:
         None if the base has no table of supercategories.
@@ -128,6 +137,7 @@ def choose_confusables(
         [kernel[..., columns] for kernel in own.kernels],
         [bias[..., columns] for bias in own.biases],
         own_score[is_confusable],
+        class_inputs,
     )
 
 

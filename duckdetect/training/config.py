@@ -12,6 +12,16 @@ from duckdetect.models.interfaces import PARTS, BaseModel, LayerGroup, Sizes, Tr
 
 Decay = Literal["cosine", "none"]
 
+LEVELS = ("auto", *get_args(TrainPart))
+
+# Bases whose levels were measured; others are trained at their heads unless asked.
+_MEASURED = ("ssd_mobilenet_v2",)
+DEEP_BOXES = 30
+_CLIP_NORM = 5.0
+_FEW_IMAGES = 5
+_VIEWS_PER_IMAGE, _MOST_VIEWS = 4, 1000
+_STEPS_PER_IMAGE, _MOST_STEPS = 10, 1500
+
 VIEWS, VIEWS_OF_LARGE = 100, 40  # docs/accuracy.md; of large bases, what two cores do in a minute
 
 # Settings of 0.1.0 by their present names: config.json of its runs is still read.
@@ -34,8 +44,9 @@ class TrainConfig:
     recipe of TensorFlow's few-shot notebook.
 
     Attributes:
-        steps: Training steps.
-        batch_size: Views a step.
+        steps: Training steps. Where the backbone is trained (`train`) and this is at its default, it
+            grows with the images.
+        batch_size: Views a step. Where the backbone is trained, the default means half as many.
         learning_rate: Of stochastic gradient descent, at its start.
         warmup: Steps over which the rate first rises to `learning_rate`; 0 for none.
         decay: "cosine", from `learning_rate` to 0 over the steps, or "none".
@@ -57,10 +68,14 @@ class TrainConfig:
             of thing
             more surely than any object it was trained on (rivals.py).
         seed: Of looks, weights and batches.
-        train: Of the SSD family "heads", the last layer of the box and class heads, or "towers",
-            the layers that lead to them as well. Of Faster and Mask R-CNN "heads", the box, class
-            and mask heads; "second-stage", the features of proposals as well; or "all".
-            Everything else stays as it was, bit for bit.
+        train: How deep. Of the SSD family "heads", the last layer of the box and class heads;
+            "towers", the layers that lead to them as well; "top", the extra layers or the feature
+            pyramid and, without a pyramid, the upper blocks of the backbone as well; "deep", more of
+            the backbone; or "all". Of Faster and Mask R-CNN "heads", the box, class and mask heads;
+            "second-stage", the features of proposals as well; or "all". Everything else stays as it
+            was, bit for bit. "auto" is settled by `for_data`.
+        clip_norm: The gradient's largest norm; 0 for no limit, None for 5 where the backbone is
+            trained and no limit elsewhere.
         save_every: Steps between two saved states.
         val_every: Steps between two looks at the validation pictures; 0 for as often as slows
             training by less than a fifth (validation.py).
@@ -86,7 +101,8 @@ class TrainConfig:
     refine: bool = True
     confusables: bool = True
     seed: int = 0
-    train: TrainPart = "heads"
+    train: TrainPart | Literal["auto"] = "auto"
+    clip_norm: float | None = None
     save_every: int = 50
     val_every: int = 0
     val_images: int = 200
@@ -104,6 +120,7 @@ class TrainConfig:
         """
         return cls(
             **{
+                "train": "heads",
                 "steps": 100,
                 "batch_size": 4,
                 "learning_rate": 0.01,
@@ -148,16 +165,51 @@ class TrainConfig:
             )
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum is {self.momentum!r}: give a number from 0 to below 1")
-        if self.train not in get_args(TrainPart):
-            raise UserError(
-                f"train is {self.train!r}: give one of {', '.join(get_args(TrainPart))}"
-            )
+        if self.train not in LEVELS:
+            raise UserError(f"train is {self.train!r}: give one of {', '.join(LEVELS)}")
+        if self.clip_norm is not None and not 0 <= self.clip_norm < float("inf"):
+            raise UserError(f"clip_norm is {self.clip_norm!r}: give a number of at least 0")
 
-    def for_base(self, spec: BaseSpec) -> TrainConfig:
-        """The settings with a base's own number of looks, where none is given."""
-        if self.views is not None:
-            return self
-        return replace(self, views=VIEWS if spec.is_light else VIEWS_OF_LARGE)
+    def for_data(self, spec: BaseSpec, n_images: int, n_boxes: int) -> TrainConfig:
+        """The settings with what is left open settled for a base and a data set.
+
+        "auto" means "heads" for bases whose levels were not measured (docs/accuracy.md); of
+        SSD MobileNet V2 "top", and from `DEEP_BOXES` boxes on "deep".
+
+        Args:
+            spec: The base.
+            n_images: How many images there are to train on.
+            n_boxes: How many boxes they have.
+        """
+        train, views, steps, batch_size = self.train, self.views, self.steps, self.batch_size
+        if train == "auto":
+            train = "heads"
+            if spec.name in _MEASURED:
+                train = "deep" if n_boxes >= DEEP_BOXES else "top"
+        further = max(0, n_images - _FEW_IMAGES) if train in ("top", "deep") else 0
+        if views is None:
+            views = VIEWS if spec.is_light else VIEWS_OF_LARGE
+            views = min(views + _VIEWS_PER_IMAGE * further, _MOST_VIEWS)
+        if train in ("top", "deep"):
+            if steps == TrainConfig.steps:
+                steps = min(steps + _STEPS_PER_IMAGE * further, _MOST_STEPS)
+            if batch_size == TrainConfig.batch_size:
+                batch_size //= 2
+        return replace(self, train=train, views=views, steps=steps, batch_size=batch_size)
+
+    @property
+    def part(self) -> TrainPart:
+        """What is trained, once `for_data` has settled it."""
+        if self.train == "auto":
+            raise ValueError("train is 'auto': settle the settings with for_data first")
+        return self.train
+
+    @property
+    def gradient_norm(self) -> float:
+        """The gradient's largest norm, 0 for no limit."""
+        if self.clip_norm is not None:
+            return self.clip_norm
+        return _CLIP_NORM if self.train in ("top", "deep") else 0.0
 
     @property
     def sizes(self) -> Sizes:
@@ -190,7 +242,7 @@ def check_settings(spec: BaseSpec, config: TrainConfig) -> None:
         UserError: If the part to train, or a size, is another family's.
     """
     parts = PARTS[spec.family]
-    if config.train not in parts:
+    if config.part not in parts:
         raise UserError(
             f"{spec.name} has no {config.train} to train: give --train {' or '.join(parts)}"
         )
@@ -226,4 +278,12 @@ def summary_text(name: str, groups: Sequence[LayerGroup]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    )
+
+
+def level_text(config: TrainConfig, n_images: int, n_boxes: int) -> str:
+    """One sentence on what is trained and how long, for the summary before training."""
+    return (
+        f"{n_images} images with {n_boxes} boxes: training {config.train}, {config.steps} steps of "
+        f"{config.batch_size} on {n_images + (config.views or 0)} views"
     )

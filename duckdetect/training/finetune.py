@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,18 @@ from duckdetect.evaluation.plots import CURVES, plot_history
 from duckdetect.inference.build import export_detector
 from duckdetect.inference.detector import Detector, load_detector
 from duckdetect.models.catalog import spec_for
-from duckdetect.models.graphs import frozen_part, traced
-from duckdetect.models.interfaces import BaseModel, TrainPart
+from duckdetect.models.graphs import frozen_class_inputs, frozen_part, traced
+from duckdetect.models.interfaces import BaseModel
 from duckdetect.models.weights import BaseFiles, fetch
 from duckdetect.training import run_folder
 from duckdetect.training.class_init import choose_confusables, init_classes, own_scores
-from duckdetect.training.config import TrainConfig, check_settings, one_stage_summary, summary_text
+from duckdetect.training.config import (
+    TrainConfig,
+    check_settings,
+    level_text,
+    one_stage_summary,
+    summary_text,
+)
 from duckdetect.training.feature_cache import Batch, FeatureCache, cache_features
 from duckdetect.training.loop import Trained, Validator, best_step, make_optimizer, run_loop
 from duckdetect.training.threshold import choose_threshold
@@ -63,6 +69,7 @@ class TrainRun:
         validation: For each validation round `step`, the losses and `class_accuracy`
             there, `AP`, `AP50`, `AR100` and `best_threshold`; empty without validation images.
         best: The step whose weights the detector has, where it was validated.
+        config: The settings, with what was left open settled.
     """
 
     folder: Path | None
@@ -71,6 +78,7 @@ class TrainRun:
     resumed: int = 0
     validation: list[dict[str, float]] = field(default_factory=list)
     best: int | None = None
+    config: TrainConfig = field(default_factory=TrainConfig)
 
 
 def train(
@@ -152,9 +160,10 @@ def finetune(
             a loss is not finite, or `val` labels a class that `dataset` does not.
     """
     spec = spec_for(base_name)
-    config = (config or TrainConfig()).for_base(spec)
-    check_settings(spec, config)
     require_boxes(dataset)
+    given = config or TrainConfig()
+    config = given.for_data(spec, len(dataset), dataset.n_boxes)
+    check_settings(spec, config)
     if val is not None:
         require_boxes(val)
         val = in_classes_of(val, dataset)
@@ -163,10 +172,15 @@ def finetune(
     if out is not None:
         folder = Path(out)
         identity = run_folder.describe(base_name, files, dataset, config, val)
+        if given.train == "auto":
+            # A run that 0.1.0 began trains the heads.
+            heads = replace(given, train="heads").for_data(spec, len(dataset), dataset.n_boxes)
+            if run_folder.is_same(folder, {**identity, "train": heads.to_dict()}):
+                config, identity = heads, {**identity, "train": heads.to_dict()}
         if run_folder.open_run(folder, identity, overwrite) == "done":
             history, validation = run_folder.read_histories(folder)
             found = load_detector(folder)
-            return TrainRun(folder, found, history, config.steps, validation, best_step(validation))
+            return TrainRun(folder, found, history, config.steps, validation, best_step(validation), config)
 
     train_family = _train_two_stage if files.spec.family == "rcnn" else _train_one_stage
     plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")
@@ -184,7 +198,13 @@ def finetune(
         detector.save(folder / "detector")
         run_folder.close_run(folder)
     return TrainRun(
-        folder, detector, trained.history, trained.resumed, trained.validation, trained.best
+        folder,
+        detector,
+        trained.history,
+        trained.resumed,
+        trained.validation,
+        trained.best,
+        config,
     )
 
 
@@ -200,10 +220,14 @@ def _train_one_stage(
     from duckdetect.models.tfod.load import load_base  # the API takes seconds to import
 
     base = load_base(files, len(dataset.classes), config.seed)
+    part = config.part
     if progress:
-        tqdm.write(summary_text(base.name, one_stage_summary(base, config.train)))
-    frozen = frozen_part(base, config.train)
+        tqdm.write(summary_text(base.name, one_stage_summary(base, part)))
+        tqdm.write(level_text(config, len(dataset), dataset.n_boxes))
     high_res = config.refine and typical_side(dataset) < _SMALL_SIDE
+    if high_res:
+        base.set_high_res(typical_side(dataset))
+    frozen = frozen_part(base, part)
     n_augmented = config.views or 0
     more = augmented_views(plain, n_augmented, config.seed)
     if config.distractors:
@@ -213,17 +237,17 @@ def _train_one_stage(
     if high_res and base.high_res_hw is not None:
         views = itertools.chain(views, corners(plain, base.input_hw[0] / base.high_res_hw[0]))
         n_views += 4 * sum(bool(sample.crowd.all()) for sample in dataset.samples)
-    cache = cache_features(base, frozen, views, n_views, config.train == "heads", progress)
+    cache = cache_features(base, frozen, views, n_views, part == "heads", progress)
     if cache.on_disk and progress:
         tqdm.write(f"features of {n_views} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
     confusables, own = None, base.own_class_head
     if own is not None and (config.class_init or config.confusables):
-        alike = own_scores(base, cache, own, len(plain), config.train)
+        class_inputs = frozen_class_inputs(base, frozen, part)  # as they are before training
+        alike = own_scores(base, cache, own, len(plain), class_inputs)
         if config.class_init:
             init_classes(base, own, alike)
-        # With more than the heads trained, the features that these classes' weights read change.
-        if config.confusables and config.train == "heads":
-            confusables = choose_confusables(own, alike, base.num_classes)
+        if config.confusables:
+            confusables = choose_confusables(own, alike, base.num_classes, class_inputs)
     validator = (
         OneStageValidator(base, frozen, val, config, progress, confusables)
         if val is not None
@@ -235,7 +259,7 @@ def _train_one_stage(
             export_detector,
             base,
             frozen,
-            config.train,
+            part,
             dataset.classes,
             refine=config.refine,
             high_res=high_res,
@@ -279,9 +303,9 @@ def train_heads(
         progress: Show a bar with the losses on stderr.
         validator: Validates as the loop goes.
     """
-    variables = base.trained_variables(config.train)
+    variables = base.trained_variables(config.part)
     optimizer = make_optimizer(config, variables)
-    step = train_step(base, cache, optimizer, variables, config.box_lr_multiplier)
+    step = train_step(base, cache, optimizer, variables, config)
     return run_loop(step, optimizer, variables, cache.names, config, folder, progress, validator)
 
 
@@ -290,20 +314,24 @@ def train_step(
     cache: FeatureCache,
     optimizer: Any,
     variables: list[tf.Variable],
-    box_lr_multiplier: float = 1.0,
+    config: TrainConfig,
 ) -> Callable[[np.ndarray], Mapping[str, tf.Tensor]]:
     """The step on cached views: takes their numbers, (B,), and returns losses and accuracy.
 
-    The box loss is reported unscaled; its gradient is scaled by `box_lr_multiplier`.
+    The box loss is reported unscaled; its gradient is scaled by `config.box_lr_multiplier`.
     """
-    part: TrainPart = "heads" if cache.patches else "towers"
+    part = config.part
+    zeros = tf.UnconnectedGradients.ZERO  # a backbone may have layers that no output depends on
 
     @traced(input_signature=[cache.signature])
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             losses, _, logits = head_losses(base, batch, cache.patches, part)
-            loss = box_lr_multiplier * losses["box_loss"] + losses["class_loss"]
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            loss = config.box_lr_multiplier * losses["box_loss"] + losses["class_loss"]
+        gradients = tape.gradient(loss, variables, unconnected_gradients=zeros)
+        if config.gradient_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, config.gradient_norm)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
 
     return lambda index: step(cache.batch(index))

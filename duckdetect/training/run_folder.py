@@ -162,6 +162,14 @@ def read_identity(folder: Path) -> dict[str, Any]:
     return fields.values
 
 
+def is_same(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether the folder holds the run of this description."""
+    try:
+        return _same(read_identity(folder), identity)
+    except (OSError, UserError):
+        return False
+
+
 def describe_model(folder: Path, model: dict[str, Any]) -> None:
     """Add to config.json what was trained: sizes, numbers of weights."""
     write_json(folder / "config.json", {**read_identity(folder), "model": model})

@@ -71,7 +71,7 @@ def test_rivals_score_as_the_whole_coco_detector_does(taught, project_data):
     image = dd.load_dataset(project_data / "ducks", "test").samples[0].load()
     inputs, _ = prepare_function(base)(image)
     _, features = frozen(inputs[None])
-    score = tf.sigmoid(coco.class_logits(features, "heads")).numpy()[0, :, 1:]
+    score = tf.sigmoid(coco.class_logits(features)).numpy()[0, :, 1:]
     kinds = np.array(COCO_GROUPS)
     order = np.argsort(-found.score.mean(axis=0))
     assert order[0] == BIRD

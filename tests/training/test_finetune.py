@@ -207,9 +207,9 @@ def test_towers_where_there_are_none(ducks):
 )
 def test_large_bases_get_fewer_looks_unless_told(base, n_augmented):
     spec = spec_for(base)
-    assert dd.TrainConfig().for_base(spec).views == n_augmented
-    assert dd.TrainConfig(views=7).for_base(spec).views == 7
-    assert STOCK().for_base(spec).views == 0
+    assert dd.TrainConfig().for_data(spec, 5, 5).views == n_augmented
+    assert dd.TrainConfig(views=7).for_data(spec, 5, 5).views == 7
+    assert STOCK().for_data(spec, 5, 5).views == 0
 
 
 def test_a_run_tells_how_many_looks_it_took(run):
