@@ -199,10 +199,8 @@ class TrainConfig:
 
     @property
     def part(self) -> TrainPart:
-        """What is trained, once `for_data` has settled it."""
-        if self.train == "auto":
-            raise ValueError("train is 'auto': settle the settings with for_data first")
-        return self.train
+        """What is trained; the heads where `for_data` has not settled "auto"."""
+        return "heads" if self.train == "auto" else self.train
 
     @property
     def gradient_norm(self) -> float:

@@ -68,7 +68,7 @@ def test_a_run_that_trained_the_heads_is_still_the_same_run(ducks, tmp_path, mon
 
 
 def test_a_deep_run_resumes_and_its_detector_holds_what_it_trained(ducks, tmp_path, monkeypatch):
-    config = dd.TrainConfig(train="top", steps=6, views=2, batch_size=2, save_every=2, seed=1)
+    config = dd.TrainConfig(train="top", steps=4, views=2, batch_size=2, save_every=2, seed=1)
     whole = dd.finetune(BASE, ducks, config, tmp_path / "whole", progress=False)
 
     from duckdetect.training import run_folder
@@ -77,7 +77,7 @@ def test_a_deep_run_resumes_and_its_detector_holds_what_it_trained(ducks, tmp_pa
 
     def stop(folder, state, history, *rest):
         save(folder, state, history, *rest)
-        if len(history) == 4:
+        if len(history) == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(run_folder, "save_state", stop)
@@ -85,7 +85,7 @@ def test_a_deep_run_resumes_and_its_detector_holds_what_it_trained(ducks, tmp_pa
         dd.finetune(BASE, ducks, config, tmp_path / "cut", progress=False)
     monkeypatch.setattr(run_folder, "save_state", save)
     resumed = dd.finetune(BASE, ducks, config, tmp_path / "cut", progress=False)
-    assert resumed.resumed == 4
+    assert resumed.resumed == 2
     assert [r["loss"] for r in resumed.history] == pytest.approx(
         [r["loss"] for r in whole.history], rel=1e-5
     )
