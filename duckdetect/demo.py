@@ -60,7 +60,8 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
         raise UserError(
             f"the sample data {sample} is missing: run the demo in a clone of duckdetect"
         )
-    run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(), out)
+    # Half a minute in all; `auto` would train deeper, for another.
+    run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(train="heads"), out)
     test = load_dataset(sample, "test")
     measured = evaluate(run, test)
     write_report(out, test)

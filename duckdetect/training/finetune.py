@@ -223,7 +223,7 @@ def _train_one_stage(
     part = config.part
     if progress:
         tqdm.write(summary_text(base.name, one_stage_summary(base, part)))
-        tqdm.write(level_text(config, len(dataset), dataset.n_boxes))
+        tqdm.write(level_text(base.name, config, len(dataset), dataset.n_boxes))
     high_res = config.refine and typical_side(dataset) < _SMALL_SIDE
     if high_res:
         base.set_high_res(typical_side(dataset))

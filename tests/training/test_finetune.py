@@ -164,7 +164,7 @@ def test_images_without_an_object_are_learnt_as_such(project_data, ducks):
     empty = [s for s in test.samples if len(s.xyxy) == 0][:3]
     assert empty, "the sample data should hold pictures without a duck"
     both = dd.Dataset(ducks.root, ducks.classes, (*ducks.samples, *empty))
-    run = dd.finetune(BASE, both, dd.TrainConfig(steps=150, views=0), progress=False)
+    run = dd.finetune(BASE, both, dd.TrainConfig(steps=150, views=0, train="heads"), progress=False)
     found = run.detector.predict([s.load() for s in empty], 0.3)
     assert sum(map(len, found)) == 0
     assert dd.evaluate(run.detector, ducks).AP50 > 0.9

@@ -10,6 +10,7 @@ import pytest
 import duckdetect as dd
 from duckdetect import UserError
 from duckdetect.models.catalog import spec_for
+from duckdetect.training.config import level_text
 
 BASE = "ssd_mobilenet_v2"
 
@@ -96,3 +97,9 @@ def test_a_deep_run_resumes_and_its_detector_holds_what_it_trained(ducks, tmp_pa
     np.testing.assert_allclose(ours.xyxy, theirs.xyxy, atol=1e-3)
     np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=1e-5)
     assert len(ours)
+
+
+def test_the_summary_says_what_is_trained_and_how_long():
+    text = level_text(BASE, settled(), 5, 5)
+    assert "5 images with 5 boxes: training top, 250 steps of 4 on 105 views, about" in text
+    assert "about" not in level_text("retinanet50", settled("retinanet50"), 5, 5)
