@@ -180,7 +180,9 @@ def finetune(
         if run_folder.open_run(folder, identity, overwrite) == "done":
             history, validation = run_folder.read_histories(folder)
             found = load_detector(folder)
-            return TrainRun(folder, found, history, config.steps, validation, best_step(validation), config)
+            return TrainRun(
+                folder, found, history, config.steps, validation, best_step(validation), config
+            )
 
     train_family = _train_two_stage if files.spec.family == "rcnn" else _train_one_stage
     plain = PlainViews(dataset.samples, masks=files.spec.family == "rcnn")
