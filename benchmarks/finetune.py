@@ -80,7 +80,7 @@ def measure(name: str, steps: int, stock_steps: int) -> dict[str, Any]:
     cache_s = time.perf_counter() - start
     variables = base.trained_variables("heads")
     optimizer = make_optimizer(CONFIG, variables)
-    step = train_step(base, cache, optimizer, variables)
+    step = train_step(base, cache, optimizer, variables, CONFIG)
     ours = timed(
         lambda n: [float(x) for x in step(batch_index(len(views), 4, 0, n)).values()],
         steps,

@@ -42,14 +42,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     # As `train` does: without a number of its own, a base gets its default number of views.
-    config = dd.TrainConfig(steps=args.steps).for_base(spec_for(BASE))
+    config = dd.TrainConfig(steps=args.steps, train="heads").for_data(spec_for(BASE), 5, 5)
     assert config.views is not None
     train = dd.load_dataset(ROOT / "data" / "ducks", "train")
     test = dd.load_dataset(ROOT / "data" / "ducks", "test")
     # More images than there are: the same ones again.
     val = replace(test, samples=tuple(itertools.islice(itertools.cycle(test.samples), args.images)))
     base = load_base(dd.models.fetch(BASE), 1)
-    frozen = frozen_part(base, config.train)
+    frozen = frozen_part(base, config.part)
     plain = PlainViews(train.samples)
     views = itertools.chain(plain, augmented_views(plain, config.views, 0))
     cache = cache_features(base, frozen, views, len(plain) + config.views, True, False)

@@ -64,7 +64,8 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
     # Before training: what an earlier version or somebody else left there is not replaced.
     results = [out / name for name in ("frames", "detections.gif", "detections.json")]
     check_outputs(results, "detect", [sample])
-    run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(), out)
+    # Half a minute in all; `auto` may train deeper, for another.
+    run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(train="heads"), out)
     test = load_dataset(sample, "test")
     measured = evaluate(run, test)
     write_report(out, test)

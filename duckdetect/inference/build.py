@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from duckdetect.inference.detector import DEFAULT_THRESHOLD, Detector
 from duckdetect.models.graphs import FrozenPart, prepare_function, traced
-from duckdetect.models.interfaces import BaseModel, HeadOutputs, TrainPart, TwoStageModel
+from duckdetect.models.interfaces import (
+    BaseModel,
+    HeadInputs,
+    HeadOutputs,
+    TrainPart,
+    TwoStageModel,
+)
 from duckdetect.models.postprocess import ConfusableClasses
 
 
@@ -42,12 +48,11 @@ def export_detector(
 
     def heads(maps: tuple[list[tf.Tensor], list[tf.Tensor]]) -> HeadOutputs:
         box, classes = maps
+        inputs = base.upper(HeadInputs(box or classes, classes), part)
         return HeadOutputs(
-            base.box_codes(box or classes, part),
-            base.class_logits(classes, part),
-            confusables.suppression_factor(base.class_features(classes, part))
-            if refine and confusables
-            else None,
+            base.box_codes(inputs.box),
+            base.class_logits(inputs.classes),
+            confusables.suppression_factor(classes) if refine and confusables else None,
         )
 
     functions = tf.Module()

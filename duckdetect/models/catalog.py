@@ -46,7 +46,7 @@ class Family:
     parts: tuple[TrainPart, ...]
 
 
-SSD = Family("SSD", "ssd", 1, ("heads", "towers"))
+SSD = Family("SSD", "ssd", 1, ("heads", "towers", "top", "deep", "all"))
 
 RCNN = Family("R-CNN", "faster_rcnn", 2, ("heads", "second-stage", "all"))
 

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from duckdetect.models.interfaces import BaseModel, TrainPart, TwoStageModel
+from duckdetect.models.interfaces import BaseModel, HeadInputs, TrainPart, TwoStageModel
 
 # A SavedModel's graph must stay below 2 GB, and is in memory twice while it is written. What larger
 # models gain is small beside their convolutions.
@@ -32,8 +32,11 @@ def with_constants(function: Any, variables: Sequence[tf.Variable]) -> Any:
         variables: The model's, which decide whether it is large.
     """
     n_bytes = sum(v.dtype.size * v.shape.num_elements() for v in variables)
-    if n_bytes > _MAX_BYTES:
-        return function
+    return function if n_bytes > _MAX_BYTES else frozen_copy(function)
+
+
+def frozen_copy(function: Any) -> Any:
+    """A traced function with the present values of its variables, whatever becomes of these."""
     concrete = function.get_concrete_function()
     with _silence():
         constant = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
@@ -59,7 +62,8 @@ def _silence() -> Iterator[None]:
         os.close(kept)
 
 
-FrozenPart = Callable[[tf.Tensor], tuple[list[tf.Tensor], list[tf.Tensor]]]
+FrozenPart = Any  # a traced function: inputs -> box activations (or none), class activations
+FrozenUpper = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
 
 
 def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
@@ -73,11 +77,36 @@ def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
 
     @traced(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)])
     def run(inputs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        features = base.head_inputs(inputs, part)
+        features = base.lower(inputs, part)
         return [] if features.box is features.classes else features.box, features.classes
 
-    constant: FrozenPart = with_constants(run, base.variables())
-    return constant
+    return with_constants(run, base.variables())
+
+
+def frozen_class_inputs(base: BaseModel, frozen: FrozenPart, part: TrainPart) -> FrozenUpper:
+    """The upper part as it is now: from the activations at the cut to the class head's inputs.
+
+    Args:
+        base: The base model.
+        frozen: `frozen_part(base, part)`.
+        part: The level that is trained.
+    """
+    if part == "heads":
+        return lambda activations: list(activations)
+    _, classes = frozen.get_concrete_function().structured_outputs
+    fixed = base.high_res_hw is None
+    signature = [
+        tf.TensorSpec(spec.shape if fixed else [None, None, None, spec.shape[-1]], tf.float32)
+        for spec in classes
+    ]
+
+    @traced(input_signature=signature)
+    def run(*activations: tf.Tensor) -> list[tf.Tensor]:
+        maps = list(activations)
+        return base.upper(HeadInputs(maps, maps), part).classes
+
+    copy = frozen_copy(run)
+    return lambda activations: list(copy(*activations))
 
 
 def prepare_function(

@@ -15,11 +15,12 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-TrainPart = Literal["heads", "towers", "second-stage", "all"]
+TrainPart = Literal["heads", "towers", "top", "deep", "second-stage", "all"]
 
-"""What is trained. SSD family: "heads", the last layer of the box and class heads, or "towers", the
-layers that lead to them as well. Faster and Mask R-CNN: "heads", the box, class and mask heads;
-"second-stage", the extractor of proposals' features as well; or "all"."""
+"""What is trained. SSD family: "heads", the last layer of the box and class heads; "towers", the layers
+that lead to them as well; "top", also the extra layers or the feature pyramid and, without a pyramid,
+the upper blocks of the backbone; "deep", more of the backbone; "all". Faster and Mask R-CNN: "heads", the
+box, class and mask heads; "second-stage", the extractor of proposals' features as well; or "all"."""
 
 
 @dataclass(frozen=True)
@@ -161,20 +162,29 @@ class BaseModel(Protocol):
         """An image (H, W, 3) uint8 as the high-resolution input (h, w, 3) float32, which it fills."""
         ...
 
-    def head_inputs(self, inputs: tf.Tensor, part: TrainPart) -> HeadInputs:
-        """Run the frozen part on inputs (B, h, w, 3) float32, of the base or the high-resolution size."""
+    def lower(self, inputs: tf.Tensor, part: TrainPart) -> HeadInputs:
+        """Run what stays frozen below the cut on inputs (B, h, w, 3) float32, base scale or high-res.
+
+        Returns:
+            The activations at the cut: at "heads" and "towers" a map for each level, further down
+            what the upper part needs, in a fixed order.
+        """
         ...
 
-    def box_codes(self, features: Sequence[tf.Tensor], part: TrainPart) -> tf.Tensor:
-        """Run the box head; (B, A, 4) float32."""
+    def upper(self, activations: HeadInputs, part: TrainPart) -> HeadInputs:
+        """Run what is trained above the cut, up to the inputs of the last layers."""
         ...
 
-    def class_logits(self, features: Sequence[tf.Tensor], part: TrainPart) -> tf.Tensor:
-        """Run the class head; (B, A, C + 1) float32, column 0 is the background."""
+    def box_codes(self, features: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Run the box head's last layer; (B, A, 4) float32."""
         ...
 
-    def class_features(self, features: Sequence[tf.Tensor], part: TrainPart) -> list[tf.Tensor]:
-        """What the class head's last layer reads: for each level (B, h, w, c) float32."""
+    def class_logits(self, features: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Run the class head's last layer; (B, A, C + 1) float32, column 0 is the background."""
+        ...
+
+    def set_high_res(self, object_side: float) -> None:
+        """Choose the high-resolution input for objects of this median side, of the image's side."""
         ...
 
     def patch_codes(self, patches: Sequence[tf.Tensor]) -> tf.Tensor:

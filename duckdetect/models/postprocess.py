@@ -8,7 +8,7 @@ lower where one of the base's own classes fires more than on any object trained 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,17 @@ from duckdetect.models.interfaces import Level
 
 Found = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
 
-# The high-resolution pass may cost three base-scale passes; its cost grows as its area.
+# Of four passes at the base scale, the high-resolution one may cost three; its cost grows as its area.
 _HIGH_RES_COST = 3
 
-# Of an image's side. Larger objects are found better at the base scale: at high resolution their parts
-# are taken for wholes.
-HIGH_RES_MOST_SIDE = 0.35
+# Small objects get a larger one yet, in which they are this many pixels wide, at twelve passes' cost at
+# most (docs/accuracy.md).
+_OBJECT_PX = 45
+_MOST_HIGH_RES_COST = 12
+
+# Of the base scale's side. What is larger in the high-resolution image, the base scale sees better: the
+# other takes parts for wholes.
+HIGH_RES_MOST_SIDE = 0.35 * 508 / 300
 
 # Boxes that overlap a detection by more than this IoU vote on its place; the suppression's own.
 _VOTE_IOU = 0.6
@@ -83,11 +88,11 @@ def box_voting(found: Found, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
     return (tf.where(total > 1e-12, mean, kept), *found[1:])
 
 
-def small_only(y1x1y2x2: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
-    """The high-resolution scores (B, A, C), 0 where the box is not small."""
+def small_only(y1x1y2x2: tf.Tensor, score: tf.Tensor, most_side: float) -> tf.Tensor:
+    """A high-resolution pass's scores (B, A, C), 0 where the box is larger than `most_side`."""
     sides = y1x1y2x2[..., 2:] - y1x1y2x2[..., :2]
     area = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1, keepdims=True)
-    return tf.where(area < HIGH_RES_MOST_SIDE**2, score, 0.0)
+    return tf.where(area < most_side**2, score, 0.0)
 
 
 def fuse_scales(
@@ -132,12 +137,17 @@ def soft_nms(found: Found) -> Found:
     return (*(tf.gather(t, order, batch_dims=1) for t in (boxes, score, class_id)), count)
 
 
-def high_res_side(side_px: int) -> int:
-    """The largest side whose pass costs at most three base-scale ones, congruent modulo 16.
+def high_res_side(side_px: int, object_side: float = 1.0) -> int:
+    """The side of the high-resolution input, congruent modulo 16.
+
+    It costs as much as three passes at the base scale, or more where objects are so small, as a part of
+    the image's side, that they would be less than 45 pixels wide.
 
     Congruent, so that the network's first convolutions pad both inputs the same way.
     """
-    return int(side_px + (np.sqrt(_HIGH_RES_COST) - 1) * side_px // 16 * 16)
+    least, most = (np.sqrt(cost) * side_px for cost in (_HIGH_RES_COST, _MOST_HIGH_RES_COST))
+    wanted = np.clip(_OBJECT_PX / max(object_side, 1e-6), least, most)
+    return int(side_px + (wanted - side_px) // 16 * 16)
 
 
 def high_res_anchors(
@@ -222,14 +232,21 @@ class ConfusableClasses:
         biases: For each level (q, R) float32.
         own_score: (R, C) float32, the highest score of a base class on the new class's own objects;
             1 where it does not suppress that class.
+        class_inputs: From the activations at the cut to what the base's own class head read before
+            training, as it was (`graphs.frozen_class_inputs`); None where they are the same.
 
     Attributes:
         variables: Its weights.
     """
 
     def __init__(
-        self, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray], own_score: np.ndarray
+        self,
+        kernels: Sequence[np.ndarray],
+        biases: Sequence[np.ndarray],
+        own_score: np.ndarray,
+        class_inputs: Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]] = list,
     ) -> None:
+        self._class_inputs = class_inputs
         self.own_score = own_score
         self._kernels = [tf.Variable(k.reshape(*k.shape[:3], -1), trainable=False) for k in kernels]
         self._biases = [tf.Variable(b.ravel(), trainable=False) for b in biases]
@@ -239,8 +256,10 @@ class ConfusableClasses:
         """What the detections' scores are multiplied by, (B, A, C) float32 from 0 to 1.
 
         Args:
-            features: For each level what the class head's last layer reads, (B, h, w, c).
+            features: The activations at the cut; at "heads", for each level what the class head's last
+                layer reads, (B, h, w, c).
         """
+        features = self._class_inputs(features)
         n_base, _ = self.own_score.shape
         levels = [
             tf.reshape(tf.nn.conv2d(f, k, 1, "SAME") + b, [tf.shape(f)[0], -1, n_base])

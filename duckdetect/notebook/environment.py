@@ -18,7 +18,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from duckdetect.errors import UserError
 from duckdetect.inference.run_config import CONFIG, read_config
@@ -192,11 +192,12 @@ def run_folder(
     from duckdetect.models.weights import fetched
     from duckdetect.training import run_folder
 
-    config = config.for_base(spec_for(base_name))
-    identity = run_folder.describe(base_name, fetched(base_name), dataset, config, val)
-    if found := run_folder.find_run(results, identity):
-        return found
-    parts = [dataset.classes, identity["train"]]
+    settled = config.candidates(spec_for(base_name), len(dataset), dataset.n_boxes)
+    identity = run_folder.describe(base_name, fetched(base_name), dataset, settled[0], val)
+    for each in settled:
+        if found := run_folder.find_run(results, {**identity, "train": each.to_dict()}):
+            return found
+    parts: list[Any] = [dataset.classes, {**identity["train"], "train": config.train}]
     parts += [(identity[key] or {}).get("sha256") for key in ("weights", "data", "validation")]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     words = "".join(sign if sign.isalnum() else " " for sign in dataset.classes[0]).split()

@@ -229,6 +229,8 @@ def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> 
     part = {
         "heads": "the last layers of its box and class heads",
         "towers": "its box and class heads",
+        "top": "its upper layers and its box and class heads",
+        "deep": "the upper half of its backbone and what follows it",
         "second-stage": "its heads and the layers that describe each proposal",
     }.get(str(settings.get("train")), "its heads")
     words = (

@@ -12,7 +12,7 @@ in one view more, in the next less.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ import tensorflow as tf
 from duckdetect.data.augment import View
 from duckdetect.imaging.io import shrink
 from duckdetect.models.graphs import prepare_function, traced
-from duckdetect.models.interfaces import BaseModel, ClassHead, LastLayer, TrainPart
+from duckdetect.models.interfaces import BaseModel, ClassHead, LastLayer
 from duckdetect.models.postprocess import ConfusableClasses
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.training.feature_cache import FeatureCache, cut_patches, to_truth
@@ -37,14 +37,20 @@ class OwnScores(NamedTuple):
     Attributes:
         score: (M, C) float32, each anchor that is matched with an object, each of the base's classes.
         class_id: (M,) int32, the new class that the anchor is matched with.
+        view: (M,) int32, the number of the view that it lies in.
     """
 
     score: np.ndarray
     class_id: np.ndarray
+    view: np.ndarray
 
 
 def own_scores(
-    base: BaseModel, cache: FeatureCache, own: ClassHead, n_plain: int, part: TrainPart = "heads"
+    base: BaseModel,
+    cache: FeatureCache,
+    own: ClassHead,
+    n_plain: int,
+    class_inputs: Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]] = list,
 ) -> OwnScores:
     """Score the objects of the plain views by the base's own classes.
 
@@ -55,12 +61,13 @@ def own_scores(
         cache: Features and targets, the plain views first.
         own: The base's own class head.
         n_plain: How many plain views there are; only these are scored.
-        part: What the cached features leave to the heads.
+        class_inputs: From the cached activations to what the class head reads; see
+            `graphs.frozen_class_inputs`.
     """
-    scores, class_ids = [], []
+    scores, class_ids, numbers = [], [], []
     for start in range(0, n_plain, _BATCH):
         batch = cache.batch(np.arange(start, min(start + _BATCH, n_plain)))
-        maps = [level.numpy() for level in base.class_features(batch.class_features, part)]
+        maps = [level.numpy() for level in class_inputs(batch.class_features)]
         for view, class_index in enumerate(batch.class_index.numpy()):
             first = 0
             levels = zip(base.levels, maps, own.kernels, own.biases, strict=True)
@@ -76,7 +83,26 @@ def own_scores(
                 foreground = logits.reshape(-1, q, columns)[matched][:, 1:]
                 scores.append(tf.sigmoid(foreground).numpy())
                 class_ids.append(of_cell[cells][matched])
-    return OwnScores(np.concatenate(scores), np.concatenate(class_ids))
+                numbers.append(np.full(len(foreground), start + view, np.int32))
+    return OwnScores(np.concatenate(scores), np.concatenate(class_ids), np.concatenate(numbers))
+
+
+def familiarity(found: OwnScores) -> float:
+    """How surely the base's own classes tell the new ones, 0 to 1: 1 for what COCO names already.
+
+    For each new class the base class that scores highest on it and not on the other new classes; of
+    each view the best anchor counts, and of the views the mean. A base that sees a person's hand in
+    rock, paper and scissors tells none of them.
+    """
+    highest = []  # (K, C)
+    for class_id in np.unique(found.class_id):
+        score, view = (each[found.class_id == class_id] for each in (found.score, found.view))
+        highest.append(np.mean([score[view == v].max(axis=0) for v in np.unique(view)], axis=0))
+    margins = [
+        (own - np.max([*highest[:k], *highest[k + 1 :], np.zeros_like(own)], axis=0)).max()
+        for k, own in enumerate(highest)
+    ]
+    return float(np.mean(margins)) if margins else 0.0
 
 
 def init_classes(base: BaseModel, own: ClassHead, found: OwnScores) -> None:
@@ -101,7 +127,10 @@ _MOST = 16  # of a class; with eight AP falls, with all others it is the same (d
 
 
 def choose_confusables(
-    own: ClassHead, found: OwnScores, n_classes: int
+    own: ClassHead,
+    found: OwnScores,
+    n_classes: int,
+    class_inputs: Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]] = list,
 ) -> ConfusableClasses | None:
     """Choose the base classes of another supercategory that fire most on the objects.
 
@@ -109,6 +138,7 @@ def choose_confusables(
         own: The base's own class head.
         found: `own_scores` of the new objects.
         n_classes: C.
+        class_inputs: As `own_scores` has it.
 
     Returns:
         None if the base has no table of supercategories.
@@ -128,6 +158,7 @@ def choose_confusables(
         [kernel[..., columns] for kernel in own.kernels],
         [bias[..., columns] for bias in own.biases],
         own_score[is_confusable],
+        class_inputs,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
@@ -17,7 +18,21 @@ from duckdetect.models.interfaces import BaseModel, LayerGroup, Sizes, TrainPart
 
 Decay = Literal["cosine", "none"]
 
-_DECAYS, _TRAIN_PARTS = get_args(Decay), get_args(TrainPart)
+TrainLevel = Literal["auto"] | TrainPart
+
+_DECAYS, _TRAIN_LEVELS = get_args(Decay), ("auto", *get_args(TrainPart))
+
+# Bases whose levels were measured; of others "auto" means the heads.
+_MEASURED = ("ssd_mobilenet_v2",)
+_AUTO_LEVELS: tuple[TrainPart, ...] = ("heads", "top", "deep")
+DEEP_BOXES = 30
+
+# Where the backbone is trained.
+_CUT_LEVELS = ("top", "deep", "all")
+_CLIP_NORM = 5.0
+_FEW_IMAGES = 5
+_VIEWS_PER_IMAGE, _MOST_VIEWS = 4, 1000
+_STEPS_PER_IMAGE, _MOST_STEPS = 10, 1500
 
 VIEWS, VIEWS_OF_LARGE = 100, 40  # docs/accuracy.md; of large bases, what two cores do in a minute
 
@@ -85,8 +100,16 @@ class TrainConfig:
         TrainConfig(steps=400, seed=1)
     """
 
-    steps: int = setting(250, "Training steps.", at_least=1)
-    batch_size: int = setting(8, "Augmented views in each step.", at_least=1)
+    steps: int = setting(
+        250,
+        "Training steps. Where the backbone is trained, the default grows with the images.",
+        at_least=1,
+    )
+    batch_size: int = setting(
+        8,
+        "Augmented views in each step. Where the backbone is trained, the default means half as many.",
+        at_least=1,
+    )
     learning_rate: float = setting(
         0.003, "Learning rate of stochastic gradient descent at its start.", above=0
     )
@@ -104,7 +127,7 @@ class TrainConfig:
         "Augmented views to train on besides the images themselves: random crops, flipped and "
         "recoloured. 0 for none.",
         at_least=0,
-        default_text="100, with large bases 40",
+        default_text="100, with large bases 40; more where the backbone is trained on many images",
         old_flags=("--looks",),
     )
     class_init: bool = setting(
@@ -132,12 +155,20 @@ class TrainConfig:
         "object it was trained on. Needs --refine.",
     )
     seed: int = setting(0, "Seed of views, weights and batches.", at_least=0)
-    train: TrainPart = setting(  # noqa: RUF009
-        "heads",
-        "What is trained; all else stays bit for bit. Of SSDs heads (the last layer of the box and "
-        "class heads) or towers (the layers before as well); of Faster and Mask R-CNN heads, "
-        "second-stage (the features of proposals as well) or all.",
-        choices=_TRAIN_PARTS,
+    train: TrainLevel = setting(  # noqa: RUF009
+        "auto",
+        "How deep to train; what lies below stays bit for bit. Of SSDs heads (the last layer of the "
+        "box and class heads), towers (the layers before as well), top (the extra layers or feature "
+        "pyramid as well and, without a pyramid, the upper blocks of the backbone), deep (more of the "
+        "backbone) or all; of Faster and Mask R-CNN heads, second-stage (the features of proposals "
+        "as well) or all. auto: what suits the base and the images.",
+        choices=_TRAIN_LEVELS,
+    )
+    clip_norm: float | None = setting(
+        None,
+        "The gradient's largest norm; 0 for no limit.",
+        at_least=0,
+        default_text="5 where the backbone is trained, else no limit",
     )
     save_every: int = setting(50, "Steps between two saved states, to resume from.", at_least=1)
     val_every: int = setting(
@@ -200,11 +231,52 @@ class TrainConfig:
         for field_, kind in settings():
             _check(field_, kind, getattr(self, field_.name))
 
-    def for_base(self, spec: BaseSpec) -> TrainConfig:
-        """The settings with a base's own number of views, where none is given."""
-        if self.views is not None:
-            return self
-        return replace(self, views=VIEWS if spec.is_light else VIEWS_OF_LARGE)
+    def for_data(self, spec: BaseSpec, n_images: int, n_boxes: int) -> TrainConfig:
+        """The settings with what is left open settled for a base and a data set.
+
+        "auto" means "heads" for bases whose levels were not measured (docs/accuracy.md); of
+        SSD MobileNet V2 "top", and from `DEEP_BOXES` boxes on "deep".
+
+        Args:
+            spec: The base.
+            n_images: How many images there are to train on.
+            n_boxes: How many boxes they have.
+        """
+        train, views, steps, batch_size = self.train, self.views, self.steps, self.batch_size
+        if train == "auto":
+            train = "heads"
+            if spec.name in _MEASURED:
+                train = "deep" if n_boxes >= DEEP_BOXES else "top"
+        through_backbone = spec.family.stages == 1 and train in _CUT_LEVELS
+        further = max(0, n_images - _FEW_IMAGES) if through_backbone else 0
+        if views is None:
+            views = VIEWS if spec.is_light else VIEWS_OF_LARGE
+            views = min(views + _VIEWS_PER_IMAGE * further, _MOST_VIEWS)
+        if through_backbone:
+            if steps == TrainConfig.steps:
+                steps = min(steps + _STEPS_PER_IMAGE * further, _MOST_STEPS)
+            if batch_size == TrainConfig.batch_size:
+                batch_size //= 2
+        return replace(self, train=train, views=views, steps=steps, batch_size=batch_size)
+
+    def candidates(self, spec: BaseSpec, n_images: int, n_boxes: int) -> list[TrainConfig]:
+        """What `for_data` may make of the settings: of "auto" each level that it may mean."""
+        levels: tuple[TrainLevel, ...] = (self.train,)
+        if self.train == "auto":
+            levels = _AUTO_LEVELS if spec.name in _MEASURED else ("heads",)
+        return [replace(self, train=level).for_data(spec, n_images, n_boxes) for level in levels]
+
+    @property
+    def part(self) -> TrainPart:
+        """What is trained; the heads where `for_data` has not settled "auto"."""
+        return "heads" if self.train == "auto" else self.train
+
+    @property
+    def gradient_norm(self) -> float:
+        """The gradient's largest norm in the one-stage loop, 0 for no limit."""
+        if self.clip_norm is not None:
+            return self.clip_norm
+        return _CLIP_NORM if self.train in _CUT_LEVELS else 0.0
 
     @property
     def sizes(self) -> Sizes:
@@ -377,7 +449,7 @@ def check_settings(spec: BaseSpec, config: TrainConfig) -> None:
         UserError: If the part to train, or a size, is another family's.
     """
     parts = spec.family.parts
-    if config.train not in parts:
+    if config.part not in parts:
         raise UserError(
             f"{spec.name} has no {config.train} to train: give --train {' or '.join(parts)}"
         )
@@ -414,3 +486,20 @@ def summary_text(name: str, groups: Sequence[LayerGroup]) -> str:
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
     )
+
+
+# Processor seconds a view of a step, of SSD MobileNet V2 on one core of 2.4 GHz.
+_SECONDS = {"heads": 0.004, "top": 0.065, "deep": 0.13}
+
+
+def level_text(spec_name: str, config: TrainConfig, n_images: int, n_boxes: int) -> str:
+    """One sentence on what is trained and how long, for the summary before training."""
+    text = (
+        f"{n_images} images with {n_boxes} boxes: training {config.part}, {config.steps} steps of "
+        f"{config.batch_size} on {n_images + (config.views or 0)} views"
+    )
+    if spec_name not in _MEASURED or config.part not in _SECONDS:
+        return text
+    n_cores = os.cpu_count() or 1
+    seconds = _SECONDS[config.part] * config.steps * config.batch_size / n_cores
+    return f"{text}, about {max(10, round(seconds, -1)):.0f} s on {n_cores} idle cores"

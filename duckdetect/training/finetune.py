@@ -28,8 +28,8 @@ from duckdetect.evaluation.plots import CURVES, plot_history
 from duckdetect.inference.build import export_detector
 from duckdetect.inference.detector import Detector, load_detector
 from duckdetect.models.catalog import spec_for
-from duckdetect.models.graphs import frozen_part, traced
-from duckdetect.models.interfaces import BaseModel, TrainPart
+from duckdetect.models.graphs import frozen_class_inputs, frozen_part, traced
+from duckdetect.models.interfaces import BaseModel
 from duckdetect.models.weights import BaseFiles, fetch
 from duckdetect.training import run_folder
 from duckdetect.training.class_init import choose_confusables, init_classes, own_scores
@@ -37,6 +37,7 @@ from duckdetect.training.config import (
     DEFAULT_BASE,
     TrainConfig,
     check_settings,
+    level_text,
     one_stage_summary,
     summary_text,
 )
@@ -72,7 +73,7 @@ class TrainRun:
         validation: For each validation round `step`, the losses and `class_accuracy`
             there, `AP`, `AP50`, `AR100` and `best_threshold`; empty without validation images.
         best: The step whose weights the detector has, where it was validated.
-        config: The settings.
+        config: The settings, with what was left open settled.
     """
 
     folder: Path | None
@@ -182,9 +183,10 @@ def finetune(
             a loss is not finite, or `val` labels a class that `dataset` does not.
     """
     spec = spec_for(base_name)
-    config = (config or TrainConfig()).for_base(spec)
-    check_settings(spec, config)
     require_boxes(dataset)
+    given = config or TrainConfig()
+    config = given.for_data(spec, len(dataset), dataset.n_boxes)
+    check_settings(spec, config)
     if val is not None:
         require_boxes(val)
         val = in_classes_of(val, dataset)
@@ -193,6 +195,11 @@ def finetune(
     if out is not None:
         folder = Path(out)
         identity = run_folder.describe(base_name, files, dataset, config, val)
+        # What "auto" meant to the call or the version that began a run, it goes on to mean.
+        for settled in given.candidates(spec, len(dataset), dataset.n_boxes):
+            of_level = {**identity, "train": settled.to_dict()}
+            if run_folder.is_same(folder, of_level):
+                config, identity = settled, of_level
         if run_folder.open_run(folder, identity, overwrite) == "done":
             history, validation = run_folder.read_histories(folder)
             found = load_detector(folder)
@@ -226,10 +233,14 @@ def _train_one_stage(
     from duckdetect.models.tfod.load import load_base  # the API takes seconds to import
 
     base = load_base(files, len(dataset.classes), config.seed)
+    part = config.part
     if progress:
-        tqdm.write(summary_text(base.name, one_stage_summary(base, config.train)))
-    frozen = frozen_part(base, config.train)
+        tqdm.write(summary_text(base.name, one_stage_summary(base, part)))
+        tqdm.write(level_text(base.name, config, len(dataset), dataset.n_boxes))
     high_res = config.refine and typical_side(dataset) < _SMALL_SIDE
+    if high_res:
+        base.set_high_res(typical_side(dataset))
+    frozen = frozen_part(base, part)
     views = TrainingViews(
         plain,
         config.views or 0,
@@ -239,17 +250,17 @@ def _train_one_stage(
         if high_res and base.high_res_hw is not None
         else None,
     )
-    cache = cache_features(base, frozen, views, len(views), config.train == "heads", progress)
+    cache = cache_features(base, frozen, views, len(views), part == "heads", progress)
     if cache.on_disk and progress:
         tqdm.write(f"features of {len(views)} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
     confusables, own = None, base.own_class_head
     if own is not None and (config.class_init or config.confusables):
-        alike = own_scores(base, cache, own, len(plain), config.train)
+        class_inputs = frozen_class_inputs(base, frozen, part)  # as they are before training
+        alike = own_scores(base, cache, own, len(plain), class_inputs)
         if config.class_init:
             init_classes(base, own, alike)
-        # With more than the heads trained, the features that these classes' weights read change.
-        if config.confusables and config.train == "heads":
-            confusables = choose_confusables(own, alike, base.num_classes)
+        if config.confusables:
+            confusables = choose_confusables(own, alike, base.num_classes, class_inputs)
     validator = (
         OneStageValidator(base, frozen, val, config, progress, confusables)
         if val is not None
@@ -260,7 +271,7 @@ def _train_one_stage(
         return export_detector(
             base,
             frozen,
-            config.train,
+            part,
             dataset.classes,
             refine=config.refine,
             high_res=high_res,
@@ -310,9 +321,9 @@ def train_heads(
         progress: Show a bar with the losses on stderr.
         validator: Validates as the loop goes.
     """
-    variables = base.trained_variables(config.train)
+    variables = base.trained_variables(config.part)
     optimizer = make_optimizer(config, variables)
-    step = train_step(base, cache, optimizer, variables, config.box_lr_multiplier)
+    step = train_step(base, cache, optimizer, variables, config)
     return run_loop(step, optimizer, variables, cache.names, config, folder, progress, validator)
 
 
@@ -321,20 +332,24 @@ def train_step(
     cache: FeatureCache,
     optimizer: Any,
     variables: list[tf.Variable],
-    box_lr_multiplier: float = 1.0,
+    config: TrainConfig,
 ) -> Callable[[np.ndarray], Mapping[str, tf.Tensor]]:
     """The step on cached views: takes their numbers, (B,), and returns losses and accuracy.
 
-    The box loss is reported unscaled; its gradient is scaled by `box_lr_multiplier`.
+    The box loss is reported unscaled; its gradient is scaled by `config.box_lr_multiplier`.
     """
-    part: TrainPart = "heads" if cache.patches else "towers"
+    part = config.part
+    zeros = tf.UnconnectedGradients.ZERO  # a backbone may have layers that no output depends on
 
     @traced(input_signature=[cache.signature])
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             losses, _, logits = head_losses(base, batch, cache.patches, part)
-            loss = box_lr_multiplier * losses["box_loss"] + losses["class_loss"]
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            loss = config.box_lr_multiplier * losses["box_loss"] + losses["class_loss"]
+        gradients = tape.gradient(loss, variables, unconnected_gradients=zeros)
+        if config.gradient_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, config.gradient_norm)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
 
     return lambda index: step(cache.batch(index))

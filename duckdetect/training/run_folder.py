@@ -186,6 +186,14 @@ def find_run(results: Path, identity: dict[str, Any]) -> Path | None:
     return max(found)[2] if found else None
 
 
+def is_same(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether the folder holds the run of this description."""
+    try:
+        return _same(read_identity(folder), identity)
+    except (OSError, UserError):
+        return False
+
+
 def describe_model(folder: Path, model: dict[str, Any]) -> None:
     """Add to config.json what was trained: sizes, numbers of weights."""
     write_json(folder / CONFIG, {**read_config(folder), "model": model})

@@ -207,8 +207,8 @@ class TwoStageTrainer:
         self.base = base
         self.config = config
         self.masks = base.has_masks and masks
-        self.variables: list[tf.Variable] = base.trained_variables(config.train, self.masks)
-        self.summary = base.summary(config.train, self.masks)
+        self.variables: list[tf.Variable] = base.trained_variables(config.part, self.masks)
+        self.summary = base.summary(config.part, self.masks)
         self.cache: ViewCache | None = None
         self.notes = []
         if base.has_masks and not self.masks:
@@ -225,7 +225,7 @@ class TwoStageTrainer:
     def cache_views(self, views: Iterable[View], n_views: int, progress: bool = True) -> None:
         """Run what stays frozen on every view, once."""
         self.cache = cache_views(
-            self.base, views, n_views, self.config.train, self.config.seed, progress=progress
+            self.base, views, n_views, self.config.part, self.config.seed, progress=progress
         )
 
     @property
@@ -292,7 +292,7 @@ class TwoStageValidator:
         n = len(self._dataset)
         self._detector = detector
         views = PlainViews(self._dataset.samples, masks=masks)
-        self._cache = cache_views(base, views, n, config.train, config.seed, progress=progress)
+        self._cache = cache_views(base, views, n, config.part, config.seed, progress=progress)
         self._measure = measuring_step(base, self._cache, masks)
         self._found: list[sv.Detections] = []
         # Validating on an image costs about as much as a step of "all" on it.

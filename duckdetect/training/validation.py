@@ -20,7 +20,7 @@ from duckdetect.imaging.draw import draw_detections
 from duckdetect.inference.detector import to_detections
 from duckdetect.inference.suppression import Suppression
 from duckdetect.models.graphs import FrozenPart, traced
-from duckdetect.models.interfaces import BaseModel, HeadOutputs, TrainPart
+from duckdetect.models.interfaces import BaseModel, HeadInputs, HeadOutputs, TrainPart
 from duckdetect.models.postprocess import ConfusableClasses
 from duckdetect.training.config import TrainConfig
 from duckdetect.training.feature_cache import Batch, cache_features
@@ -47,9 +47,10 @@ def head_losses(
     """
     if patches:
         box_codes = base.patch_codes(batch.box_features)
+        logits = base.class_logits(batch.class_features)
     else:
-        box_codes = base.box_codes(batch.box_features, part)
-    logits = base.class_logits(batch.class_features, part)
+        inputs = base.upper(HeadInputs(batch.box_features, batch.class_features), part)
+        box_codes, logits = base.box_codes(inputs.box), base.class_logits(inputs.classes)
     box_loss, class_loss = base.losses(
         box_codes,
         logits,
@@ -100,7 +101,7 @@ class OneStageValidator:
 
     Args:
         base: The base model that trains.
-        frozen: Its frozen part, `graphs.frozen_part(base, config.train)`.
+        frozen: Its frozen part, `graphs.frozen_part(base, config.part)`.
         dataset: The images, in the training's classes; `config.val_images` of them are taken.
         config: The run's settings.
         progress: Show a bar while their features are computed.
@@ -125,13 +126,12 @@ class OneStageValidator:
 
         @traced(reduce_retracing=True)
         def run(batch: Batch) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:
-            losses, codes, logits = head_losses(base, batch, False, config.train)
+            losses, codes, logits = head_losses(base, batch, False, config.part)
             metrics = {**losses, "class_accuracy": class_accuracy(logits, batch.class_index)}
             if not config.refine:
                 return metrics, base.detections(codes, logits)
-            read = base.class_features(batch.class_features, config.train)
-            suppression_factor = confusables.suppression_factor(read) if confusables else None
-            return metrics, base.refined_detections(HeadOutputs(codes, logits, suppression_factor))
+            factor = confusables.suppression_factor(batch.class_features) if confusables else None
+            return metrics, base.refined_detections(HeadOutputs(codes, logits, factor))
 
         self._run = run
 

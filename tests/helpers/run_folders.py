@@ -32,7 +32,7 @@ def put_run(
         "classes": list(trained_on.classes),
         "data": describe_data(trained_on),
         "validation": describe_data(watched_with) if watched_with else None,
-        "train": TrainConfig(steps=steps, seed=7).to_dict(),
+        "train": TrainConfig(steps=steps, seed=7, train="heads").to_dict(),
         "done": True,
     }
     (folder / "config.json").write_text(json.dumps(config))

@@ -28,7 +28,7 @@ def test_constants_say_what_the_layers_say(base, frozen, high_res):
     hw = base.high_res_hw if high_res else base.input_hw
     inputs = tf.random.stateless_uniform([2, *hw, 3], (1, 2), -1, 1)
     box, classes = frozen(inputs)
-    expected = base.head_inputs(inputs, "heads").classes
+    expected = base.lower(inputs, "heads").classes
     assert box == []  # both heads read the same
     assert len(classes) == len(expected) == 6
     for ours, theirs in zip(classes, expected, strict=True):

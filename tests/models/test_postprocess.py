@@ -48,7 +48,8 @@ def test_a_detection_moves_to_the_mean_of_what_it_suppressed():
 
 def test_only_small_boxes_of_the_fine_pass_count():
     boxes = tf.constant([[[0.0, 0.0, 0.3, 0.3], [0.0, 0.0, 0.4, 0.4]]])
-    np.testing.assert_array_equal(small_only(boxes, tf.ones([1, 2, 3]))[0, :, 0], [1, 0])
+    kept = small_only(boxes, tf.ones([1, 2, 3]), 0.35)
+    np.testing.assert_array_equal(kept[0, :, 0], [1, 0])
 
 
 def test_what_overlaps_a_surer_detection_fades():
@@ -85,7 +86,9 @@ def test_the_fine_anchors_of_the_usual_size_are_the_usual_ones():
     first = base.levels[0].n_anchors
     assert 0 < np.abs(ours - base_scale)[:first].max() < 0.007
     assert np.abs((ours - base_scale)[:first].mean(axis=0)).max() < 1e-5
-    assert high_res_side(300) == 508
+    assert high_res_side(300) == high_res_side(300, 0.2) == 508
+    assert high_res_side(300, 0.055) == 812  # 45 pixels wide there
+    assert high_res_side(300, 0.001) == 1036  # twelve passes' cost
     assert base.high_res_hw == (508, 508)
     assert retinanet().high_res_hw is None
 

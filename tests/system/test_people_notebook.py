@@ -196,7 +196,7 @@ def test_the_form_fields_are_the_packages_defaults() -> None:
     for name in ("steps", "batch_size", "learning_rate", "seed"):
         assert float(fields[name.upper()]) == getattr(config, name), name
     assert fields["VIEWS"] == str(VIEWS)  # of a base that is light, or has a GPU to run on
-    assert fields["TRAIN"].strip('"') == config.train
+    assert fields["TRAIN"].strip('"') == config.for_data(spec_for("mask_rcnn"), 5, 5).train
     assert fields["INPUT_SIZE"] == str(config.input_size)
 
 

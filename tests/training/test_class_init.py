@@ -24,21 +24,21 @@ def test_a_new_class_is_the_mean_of_the_three_most_alike(project_data):
 
     coco = mobilenet_with_coco_head()
     features = cache.batch(np.arange(len(plain))).class_features
-    logits = coco.class_logits(features, "heads").numpy()[..., 1:]
+    logits = coco.class_logits(features).numpy()[..., 1:]
     matched = cache.class_index == 0
     score = 1 / (1 + np.exp(-logits[matched]))
     np.testing.assert_allclose(found.score, score, atol=1e-5)
     alike = np.argsort(-score.mean(axis=0))[:3]
     assert 15 in alike  # COCO's bird, counted from 0
     expected = logits[..., alike].mean(axis=-1)
-    ours = base.class_logits(features, "heads").numpy()
+    ours = base.class_logits(features).numpy()
     np.testing.assert_allclose(ours[..., 1], expected, atol=1e-4)
 
     # Background and the class without a box keep their first weights.
     untouched = mobilenet(2)
     for variable, value in zip(untouched.variables(), before, strict=True):
         variable.assign(value)
-    theirs = untouched.class_logits(features, "heads").numpy()
+    theirs = untouched.class_logits(features).numpy()
     np.testing.assert_array_equal(ours[..., [0, 2]], theirs[..., [0, 2]])
 
 

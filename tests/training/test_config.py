@@ -33,7 +33,7 @@ from duckdetect.training.config import (
         ({"box_lr_multiplier": 1.5}, "box_lr_multiplier is 1.5: give a number above 0, at most 1"),
         ({"momentum": 1}, "momentum is 1: give a number of at least 0, below 1"),
         ({"decay": "linear"}, "decay is 'linear': give one of cosine, none"),
-        ({"train": "head"}, "train is 'head': give one of heads, towers"),
+        ({"train": "head"}, "train is 'head': give one of auto, heads, towers"),
         ({"refine": 1}, "refine is 1: give True or False"),
     ],
 )

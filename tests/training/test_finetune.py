@@ -164,7 +164,7 @@ def test_images_without_an_object_are_learnt_as_such(project_data, ducks):
     empty = [s for s in test.samples if len(s.xyxy) == 0][:3]
     assert empty, "the sample data should hold pictures without a duck"
     both = dd.Dataset(ducks.root, ducks.classes, (*ducks.samples, *empty))
-    run = dd.finetune(BASE, both, dd.TrainConfig(steps=150, views=0), progress=False)
+    run = dd.finetune(BASE, both, dd.TrainConfig(steps=150, views=0, train="heads"), progress=False)
     found = run.detector.predict([s.load() for s in empty], 0.3)
     assert sum(map(len, found)) == 0
     assert dd.evaluate(run.detector, ducks).AP50 > 0.9
@@ -207,9 +207,9 @@ def test_towers_where_there_are_none(ducks):
 )
 def test_large_bases_get_fewer_looks_unless_told(base, n_augmented):
     spec = spec_for(base)
-    assert dd.TrainConfig().for_base(spec).views == n_augmented
-    assert dd.TrainConfig(views=7).for_base(spec).views == 7
-    assert STOCK().for_base(spec).views == 0
+    assert dd.TrainConfig().for_data(spec, 5, 5).views == n_augmented
+    assert dd.TrainConfig(views=7).for_data(spec, 5, 5).views == 7
+    assert STOCK().for_data(spec, 5, 5).views == 0
 
 
 def test_a_run_tells_how_many_looks_it_took(run):

@@ -16,7 +16,7 @@ from duckdetect.training.loop import batch_index, make_optimizer, run_loop
 from duckdetect.training.validation import OneStageValidator, class_accuracy
 
 BASE = "ssd_mobilenet_v2"
-CONFIG = dd.TrainConfig(steps=30, views=16, val_every=6, patience=2, save_every=5)
+CONFIG = dd.TrainConfig(steps=30, train="heads", views=16, val_every=6, patience=2, save_every=5)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ class _Figures:
 
 def test_the_first_of_the_best_is_kept_and_patience_ends():
     variable = tf.Variable(0.0)
-    config = dd.TrainConfig(steps=9, patience=2)
+    config = dd.TrainConfig(steps=9, train="heads", patience=2)
 
     def step(index):
         variable.assign_add(1.0)

@@ -23,6 +23,7 @@ try:
         from object_detection.builders import model_builder
         from object_detection.core import box_list, box_list_ops, target_assigner
         from object_detection.protos import model_pb2, pipeline_pb2
+        from object_detection.utils import ops
 except ModuleNotFoundError as error:
     raise UserError(
         f"the TF2 Object Detection API cannot be imported ({error}): run "
@@ -38,6 +39,7 @@ __all__ = [
     "input_hw",
     "model_builder",
     "model_pb2",
+    "ops",
     "parse_config",
     "pipeline_pb2",
     "resize_input",
