@@ -26,9 +26,11 @@ def _wide(monkeypatch):
 
 
 @pytest.fixture
-def trained(monkeypatch):
-    """What `dd.train` was called with, instead of training."""
+def trained(monkeypatch, tmp_path):
+    """What `dd.train` was called with, instead of training; `images` holds a labelled one."""
     calls: list[tuple[Any, ...]] = []
+    put_coco(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
 
     def train(data, base, out, config, **more):
         calls.append((base, config, more))

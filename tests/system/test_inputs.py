@@ -253,7 +253,7 @@ def test_training_says_what_it_takes_and_leaves(
     def stop(*args: Any, **kwargs: Any) -> None:
         raise UserError("far enough: stop")
 
-    monkeypatch.setitem(vars(duckdetect), "finetune", stop)
+    monkeypatch.setitem(vars(duckdetect), "train", stop)
     data = shutil.copytree(cases / "25b-coco-xyxy-fits", tmp_path / "data")
     (data / "clip.mp4").write_bytes(b"x")
     assert main(["train", str(data), "--out", str(tmp_path / "run")]) == 2
