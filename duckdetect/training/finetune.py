@@ -152,7 +152,7 @@ def train(
 
 def finetune(
     base_name: str,
-    dataset: Dataset,
+    dataset: Dataset | str | Path,
     config: TrainConfig | None = None,
     out: str | Path | None = None,
     *,
@@ -161,12 +161,12 @@ def finetune(
     overwrite: bool = False,
     progress: bool = True,
 ) -> TrainRun:
-    """`train` with the order of arguments that 0.1.0 had, on a Dataset.
+    """`train` with the order of arguments that 0.1.0 had; validates on `val` alone.
 
     Args:
         base_name: `retinanet50`, `ssd_mobilenet_v2`, `mask_rcnn`, or the name of an SSD, EfficientDet
             or Faster R-CNN in the TF2 zoo.
-        dataset: Labelled images; images without a box show what is background.
+        dataset: Labelled images, or where they lie; images without a box show what is background.
         config: The settings; `TrainConfig()` if None.
         out: The run's folder. The same call on an interrupted run resumes it, and on a finished
             one returns it without training.
@@ -184,6 +184,8 @@ def finetune(
     spec = spec_for(base_name)
     config = (config or TrainConfig()).for_base(spec)
     check_settings(spec, config)
+    if not isinstance(dataset, Dataset):
+        dataset = load_dataset(dataset)
     require_boxes(dataset)
     if val is not None:
         require_boxes(val)
