@@ -37,6 +37,7 @@ bench: setup-dev  ## Speed ratios, as JSON in results/bench.
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/mask_rcnn.py
 	$(BIN)/python benchmarks/validation.py
+	$(BIN)/python benchmarks/scale.py --sizes 100 1000
 
 lock: setup-dev  ## Renew the lock files.
 	$(PIP) uv

@@ -1,6 +1,7 @@
 """The command line: each verb reads its arguments, calls one public function and prints.
 
-Exit codes: 0 done, 2 the user's mistake (one line on stderr), 1 anything else.
+Exit codes: 0 done, 2 the user's mistake (one line on stderr), 1 anything else, such as pictures that
+`detect` could not read.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ detector.register(app)
 cache.register(app)
 
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on `argv` (the process's own if None) and return its exit code."""
     # TensorFlow is a million objects that stay. By default Python looks through all of them time and
@@ -94,13 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         show()
         return 2
-    if code:  # what typer makes of Ctrl-C
+    if code == _INTERRUPTED:
         say(
             "duckdetect: interrupted; training goes on from there when the command is given again",
             error=True,
         )
         return 1
-    return 0
+    return int(code or 0)
 
 
 if __name__ == "__main__":

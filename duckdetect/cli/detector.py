@@ -1,4 +1,4 @@
-"""The verbs about a trained detector: eval, threshold, detect, report."""
+"""The verbs about a trained detector: eval, threshold, detect, report, suggest."""
 
 from __future__ import annotations
 
@@ -10,8 +10,20 @@ import typer
 
 import duckdetect as dd
 from duckdetect.cli.labels import reads_labels
-from duckdetect.cli.options import Data, Json, Out, RunFolder, Split, add_verb, print_json
-from duckdetect.cli.say import say
+from duckdetect.cli.options import (
+    Data,
+    Device,
+    Json,
+    Out,
+    Overwrite,
+    RunFolder,
+    Split,
+    add_verb,
+    print_json,
+    results_folder,
+    unused,
+)
+from duckdetect.cli.say import say, say_notes
 from duckdetect.utils.files import write_json
 from duckdetect.utils.outputs import check_outputs, own_output
 
@@ -40,6 +52,7 @@ def register(app: typer.Typer) -> None:
     add_verb(app, threshold, "duckdetect threshold results/mug 0.52")
     add_verb(app, detect, "duckdetect detect results/mug new-images -o results/mug/new")
     add_verb(app, reads_labels(report), "duckdetect report results/mug")
+    add_verb(app, suggest, "duckdetect suggest results/mug new-images -o prelabels --rank 5")
 
 
 def evaluate(
@@ -56,6 +69,7 @@ def evaluate(
     ] = None,
     per_class: PerClass = None,
     iou: Iou = None,
+    device: Device = None,
     as_json: Json = False,
     progress: bool = True,
 ) -> None:
@@ -69,6 +83,7 @@ def evaluate(
     if as_json:
         print_json(**measured.to_json())
     else:
+        say_notes(measured.notes, data)
         say(measured.table())
 
 
@@ -94,9 +109,20 @@ def threshold(
 def detect(
     run: RunFolder,
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="An image, a folder of images or a video.")
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Images, folders of images and patterns such as 'new/*.jpg'; or one video.",
+        ),
     ],
-    out: Out,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--out",
+            "-o",
+            help="The folder to write; by default results/INPUT, with a number if that is there.",
+        ),
+    ] = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(
@@ -129,19 +155,40 @@ def detect(
     ] = False,
     per_class: PerClass = None,
     iou: Iou = None,
+    classes: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Keep this class alone; give it again for more. By default all."),
+    ] = None,
+    save_crops: Annotated[
+        bool,
+        typer.Option("--save-crops", help="Of images: also write what lies in each box to crops/."),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Stop at an image that cannot be read and write nothing; by default it is left out, "
+            "and the exit code is 1.",
+        ),
+    ] = False,
+    device: Device = None,
     as_json: Json = False,
     progress: bool = True,
 ) -> None:
     """Detect on images or a video; write frames, GIF or MP4, and JSON."""
+    if out is None:
+        out = unused(results_folder(source[0]))
     done = dd.detect(
         run, source, out, threshold,
         every=every, start=start, end=end, track=track, fast=fast, per_class=per_class, iou=iou,
-        progress=progress,
+        classes=classes, save_crops=save_crops, strict=strict, progress=progress,
     )  # fmt: skip
     if as_json:
         print_json(**asdict(done))
     else:
         say(done.text())
+    if done.failed:
+        raise typer.Exit(1)
 
 
 def report(
@@ -161,3 +208,59 @@ def report(
     say(f"look at {written.html} or {written.pdf}")
     if written.missing:
         say(written.missing)
+
+
+def suggest(
+    run: RunFolder,
+    source: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="Images, or one folder of images.")
+    ],
+    out: Out,
+    to: Annotated[
+        str,
+        typer.Option(help="The format: coco, which keeps the scores, voc or yolo."),
+    ] = "coco",
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            "--threshold",
+            "-t",
+            help="Suggest boxes with at least this score; by default the detector's own threshold.",
+        ),
+    ] = None,
+    rank: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            help="Write only so many images, those to label next: the detector is unsure of them, and "
+            "they differ. By default all."
+        ),
+    ] = None,
+    sheet: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Draw the images with their boxes, and why each was chosen, on this JPEG file."
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    progress: bool = True,
+) -> None:
+    """Write images with the detector's boxes as labels, to be corrected in an annotation tool."""
+    from duckdetect.annotation.suggestions import rank as choose
+    from duckdetect.annotation.suggestions import suggest as find
+    from duckdetect.annotation.suggestions import suggestion_sheet, write_suggestions
+
+    if sheet is not None:
+        check_outputs([sheet], "suggest", source)
+    found = find(run, source[0] if len(source) == 1 else source, threshold, progress=progress)
+    ranked = None if rank is None else choose(found, rank)
+    lost = write_suggestions(found, out, to, ranked, overwrite)
+    if sheet is not None:
+        suggestion_sheet(found, ranked or choose(found, len(found.dataset)), sheet)
+    for one in ranked or ():
+        say(f"{one.sample.path}: {one.reason}")
+    for line in (*lost, *(f"not read: {reason}" for reason in found.failed)):
+        say(line)
+    n = found.labels(None if ranked is None else [one.sample for one in ranked])
+    say(f"{n.n_boxes} suggested boxes on {len(n)} pictures are in {out}: correct them, then train")
+    if found.failed:
+        raise typer.Exit(1)

@@ -36,6 +36,47 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what another call wrote to --out.")
 ]
 
+_DEVICES = ("cpu", "gpu")
+
+
+def _use_device(name: str | None) -> str | None:
+    """Hide GPUs from TensorFlow, which is not yet imported, or ask for one."""
+    if name == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    elif name == "gpu":
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            raise UserError("TensorFlow sees no GPU here: leave --device out, or give --device cpu")
+    elif name is not None:
+        raise UserError(f"--device is {name!r}: give {' or '.join(_DEVICES)}")
+    return name
+
+
+Device = Annotated[
+    Optional[str],  # noqa: UP045  (typer reads it at run time)
+    typer.Option(
+        help="Compute on this: cpu or gpu; by default on a GPU where TensorFlow sees one.",
+        callback=_use_device,
+        is_eager=True,
+    ),
+]
+
+
+def results_folder(source: Path) -> Path:
+    """`results/NAME`, the default of --out, by what is read."""
+    return Path("results") / (source.resolve().stem or "detections")
+
+
+def unused(folder: Path) -> Path:
+    """`folder`, or `folder-2` and so on: the first that is not there."""
+    found, number = folder, 1
+    while os.path.lexists(found):
+        number += 1
+        found = folder.with_name(f"{folder.name}-{number}")
+    return found
+
+
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead of text, and nothing else.")
 ]
@@ -117,7 +158,7 @@ def add_verb(
 
 def print_json(**document: Any) -> None:
     """Print one JSON document."""
-    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False, default=str))
+    print(json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False, default=str))
 
 
 def _options(field_: Field[Any], kind: type) -> list[inspect.Parameter]:

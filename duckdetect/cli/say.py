@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from duckdetect.utils.terminal import printable
 
@@ -14,3 +15,14 @@ def say(text: object, error: bool = False) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     # A terminal of few signs shows the others as escapes, too.
     print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+
+
+_MOST_NOTES = 5
+
+
+def say_notes(notes: Sequence[object], data: object) -> None:
+    """Print the first warnings of labels, and how to see the others."""
+    for note in notes[:_MOST_NOTES]:
+        say(f"note: {note}")
+    if len(notes) > _MOST_NOTES:
+        say(f"note: {len(notes) - _MOST_NOTES} more, which `duckdetect check {data}` lists")

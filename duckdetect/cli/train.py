@@ -1,4 +1,7 @@
-"""The verbs that train: demo, train."""
+"""The verbs that train: demo, train.
+
+The flags of training's settings are not here: each field of `training/config.py` becomes one.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,8 @@ import typer
 
 import duckdetect as dd
 from duckdetect.cli.labels import reads_labels
-from duckdetect.cli.options import Base, Data, Out, Overwrite, add_verb
-from duckdetect.cli.say import say
-
-_MOST_NOTES = 5
+from duckdetect.cli.options import Base, Data, Device, Out, Overwrite, add_verb, results_folder
+from duckdetect.cli.say import say, say_notes
 
 
 def register(app: typer.Typer) -> None:
@@ -44,14 +45,14 @@ def train(
     data: Data,
     settings: dict[str, Any],
     out: Annotated[
-        Path,
+        Optional[Path],  # noqa: UP045  (typer reads it at run time)
         typer.Option(
             "--out",
             "-o",
-            help="The run's folder. The same command again resumes a run that was interrupted, and "
-            "does not repeat one that is finished.",
+            help="The run's folder, by default results/DATA. The same command again resumes a run that "
+            "was interrupted, and does not repeat one that is finished.",
         ),
-    ],
+    ] = None,
     base: Annotated[
         Optional[str],  # noqa: UP045  (typer reads it at run time)
         typer.Option(
@@ -92,11 +93,13 @@ def train(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    device: Device = None,
     progress: bool = True,
 ) -> None:
     """Train a base model to find the objects of labelled images."""
     from duckdetect.training.config import choose_settings
 
+    out = out or results_folder(data)
     base, chosen = choose_settings(base, config, recipe, settings)
     notes: list[dd.data.Problem] = []
 
@@ -107,10 +110,7 @@ def train(
     train_data, valid_data = dd.data.load_training(data, val, not no_val, report)
     parts = [part for part in (train_data, valid_data) if part is not None]
     notes += dd.data.left_over(parts, unlabelled=False)
-    for note in notes[:_MOST_NOTES]:
-        say(f"note: {note}")
-    if len(notes) > _MOST_NOTES:
-        say(f"note: {len(notes) - _MOST_NOTES} more, which `duckdetect check {data}` lists")
+    say_notes(notes, data)
     run = dd.train(
         train_data, base, out, chosen,
         val=valid_data, weights=weights, overwrite=overwrite, progress=progress,

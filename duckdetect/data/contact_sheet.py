@@ -35,6 +35,7 @@ def label_sheet(
     images: int = 24,
     columns: int = 4,
     problems: Sequence[Problem] = (),
+    verb: str = "check",
 ) -> ImageArray:
     """Draw pictures with their boxes, names and masks (of outlines), those with problems first.
 
@@ -44,6 +45,7 @@ def label_sheet(
         images: How many at most. Of more, those with problems, and evenly chosen others.
         columns: How many in a row.
         problems: What `check_dataset` found; it is written below the pictures that it is about.
+        verb: The command that writes it.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -68,7 +70,7 @@ def label_sheet(
         raise UserError(f"{source} holds no labelled picture that can be shown: check it first")
     sheet = draw_grid(cells, columns=columns, cell_px=_CELL_PX)
     if out is not None:
-        save_jpeg(out, sheet, verb="check")
+        save_jpeg(out, sheet, verb=verb)
     return sheet
 
 

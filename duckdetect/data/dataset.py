@@ -164,6 +164,7 @@ class Sample:
         class_id: (N,) int64, from 0.
         crowd: (N,) bool: neither trained on nor counted as missed (COCO's iscrowd, VOC's difficult).
         segmentation: For each box COCO polygons, a run-length encoding, or None; None if none has any.
+        score: (N,) float32, 0 to 1, of boxes that a detector suggests; None for labels.
     """
 
     path: Path
@@ -173,6 +174,7 @@ class Sample:
     class_id: np.ndarray
     crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     segmentation: tuple[Any, ...] | None = None
+    score: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.class_id)
@@ -184,6 +186,8 @@ class Sample:
             raise ValueError(f"{self.path}: boxes must be finite, with x2 > x1 and y2 > y1")
         if self.segmentation is not None and len(self.segmentation) != n:
             raise ValueError(f"{self.path}: {n} boxes, {len(self.segmentation)} segmentations")
+        if self.score is not None and self.score.shape != (n,):
+            raise ValueError(f"{self.path}: {n} boxes, scores of shape {self.score.shape}")
 
     def load(self) -> np.ndarray:
         """The picture, (H, W, 3) uint8 RGB; UserError if it cannot be read or changed its size."""
@@ -239,13 +243,15 @@ class Dataset:
                 "area": segmentation_area(mask) if mask else float((x2 - x1) * (y2 - y1)),
                 "iscrowd": int(crowd),
                 **({"segmentation": mask} if mask else {}),
+                **({} if score is None else {"score": round(float(score), 4)}),
             }
             for sample in self.samples
-            for (x1, y1, x2, y2), class_id, crowd, mask in zip(
+            for (x1, y1, x2, y2), class_id, crowd, mask, score in zip(
                 sample.xyxy.astype(float),
                 sample.class_id,
                 sample.crowd,
                 sample.segmentation or [None] * len(sample.class_id),
+                [None] * len(sample.class_id) if sample.score is None else sample.score,
                 strict=True,
             )
         ]

@@ -62,6 +62,16 @@ def image_hash(image: np.ndarray) -> np.ndarray:
     return ((steps > flat).astype(np.int8) - (steps < -flat)).ravel()
 
 
+def hash_distances(one: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """What part of the answers differs, 0 to 1: (N,) float64, of one hash (288,) and of (N, 288).
+
+    An answer that one of two does not know counts half; see `near_groups` for what is near.
+    """
+    known = np.count_nonzero(one) + np.count_nonzero(others, axis=1)
+    differing = np.abs(others.astype(np.int16) - one).sum(axis=1)
+    return np.where(known > 0, differing / np.maximum(known, 1), 0.0)
+
+
 def near_groups(hashes: np.ndarray) -> np.ndarray:
     """Connected components of nearly the same pictures, mirrored ones too, by breadth-first search.
 

@@ -20,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from duckdetect._version import __version__
-from duckdetect.data.dataset import SPLIT_NAMES, Dataset, class_table
+from duckdetect.data.check import left_over
+from duckdetect.data.dataset import SPLIT_NAMES, Dataset, Problem, class_table, strict
 from duckdetect.data.loading import (
     data_sha256,
     describe_data,
     list_parts,
-    load_dataset,
+    read_dataset,
     recorded_places,
 )
 from duckdetect.errors import UserError
@@ -129,6 +130,7 @@ class Evaluation:
         about: `{"data": {"folder", "split", "pictures", "boxes", "sha256"}, "detector": {"sha256",
             "threshold"}, ...}`.
         run: The run's folder, if it was a run.
+        notes: What `check` would warn of in the labels, each one line.
     """
 
     dataset: Dataset
@@ -136,6 +138,7 @@ class Evaluation:
     metrics: Metrics
     about: dict[str, Any]
     run: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def threshold(self) -> float | None:
@@ -265,10 +268,11 @@ def evaluate(
         measured = evaluate_run(run, data, split, detector, progress)
     else:
         assert detector is not None
-        dataset, _, _ = _load(data, split)
+        dataset, _, _, notes = _load(data, split)
         detections = collect_detections(detector, dataset, progress)
         about = {"detector": {"threshold": getattr(detector, "threshold", None)}}
-        measured = Evaluation(dataset, detections, score_detections(dataset, detections), about)
+        metrics = score_detections(dataset, detections)
+        measured = Evaluation(dataset, detections, metrics, about, None, notes)
     if out is not None:
         write_json(out, measured.to_json())
     return measured
@@ -287,12 +291,22 @@ def _trained_on(run: str | Path | None) -> Path:
     return folder.parent if folder.name in names else folder
 
 
-def _load(data: Dataset | str | Path, split: str | None) -> tuple[Dataset, Path, str | None]:
-    """The data set, where it lies, and which split of it."""
+def _load(
+    data: Dataset | str | Path, split: str | None
+) -> tuple[Dataset, Path, str | None, tuple[str, ...]]:
+    """The data set, where it lies, which split of it, and what its labels are warned of."""
     if not isinstance(data, str | Path):
-        return data, data.root, split
+        return data, data.root, split, ()
     split = split or choose_split(Path(data))
-    return load_dataset(data, split), Path(data), split
+    notes: list[str] = []
+
+    def report(problem: Problem) -> None:
+        strict(problem)
+        notes.append(str(problem))
+
+    dataset = read_dataset(Path(data), split, report)
+    notes += map(str, left_over([dataset], unlabelled=False))
+    return dataset, Path(data), split, tuple(notes)
 
 
 def evaluate_run(
@@ -308,7 +322,7 @@ def evaluate_run(
         from duckdetect.inference.detector import load_detector
 
         detector = load_detector(run)
-    dataset, folder, split = _load(data, split)
+    dataset, folder, split, notes = _load(data, split)
     detections = collect_detections(detector, dataset, progress)
     metrics = score_detections(dataset, detections)
     about = {
@@ -333,7 +347,7 @@ def evaluate_run(
         )
         write_detections_json(part / "detections.json", records, dataset.classes, digits=None)
         write_json(part / "about.json", about)
-    measured = Evaluation(dataset, detections, metrics, about, run)
+    measured = Evaluation(dataset, detections, metrics, about, run, notes)
     write_json(run / "metrics.json", measured.to_json())
     return measured
 

@@ -220,6 +220,7 @@ _OWN_OUTPUT = {
     "detections.partial.mp4",
     "detections.json",
     "frames",
+    "crops",
 }
 _MAX_FOLDERS = 50  # looked into for a message alone
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import itertools
 import re
 import sys
@@ -28,6 +29,7 @@ from duckdetect.imaging.io import (
     list_folder,
     list_images,
     load_image,
+    natural_key,
     some_names,
 )
 from duckdetect.imaging.kinds import VIDEO_SUFFIXES, cure, file_kind
@@ -58,6 +60,7 @@ class Detected:
         n_detections: Detections in all of them.
         threshold: The score at or above which they were kept.
         notes: What else a user should know, each one line.
+        failed: Why pictures could not be read, each one line; the others were detected on.
     """
 
     folder: Path
@@ -67,16 +70,24 @@ class Detected:
     n_detections: int
     threshold: float
     notes: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
     def text(self) -> str:
         """What was found and where it lies, in a few lines."""
+        failed = [f"not read: {reason}" for reason in self.failed[:_MOST_FAILED]]
+        if len(self.failed) > _MOST_FAILED:
+            failed.append(f"not read: {len(self.failed) - _MOST_FAILED} more")
         return "\n".join(
             [
                 *self.notes,
+                *failed,
                 f"{self.n_detections} detections of score {self.threshold:.2f} or more "
                 f"in {self.n_found} of {self.n_images} pictures: see {self.animation}",
             ]
         )
+
+
+_MOST_FAILED = 20
 
 
 @dataclass
@@ -121,6 +132,7 @@ def detect_video(
     *,
     every: int = 1,
     track: bool = False,
+    class_ids: Sequence[int] | None = None,
     progress: bool = True,
 ) -> Detected:
     """Detect on a video; write `detections.mp4` and `detections.json` into a folder.
@@ -133,6 +145,7 @@ def detect_video(
         every: Look at every Nth frame; on those between, the last boxes are drawn again, or with
             `track` moved on as their objects moved.
         track: Give objects identities, and keep them through frames in which they score lower.
+        class_ids: Keep these classes alone; all if None.
         progress: Show a bar on stderr.
 
     Raises:
@@ -152,7 +165,7 @@ def detect_video(
         ) as bar,
         contextlib.closing(prefetch(_batches(video, every), 1)) as batches,
         contextlib.closing(
-            prefetch(_detect_batches(detector, batches, every, lowest), 1)
+            prefetch(_detect_batches(detector, batches, every, lowest, class_ids), 1)
         ) as looked,
     ):
 
@@ -204,7 +217,11 @@ def _batches(video: VideoReader, every: int) -> Iterator[list[Frame]]:
 
 
 def _detect_batches(
-    detector: Detector, batches: Iterator[list[Frame]], every: int, lowest: float
+    detector: Detector,
+    batches: Iterator[list[Frame]],
+    every: int,
+    lowest: float,
+    class_ids: Sequence[int] | None,
 ) -> Iterator[_DetectedBatch]:
     index = 0
     for batch in batches:
@@ -213,7 +230,14 @@ def _detect_batches(
         images = [f.image for f, yes in zip(batch, looked_at, strict=True) if yes]
         found = iter(detector.predict(images, lowest))
         for frame, yes in zip(batch, looked_at, strict=True):
-            yield _DetectedBatch(frame, next(found) if yes else None)
+            yield _DetectedBatch(frame, _only(next(found), class_ids) if yes else None)
+
+
+def _only(found: Detections, class_ids: Sequence[int] | None) -> Detections:
+    if class_ids is None or found.class_id is None:
+        return found
+    kept: Any = found[np.isin(found.class_id, class_ids)]
+    return kept
 
 
 def _drawn(image: ImageArray, found: Detections, classes: tuple[str, ...]) -> ImageArray:
@@ -266,6 +290,9 @@ def detect(
     fast: bool = False,
     per_class: bool | None = None,
     iou: float | None = None,
+    classes: Sequence[str] | None = None,
+    save_crops: bool = False,
+    strict: bool = False,
     known: Sequence[Detections] | None = None,
     progress: bool = True,
 ) -> Detected:
@@ -273,7 +300,8 @@ def detect(
 
     Args:
         detector: The detector, a `TrainRun`, or a run's folder.
-        source: A picture, a folder of pictures, a video, or a list of pictures.
+        source: A picture, a folder of pictures, a pattern such as `new/*.jpg`, a list of these, or a
+            video.
         out: The folder for `frames/NAME.jpg` and `detections.gif` (pictures) or `detections.mp4`
             (video), and `detections.json`; those of an earlier call are replaced once the new ones
             are complete, anything else there is never touched.
@@ -291,12 +319,17 @@ def detect(
         per_class: Whether detections of different classes leave each other alone; else of two that
             overlap the one with the lower score is dropped. As the detector is set if None.
         iou: The overlap above which one is dropped, 0 to 1; see `Suppression`.
+        classes: Keep detections of these classes alone, by name; all if None.
+        save_crops: Of pictures, also write what lies in each box to `crops/NAME.jpg`.
+        strict: Stop at the first picture that cannot be read; else it is left out and told of in
+            `Detected.failed`.
         known: What the detector found in these pictures at a threshold no higher, as an `Evaluation`
             keeps it (without masks): it is not asked again.
         progress: Show a bar on stderr.
 
     Raises:
-        UserError: If there is no picture, one cannot be read, or `out` cannot be written.
+        UserError: If there is no picture, none can be read (with `strict`, one), a class is unknown, or
+            `out` cannot be written.
     """
     detector = as_detector(detector)
     if fast or per_class is not None or iou is not None:
@@ -304,35 +337,72 @@ def detect(
     kept = detector.threshold if threshold is None else check_score(threshold)
     if every < 1:
         raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
-    if isinstance(source, str | Path):
-        _refuse_address(str(source))
+    class_ids = None if classes is None else _class_ids(classes, detector)
     out = Path(out)
-    if isinstance(source, str | Path) and _is_video(Path(source)):
+    sources = _sources(source)
+    if len(sources) == 1 and _is_video(sources[0]):
+        if save_crops:
+            raise UserError(
+                f"--save-crops is for pictures, and {sources[0]} is a video: leave it out"
+            )
         animation = out / "detections.mp4"
         targets = [animation, out / "detections.json"]
-        check_outputs([*targets, partial_path(animation)], _VERB, [source])
+        check_outputs([*targets, partial_path(animation)], _VERB, sources)
         make_folder(out)
-        video = read_video(source, start, end)
-        return detect_video(detector, video, out, kept, every=every, track=track, progress=progress)
+        video = read_video(sources[0], start, end)
+        return detect_video(
+            detector, video, out, kept,
+            every=every, track=track, class_ids=class_ids, progress=progress,
+        )  # fmt: skip
     for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
         if given not in (None, False):
-            raise UserError(f"--{name} is for videos, and {source} is none: leave it out")
-    paths = _list(source)
-    notes = _notes(source, paths)
+            raise UserError(f"--{name} is for videos, and {sources[0]} is none: leave it out")
+    paths = _list(sources)
+    notes = _notes(sources, paths)
     targets = [out / name for name in ("frames", "detections.json", "detections.gif")]
-    check_outputs(targets, _VERB, paths)
+    check_outputs([*targets, *([out / "crops"] if save_crops else [])], _VERB, paths)
     make_folder(out)
-    found = (
-        _detected(detector, paths, kept, progress)
-        if known is None
-        else zip(
-            map(load_image, paths),
-            (d[np.asarray(d.confidence) >= kept] for d in known),
-            strict=True,
-        )
+    failed: list[str] = []
+    images = _loaded(paths, None if strict or known is not None else failed)
+    if known is None:
+        found = _detected(detector, images, len(paths), kept, progress)
+    else:
+        at_least = (d[np.asarray(d.confidence) >= kept] for d in known)
+        found = ((*pair, d) for pair, d in zip(images, at_least, strict=True))
+    chosen = ((path, image, _only(d, class_ids)) for path, image, d in found)
+    done = _draw_images(
+        chosen, len(paths), failed, detector.classes, out, kept, seconds_per_frame, save_crops
     )
-    done = _draw_images(found, paths, detector.classes, out, kept, seconds_per_frame)
     return dataclasses.replace(done, notes=(*done.notes, *notes))
+
+
+def _class_ids(classes: Sequence[str], detector: Detector) -> list[int]:
+    unknown = [name for name in classes if name not in detector.classes]
+    if unknown:
+        raise UserError(
+            f"the detector has no class {unknown[0]!r}: it has {some_names(list(detector.classes))}"
+        )
+    return [detector.classes.index(name) for name in classes]
+
+
+def _sources(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """What is given, one or several, with patterns replaced by what matches them."""
+    given = [source] if isinstance(source, str | Path) else list(source)
+    if not given:
+        raise UserError("the list of pictures is empty: give at least one")
+    found = []
+    for one in given:
+        path = Path(one)
+        if not path.exists() and re.search(r"[*?]|\[.+\]", str(one)):
+            files = glob.glob(str(one), recursive=True)  # noqa: PTH207  (it may begin at the root)
+            matching = sorted(map(Path, files), key=natural_key)
+            if not matching:
+                raise UserError(f"nothing matches the pattern {one}: give a folder of pictures")
+            found += matching
+        else:
+            _refuse_address(str(one))
+            found.append(path)
+    return found
 
 
 def _refuse_address(source: str) -> None:
@@ -346,10 +416,6 @@ def _refuse_address(source: str) -> None:
     if source.isdecimal():
         raise UserError(
             f"{source} is a camera's number, cameras are not read: record a video, and give the file"
-        )
-    if re.search(r"[*?]|\[.+\]", source):
-        raise UserError(
-            f"{source} is a pattern, which is not read: give the folder, {Path(source).parent}"
         )
 
 
@@ -367,11 +433,9 @@ def _is_video(path: Path) -> bool:
     return kind.group != "image"
 
 
-def _notes(source: str | Path | Sequence[str | Path], paths: Sequence[Path]) -> list[str]:
-    """What of a folder is left out, and of which pictures only the first frame is used."""
-    notes = []
-    if isinstance(source, str | Path) and Path(source).is_dir():
-        notes += list_folder(source).notes()
+def _notes(sources: Sequence[Path], paths: Sequence[Path]) -> list[str]:
+    """What of folders is left out, and of which pictures only the first frame is used."""
+    notes = [note for path in sources if path.is_dir() for note in list_folder(path).notes()]
     moving = []
     for path in paths:
         if path.suffix.lower() in _MAY_MOVE:
@@ -389,54 +453,100 @@ def _notes(source: str | Path | Sequence[str | Path], paths: Sequence[Path]) -> 
 _MAY_MOVE = (".gif", ".webp", ".png", ".avif", ".mpo", ".tif", ".tiff", "")
 
 
-def _list(source: str | Path | Sequence[str | Path]) -> list[Path]:
-    if isinstance(source, str | Path):
-        path = Path(source)
-        return list_images(path) if path.is_dir() else [path]
-    if not source:
-        raise UserError("the list of pictures is empty: give at least one")
-    return [Path(path) for path in source]
+def _list(sources: Sequence[Path]) -> list[Path]:
+    """The pictures of files and folders."""
+    paths: list[Path] = []
+    for path in sources:
+        if path.is_dir():
+            paths += list_images(path)
+            continue
+        with contextlib.suppress(OSError):  # loading it tells of that
+            if len(sources) > 1 and file_kind(path).group == "video":
+                raise UserError(f"{path} is a video: give it alone, one command for each")
+        paths.append(path)
+    return paths
 
 
 def _draw_images(
-    found: Iterable[tuple[np.ndarray, Any]],
-    paths: list[Path],
+    found: Iterable[tuple[Path, ImageArray, Any]],
+    n_images: int,
+    failed: Sequence[str],
     classes: Sequence[str],
     out: Path,
     kept: float,
     seconds_per_frame: float | None,
+    save_crops: bool,
 ) -> Detected:
     count = Count()
     if seconds_per_frame is None:
-        seconds_per_frame = 0.1 if len(paths) > 40 else 1.0
-    every = -(-len(paths) // _GIF_FRAMES)
+        seconds_per_frame = 0.1 if n_images > 40 else 1.0
+    every = -(-n_images // _GIF_FRAMES)
     small: list[np.ndarray] = []
 
-    def records(frames: FramesWriter) -> Iterator[tuple[int, str, Detections]]:
+    def records(
+        frames: FramesWriter, crops: FramesWriter | None
+    ) -> Iterator[tuple[int, str, Detections]]:
         # While one batch is drawn, the next one is detected on.
         with contextlib.closing(prefetch(found, _BATCH)) as coming:
-            for image, detections in coming:
-                path = paths[count.images]
+            for path, image, detections in coming:
+                if crops is not None:
+                    for crop in _crops(image, detections):
+                        crops.write(path.name, crop)
                 drawn = draw_detections(image, detections, classes)
                 frames.write(path.name, drawn)
                 if count.images % every == 0:
                     small.append(fit(drawn, _GIF_SIDE_PX))
                 yield count.images, path.name, count.add(detections)
+        if not count.images:  # nothing of an earlier call is replaced
+            several = f"none of {n_images} pictures can be read: " if n_images > 1 else ""
+            raise UserError(several + failed[0])
 
-    with FramesWriter(out / "frames", verb=_VERB) as frames:
-        write_detections_json(out / "detections.json", records(frames), classes, verb=_VERB)
+    with contextlib.ExitStack() as stack:
+        frames = stack.enter_context(FramesWriter(out / "frames", verb=_VERB))
+        crops = None
+        if save_crops:
+            crops = stack.enter_context(FramesWriter(out / "crops", verb=_VERB))
+        write_detections_json(out / "detections.json", records(frames, crops), classes, verb=_VERB)
     animation = out / "detections.gif"
     write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX, verb=_VERB)
-    return Detected(out, animation, count.images, count.found, count.detections, kept)
+    return Detected(
+        out, animation, count.images, count.found, count.detections, kept, failed=tuple(failed)
+    )
+
+
+def _crops(image: ImageArray, found: Detections) -> Iterator[ImageArray]:
+    """What lies in each box, whole pixels and at least one."""
+    height, width = image.shape[:2]
+    for x1, y1, x2, y2 in found.xyxy:
+        left, top = min(int(max(x1, 0)), width - 1), min(int(max(y1, 0)), height - 1)
+        yield image[top : max(top + 1, round(float(y2))), left : max(left + 1, round(float(x2)))]
+
+
+def _loaded(paths: Iterable[Path], failed: list[str] | None) -> Iterator[tuple[Path, ImageArray]]:
+    """The pictures with their paths; without those that cannot be read, unless `failed` is None."""
+    for path in paths:
+        try:
+            image = load_image(path)
+        except UserError as error:
+            if failed is None:
+                raise
+            failed.append(str(error))
+            continue
+        yield path, image
 
 
 def _detected(
-    detector: Detector, paths: Sequence[Path], kept: float, progress: bool
-) -> Iterator[tuple[np.ndarray, Any]]:
+    detector: Detector,
+    images: Iterator[tuple[Path, ImageArray]],
+    n_images: int,
+    kept: float,
+    progress: bool,
+) -> Iterator[tuple[Path, ImageArray, Any]]:
     with tqdm(
-        total=len(paths), desc="detecting", unit="picture", disable=not progress, file=sys.stderr
+        total=n_images, desc="detecting", unit="picture", disable=not progress, file=sys.stderr
     ) as bar:
-        images = map(load_image, paths)
         while batch := list(itertools.islice(images, _BATCH)):
-            yield from zip(batch, detector.predict(batch, kept), strict=True)
+            found = detector.predict([image for _, image in batch], kept)
+            for (path, image), detections in zip(batch, found, strict=True):
+                yield path, image, detections
             bar.update(len(batch))

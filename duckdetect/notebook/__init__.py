@@ -31,6 +31,7 @@ __getattr__, __dir__ = lazy_names(
         "measure": "duckdetect.notebook.display",
         "measure_split": "duckdetect.notebook.display",
         "new_pictures": "duckdetect.notebook.inputs",
+        "rank": "duckdetect.annotation.suggestions",
         "require_annotations": "duckdetect.annotation.annotate",
         "run_folder": "duckdetect.notebook.environment",
         "sample_pictures": "duckdetect.data.sources",
@@ -43,6 +44,8 @@ __getattr__, __dir__ = lazy_names(
         "show_report": "duckdetect.notebook.display",
         "show_tensorboard": "duckdetect.notebook.display",
         "split_data": "duckdetect.notebook.inputs",
+        "suggest": "duckdetect.annotation.suggestions",
+        "suggestion_sheet": "duckdetect.annotation.suggestions",
         "workspace": "duckdetect.notebook.environment",
     },
 )

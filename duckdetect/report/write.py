@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from duckdetect._version import __version__
 from duckdetect.data.dataset import SPLIT_NAMES, Dataset
@@ -31,6 +31,9 @@ from duckdetect.report.evaluation import evaluation_sections
 from duckdetect.report.training import curves_section, reproduce_section, training_section
 from duckdetect.utils.files import atomic_path
 from duckdetect.utils.schema import Fields
+
+if TYPE_CHECKING:
+    from duckdetect.training.finetune import TrainRun
 
 
 def render_html(report: Report) -> str:
@@ -64,7 +67,7 @@ class Written:
 
 
 def write_report(
-    run: str | Path,
+    run: TrainRun | str | Path,
     data: Dataset | str | Path | None = None,
     split: str | None = None,
     progress: bool = False,
@@ -72,7 +75,7 @@ def write_report(
     """Write report.html and report.pdf into a run's folder.
 
     Args:
-        run: The run's folder.
+        run: A `TrainRun` that has a folder, or the folder.
         data: Labelled pictures to measure it on. If None, those that it was measured on last; if it
             was not, the test or validation split that lies beside its training pictures.
         split: Which split of `data`, as for `evaluate_run`.
@@ -84,7 +87,10 @@ def write_report(
     Raises:
         UserError: If the folder holds no finished run, or the data cannot be read.
     """
-    run = Path(run)
+    folder = run if isinstance(run, str | Path) else run.folder
+    if folder is None:
+        raise UserError("the run has no folder to write a report to: train it with out=FOLDER")
+    run = Path(folder)
     config = finished_config(run)
     evaluation, missing = _measured(run, config, data, split, progress)
     report = build_report(run, config, evaluation, missing)

@@ -18,13 +18,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from duckdetect.data.augment import View
+from duckdetect.data.augment import PlainViews, View
+from duckdetect.data.dataset import Dataset
 from duckdetect.imaging.io import shrink
-from duckdetect.models.graphs import prepare_function, traced
+from duckdetect.models.graphs import frozen_part, prepare_function, traced
 from duckdetect.models.interfaces import BaseModel, ClassHead, LastLayer
 from duckdetect.models.postprocess import ConfusableClasses
 from duckdetect.models.tfod.rcnn import RcnnModel
-from duckdetect.training.feature_cache import FeatureCache, cut_patches, to_truth
+from duckdetect.training.feature_cache import FeatureCache, cache_features, cut_patches, to_truth
 
 _MOST_ALIKE = 3
 
@@ -103,6 +104,19 @@ def familiarity(found: OwnScores) -> float:
         for k, own in enumerate(highest)
     ]
     return float(np.mean(margins)) if margins else 0.0
+
+
+_MOST_SCORED = 20
+
+
+def measure_familiarity(base: BaseModel, dataset: Dataset) -> float:
+    """`familiarity` of a base with a data set's objects, of up to 20 images; 0 without its own head."""
+    own = base.own_class_head
+    if own is None:
+        return 0.0
+    plain = PlainViews(dataset.evenly(_MOST_SCORED).samples)
+    cache = cache_features(base, frozen_part(base, "heads"), plain, len(plain), False, False)
+    return familiarity(own_scores(base, cache, own, len(plain)))
 
 
 def init_classes(base: BaseModel, own: ClassHead, found: OwnScores) -> None:

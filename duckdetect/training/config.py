@@ -26,6 +26,7 @@ _DECAYS, _TRAIN_LEVELS = get_args(Decay), ("auto", *get_args(TrainPart))
 _MEASURED = ("ssd_mobilenet_v2",)
 _AUTO_LEVELS: tuple[TrainPart, ...] = ("heads", "top", "deep")
 DEEP_BOXES = 30
+FAMILIAR = 0.25
 
 # Where the backbone is trained.
 _CUT_LEVELS = ("top", "deep", "all")
@@ -231,21 +232,25 @@ class TrainConfig:
         for field_, kind in settings():
             _check(field_, kind, getattr(self, field_.name))
 
-    def for_data(self, spec: BaseSpec, n_images: int, n_boxes: int) -> TrainConfig:
+    def for_data(
+        self, spec: BaseSpec, n_images: int, n_boxes: int, familiarity: float = 0.0
+    ) -> TrainConfig:
         """The settings with what is left open settled for a base and a data set.
 
-        "auto" means "heads" for bases whose levels were not measured (docs/accuracy.md); of
-        SSD MobileNet V2 "top", and from `DEEP_BOXES` boxes on "deep".
+        "auto" means "heads" for bases whose levels were not measured (docs/accuracy.md), and for what
+        the base's own classes know already; else of SSD MobileNet V2 "top", and from `DEEP_BOXES`
+        boxes on "deep".
 
         Args:
             spec: The base.
             n_images: How many images there are to train on.
             n_boxes: How many boxes they have.
+            familiarity: How surely the base's own classes tell the objects; see `class_init`.
         """
         train, views, steps, batch_size = self.train, self.views, self.steps, self.batch_size
         if train == "auto":
             train = "heads"
-            if spec.name in _MEASURED:
+            if spec.name in _MEASURED and familiarity < FAMILIAR:
                 train = "deep" if n_boxes >= DEEP_BOXES else "top"
         through_backbone = spec.family.stages == 1 and train in _CUT_LEVELS
         further = max(0, n_images - _FEW_IMAGES) if through_backbone else 0

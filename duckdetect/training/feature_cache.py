@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -62,46 +64,54 @@ def empty_rows(
 class FeatureMaps:
     """One level's maps of V views, (V, h, w, c), added view by view.
 
+    On disk they are float16 in a nameless file that is gone when they are, read row by row: of a mapping
+    the system counts every page that was touched as the process's memory.
+
     Args:
-        n_views: V.
-        on_disk: Whether they are kept in a nameless file, gone when they are, or in memory.
+        on_disk: Whether they are kept in such a file, or in memory.
     """
 
-    def __init__(self, n_views: int, on_disk: bool) -> None:
-        self._n_views = n_views
+    def __init__(self, on_disk: bool) -> None:
         self.on_disk = on_disk
+        self._shape: tuple[int, ...] = ()  # of one view
+        self._n = 0
         self._rows: list[tf.Tensor] = []
-        self._filled = 0
-        self._all: tf.Tensor | np.ndarray | None = None
+        self._all: tf.Tensor | None = None
+        if on_disk:
+            self._file = tempfile.TemporaryFile(prefix="duckdetect-")  # noqa: SIM115  (kept open)
+            weakref.finalize(self, self._file.close)
 
     def add(self, maps: tf.Tensor) -> None:
         """Append the maps of the next views, (b, h, w, c) float32."""
+        self._shape = tuple(maps.shape[1:])
+        self._n += len(maps)
         if not self.on_disk:
             self._rows.append(maps)
             return
-        if self._all is None:
-            self._all = empty_rows(self._n_views, tuple(maps.shape[1:]), np.float16, limit=0)
         most = np.finfo(np.float16).max
-        self._all[self._filled : self._filled + len(maps)] = np.clip(maps.numpy(), -most, most)
-        self._filled += len(maps)
+        self._file.write(np.clip(maps.numpy(), -most, most).astype(np.float16).tobytes())
 
     def take(self, index: np.ndarray) -> tf.Tensor:
         """The maps of the views with these numbers, (B, h, w, c) float32."""
-        if not self.on_disk and self._all is None:
+        if self.on_disk:
+            self._file.flush()
+            size = self._row_bytes
+            parts = [os.pread(self._file.fileno(), size, int(i) * size) for i in index]
+            maps = np.frombuffer(b"".join(parts), np.float16).reshape(-1, *self._shape)
+            return tf.constant(maps.astype(np.float32))
+        if self._all is None:
             self._all = tf.concat(self._rows, axis=0)
             self._rows.clear()
-        if isinstance(self._all, np.ndarray):
-            return tf.constant(self._all[index].astype(np.float32))
         return tf.gather(self._all, index)
+
+    @property
+    def _row_bytes(self) -> int:
+        return int(np.prod(self._shape)) * (2 if self.on_disk else 4)
 
     @property
     def n_bytes(self) -> int:
         """What they take, in bytes."""
-        if self._all is None:
-            return sum(rows.dtype.size * int(np.prod(rows.shape)) for rows in self._rows)
-        if isinstance(self._all, np.ndarray):
-            return self._all.nbytes
-        return self._all.dtype.size * int(np.prod(self._all.shape))
+        return self._n * self._row_bytes
 
 
 class PositiveCells(NamedTuple):
@@ -328,8 +338,8 @@ def cache_features(
                 kept = classes if patches else [*box, *classes]
                 n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
                 on_disk = n_bytes > MEMORY_LIMIT
-                class_maps = [FeatureMaps(n_views, on_disk) for _ in classes]
-                box_maps = [FeatureMaps(n_views, on_disk) for _ in box]
+                class_maps = [FeatureMaps(on_disk) for _ in classes]
+                box_maps = [FeatureMaps(on_disk) for _ in box]
             for level, found in zip(class_maps, classes, strict=True):
                 level.add(found)
             if patches:

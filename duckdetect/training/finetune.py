@@ -10,7 +10,7 @@ saved step with the result that the uninterrupted run would have had.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,12 @@ from duckdetect.models.graphs import frozen_class_inputs, frozen_part, traced
 from duckdetect.models.interfaces import BaseModel
 from duckdetect.models.weights import BaseFiles, fetch
 from duckdetect.training import run_folder
-from duckdetect.training.class_init import choose_confusables, init_classes, own_scores
+from duckdetect.training.class_init import (
+    choose_confusables,
+    init_classes,
+    measure_familiarity,
+    own_scores,
+)
 from duckdetect.training.config import (
     DEFAULT_BASE,
     TrainConfig,
@@ -153,7 +158,7 @@ def train(
 
 def finetune(
     base_name: str,
-    dataset: Dataset,
+    dataset: Dataset | str | Path,
     config: TrainConfig | None = None,
     out: str | Path | None = None,
     *,
@@ -162,12 +167,12 @@ def finetune(
     overwrite: bool = False,
     progress: bool = True,
 ) -> TrainRun:
-    """`train` with the order of arguments that 0.1.0 had, on a Dataset.
+    """`train` with the order of arguments that 0.1.0 had; validates on `val` alone.
 
     Args:
         base_name: `retinanet50`, `ssd_mobilenet_v2`, `mask_rcnn`, or the name of an SSD, EfficientDet
             or Faster R-CNN in the TF2 zoo.
-        dataset: Labelled images; images without a box show what is background.
+        dataset: Labelled images, or where they lie; images without a box show what is background.
         config: The settings; `TrainConfig()` if None.
         out: The run's folder. The same call on an interrupted run resumes it, and on a finished
             one returns it without training.
@@ -183,33 +188,40 @@ def finetune(
             a loss is not finite, or `val` labels a class that `dataset` does not.
     """
     spec = spec_for(base_name)
-    require_boxes(dataset)
     given = config or TrainConfig()
-    config = given.for_data(spec, len(dataset), dataset.n_boxes)
-    check_settings(spec, config)
+    check_settings(spec, given)
+    if not isinstance(dataset, Dataset):
+        dataset = load_dataset(dataset)
+    require_boxes(dataset)
     if val is not None:
         require_boxes(val)
         val = in_classes_of(val, dataset)
     files = fetch(base_name, source=weights, progress=progress)
-    folder = None
-    if out is not None:
-        folder = Path(out)
+    folder = None if out is None else Path(out)
+    two_stage = spec.family.stages == 2
+    plain = PlainViews(dataset.samples, masks=two_stage)
+    candidates = given.candidates(spec, len(dataset), dataset.n_boxes)
+    config = _begun(folder, candidates, base_name, files, dataset, val)
+    base = None
+    if config is None:
+        config = candidates[0]
+        if len(candidates) > 1:
+            base = _load_one_stage(files, dataset, given.seed)
+            known = measure_familiarity(base, dataset)
+            config = given.for_data(spec, len(dataset), dataset.n_boxes, known)
+    if folder is not None:
         identity = run_folder.describe(base_name, files, dataset, config, val)
-        # What "auto" meant to the call or the version that began a run, it goes on to mean.
-        for settled in given.candidates(spec, len(dataset), dataset.n_boxes):
-            of_level = {**identity, "train": settled.to_dict()}
-            if run_folder.is_same(folder, of_level):
-                config, identity = settled, of_level
         if run_folder.open_run(folder, identity, overwrite) == "done":
             history, validation = run_folder.read_histories(folder)
             found = load_detector(folder)
             best = best_step(validation)
             return TrainRun(folder, found, history, config.steps, validation, best, config)
 
-    two_stage = spec.family.stages == 2
-    plain = PlainViews(dataset.samples, masks=two_stage)
-    train_base = _train_two_stage if two_stage else _train_one_stage
-    trained, detector = train_base(files, dataset, plain, config, folder, val, progress)
+    if two_stage:
+        trained, detector = _train_two_stage(files, dataset, plain, config, folder, val, progress)
+    else:
+        base = base or _load_one_stage(files, dataset, config.seed)
+        trained, detector = _train_one_stage(base, dataset, plain, config, folder, val, progress)
     best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
     detector.threshold = choose_threshold(detector, plain, config, val, best_round)
     if folder is not None:
@@ -221,8 +233,32 @@ def finetune(
     )
 
 
-def _train_one_stage(
+def _begun(
+    folder: Path | None,
+    candidates: Sequence[TrainConfig],
+    base_name: str,
     files: BaseFiles,
+    dataset: Dataset,
+    val: Dataset | None,
+) -> TrainConfig | None:
+    """The settings of the run that the folder holds, if "auto" may have meant them."""
+    if folder is None:
+        return None
+    for settled in candidates:
+        identity = run_folder.describe(base_name, files, dataset, settled, val)
+        if run_folder.is_same(folder, identity):
+            return settled
+    return None
+
+
+def _load_one_stage(files: BaseFiles, dataset: Dataset, seed: int) -> BaseModel:
+    from duckdetect.models.tfod.load import load_base  # the API takes seconds to import
+
+    return load_base(files, len(dataset.classes), seed)
+
+
+def _train_one_stage(
+    base: BaseModel,
     dataset: Dataset,
     plain: PlainViews,
     config: TrainConfig,
@@ -230,9 +266,6 @@ def _train_one_stage(
     val: Dataset | None,
     progress: bool,
 ) -> tuple[Trained, Detector]:
-    from duckdetect.models.tfod.load import load_base  # the API takes seconds to import
-
-    base = load_base(files, len(dataset.classes), config.seed)
     part = config.part
     if progress:
         tqdm.write(summary_text(base.name, one_stage_summary(base, part)))

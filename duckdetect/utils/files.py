@@ -60,6 +60,21 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
             shutil.rmtree(part_dir, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def scratch_folder(name: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `name` that is gone afterwards, with what killed processes left."""
+    make_folder(name.parent)
+    remove_leftovers(name)
+    part_dir = Path(tempfile.mkdtemp(prefix=_prefix(name), dir=name.parent))
+    with folder_lock(part_dir, wait=False):  # says that it is in use
+        try:
+            scratch = part_dir / name.name
+            scratch.mkdir()
+            yield scratch
+        finally:
+            shutil.rmtree(part_dir, ignore_errors=True)
+
+
 def remove_leftovers(target: str | Path) -> None:
     """Remove what killed processes left beside a file or folder that they were writing."""
     target = Path(target)

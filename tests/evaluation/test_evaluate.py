@@ -219,3 +219,13 @@ def test_the_data_of_a_run_without_data_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="does not say what it was trained on: give labelled"):
         dd.evaluate(tmp_path, "test")
+
+
+def test_what_the_labels_are_warned_of_is_told(tmp_path: Path) -> None:
+    folder = put_coco(tmp_path / "new")
+    (folder / "clip.mp4").write_bytes(b"x")
+    dataset = dd.load_dataset(folder)
+    measured = dd.evaluate(Guesser(dataset), folder)
+    (note,) = measured.notes
+    assert "1 video is left out (clip.mp4)" in note
+    assert dd.evaluate(Guesser(dataset), dataset).notes == ()

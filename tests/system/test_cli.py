@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from duckdetect.cli.app import main
 from duckdetect.data.loading import load_dataset, load_training
 from duckdetect.demo import run_demo
 from duckdetect.evaluation.evaluate import evaluate
+from duckdetect.imaging.io import load_image
 from duckdetect.inference.detector import load_detector
 from duckdetect.training.run_folder import read_history, read_validation
 
@@ -46,6 +48,30 @@ def test_detect_on_one_image_twice_gives_the_same(run, project_data, tmp_path):
         assert main(["detect", str(run), str(image), "--out", str(tmp_path)]) == 0
         texts.append((tmp_path / "detections.json").read_text())
     assert texts[0] == texts[1]
+
+
+def test_detect_by_default_writes_a_new_results_folder_and_goes_on_after_a_bad_image(
+    run, project_data, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    new = shutil.copytree(project_data / "ducks" / "test", tmp_path / "new")
+    (new / "test_01.jpg").write_bytes(b"")
+    command = ["detect", str(run), "new", "--save-crops", "--classes", "rubber duck", "-t", "0.3"]
+    assert main(command) == 1
+    assert "not read: new/test_01.jpg is empty" in capsys.readouterr().out
+    assert main(["detect", str(run), "new/*2.jpg", str(new / "test_03.jpg")]) == 0
+    rows = json.loads((tmp_path / "results" / "new" / "detections.json").read_text())
+    crops = sorted((tmp_path / "results" / "new" / "crops").iterdir())
+    assert len(crops) == len(rows) > 10
+    sizes = {load_image(path).shape[1::-1] for path in crops}
+    assert (round(rows[0]["bbox"][2]), round(rows[0]["bbox"][3])) in {
+        (w + dx, h + dy) for w, h in sizes for dx in (-1, 0, 1) for dy in (-1, 0, 1)
+    }
+    assert main(["detect", str(run), "new", "--strict"]) == 2
+    assert main(["detect", str(run), "new", "--classes", "swan"]) == 2
+    assert "no class 'swan': it has rubber duck" in capsys.readouterr().err
+    assert main(["detect", str(run), "new", "--device", "abacus"]) == 2
+    assert "give cpu or gpu" in capsys.readouterr().err
 
 
 def test_eval_prints_and_writes_the_figures(run, project_data, tmp_path, capsys):

@@ -15,7 +15,7 @@ from duckdetect.training.config import flag, settings
 
 VERBS = (
     "demo", "bases", "fetch", "check", "convert", "split", "roboflow", "train", "eval",
-    "threshold", "detect", "report", "cache",
+    "threshold", "detect", "report", "suggest", "cache",
 )  # fmt: skip
 
 
@@ -26,9 +26,11 @@ def _wide(monkeypatch):
 
 
 @pytest.fixture
-def trained(monkeypatch):
-    """What `dd.train` was called with, instead of training."""
+def trained(monkeypatch, tmp_path):
+    """What `dd.train` was called with, instead of training; `images` holds a labelled one."""
     calls: list[tuple[Any, ...]] = []
+    put_coco(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
 
     def train(data, base, out, config, **more):
         calls.append((base, config, more))

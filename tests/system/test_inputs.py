@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import clips
+from helpers.labelled_folders import put_image
 
 from duckdetect.cli.app import main
 from duckdetect.data.check import check_dataset
@@ -156,8 +157,8 @@ def test_names_are_kept_as_written_or_merged(cases: Path) -> None:
     assert splits == {"train": 3, "valid": 1, "test": 2}
 
 
-def run(source: Any, out: Path) -> Any:
-    return detect(clips.YellowDetector(), source, out, progress=False)
+def run(source: Any, out: Path, **more: Any) -> Any:
+    return detect(clips.YellowDetector(), source, out, progress=False, **more)
 
 
 PICTURES = [
@@ -224,13 +225,53 @@ def test_what_is_no_picture_is_said(cases: Path, tmp_path: Path, name: str) -> N
         (Path("rtsp://127.0.0.1:9/stream"), "is an address"),
         ("https://example.org/clip.mp4", "is an address"),
         ("0", "is a camera's number"),
-        ("pictures/*.jpg", "is a pattern"),
+        ("pictures/*.jpg", "nothing matches the pattern"),
         ("C:/nowhere/clip.mp4", "is not there"),
     ],
 )
 def test_addresses_cameras_and_patterns(tmp_path: Path, source: Any, told: str) -> None:
     with pytest.raises(UserError, match=told):
         run(source, tmp_path / "out")
+
+
+def test_one_damaged_image_does_not_stop_the_others(cases: Path, tmp_path: Path) -> None:
+    source = tmp_path / "new"
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        put_image(source / name)
+    cut = (source / "b.jpg").read_bytes()
+    (source / "b.jpg").write_bytes(cut[: len(cut) // 2])
+    done = run(source, tmp_path / "out")
+    assert done.n_images == 2
+    (reason,) = done.failed
+    assert "b.jpg is damaged" in reason
+    assert f"not read: {reason}" in done.text()
+    frames = tmp_path / "out" / "frames"
+    assert sorted(path.name for path in frames.iterdir()) == ["a.jpg", "c.jpg"]
+    with pytest.raises(UserError, match=r"b\.jpg is damaged"):
+        run(source, tmp_path / "strict", strict=True)
+    assert not (tmp_path / "strict" / "frames").exists()
+    for name in ("a.jpg", "c.jpg"):
+        (source / name).write_bytes(b"")
+    before = (frames / "a.jpg").read_bytes()
+    with pytest.raises(UserError, match=r"none of 3 pictures can be read: .*a\.jpg is empty"):
+        run(source, tmp_path / "out")
+    assert (frames / "a.jpg").read_bytes() == before
+
+
+def test_several_inputs_and_patterns(tmp_path: Path) -> None:
+    for name in ("one/10.jpg", "one/9.jpg", "one/9.png", "two/9.jpg"):
+        put_image(tmp_path / name)
+    found = run([tmp_path / "one" / "*.jpg", tmp_path / "two"], tmp_path / "out")
+    assert found.n_images == 3
+    names = sorted(path.name for path in (tmp_path / "out" / "frames").iterdir())
+    assert names == ["10.jpg", "9.jpg", "9_2.jpg"]
+
+
+def test_several_inputs_hold_no_video(cases: Path, tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    video = next(iter(VIDEOS))
+    with pytest.raises(UserError, match="is a video: give it alone"):
+        run([tmp_path / "a.jpg", cases / video], tmp_path / "out")
 
 
 def test_a_mixed_folder_says_what_it_leaves_out(cases: Path, tmp_path: Path) -> None:
@@ -253,7 +294,7 @@ def test_training_says_what_it_takes_and_leaves(
     def stop(*args: Any, **kwargs: Any) -> None:
         raise UserError("far enough: stop")
 
-    monkeypatch.setitem(vars(duckdetect), "finetune", stop)
+    monkeypatch.setitem(vars(duckdetect), "train", stop)
     data = shutil.copytree(cases / "25b-coco-xyxy-fits", tmp_path / "data")
     (data / "clip.mp4").write_bytes(b"x")
     assert main(["train", str(data), "--out", str(tmp_path / "run")]) == 2

@@ -163,7 +163,7 @@ def test_run_again_on_a_new_runtime(colab: SimpleNamespace, tmp_path: Path) -> N
     assert f"\n0 steps trained now, {STEPS} were done" in "\n" + runs.text(again, "train")
     now = stamps(colab.project)
     drawn_again = ("detections.gif", "detections.json", "curves.png", "metrics.json")
-    drawn_again += ("report.html", "report.pdf")
+    drawn_again += ("report.html", "report.pdf", ".duckdetect-outputs")
     for path, stamp in kept.items():
         if path.name in drawn_again and path.parent == folder:
             continue

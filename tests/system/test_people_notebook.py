@@ -41,7 +41,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zoo's archive of the small model, whose class 0 is the sample's duck already."""
     base = tiny_rcnn(90, seed=1)
-    config = dd.TrainConfig(steps=300, batch_size=8, learning_rate=0.01, train="all", views=0)
+    config = dd.TrainConfig(
+        steps=300, batch_size=8, learning_rate=0.03, warmup=50, train="all", views=0
+    )
     ducks = join([dd.load_dataset(ROOT / "data" / "ducks", s) for s in ("train", "test")])
     ducks = ducks.subset([i for i, sample in enumerate(ducks) if len(sample.class_id)])
     trainer = TwoStageTrainer(base, True, config)

@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from duckdetect.utils.files import atomic_path
+from duckdetect.utils.files import atomic_path, scratch_folder
 
 HANG = """
 import sys, time
 from pathlib import Path
-from duckdetect.utils.files import atomic_path
-with atomic_path(Path(sys.argv[1])) as part:
-    part.mkdir()
+from duckdetect.utils.files import atomic_path, scratch_folder
+write = {"atomic_path": atomic_path, "scratch_folder": scratch_folder}[sys.argv[2]]
+with write(Path(sys.argv[1])) as part:
+    part.mkdir(exist_ok=True)
     print(flush=True)
     time.sleep(60)
 """
 
 
-def start_writer(target: Path) -> subprocess.Popen[str]:
+def start_writer(target: Path, write: str = "atomic_path") -> subprocess.Popen[str]:
     root = Path(__file__).resolve().parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HANG, str(target)], stdout=subprocess.PIPE, text=True, cwd=root
-    )
+    command = [sys.executable, "-c", HANG, str(target), write]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
     assert process.stdout is not None
     process.stdout.readline()
     return process
@@ -50,6 +50,19 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> Non
         process.send_signal(signal.SIGKILL)
     put(tmp_path / "frames", "new")
     assert names(tmp_path) == ["frames"]
+
+
+def test_a_scratch_folder_is_gone_afterwards_and_what_a_killed_process_left_of_it(
+    tmp_path: Path,
+) -> None:
+    with start_writer(tmp_path / "wheel", "scratch_folder") as process:
+        process.send_signal(signal.SIGKILL)
+    assert len(names(tmp_path)) == 1
+    with scratch_folder(tmp_path / "wheel") as folder:
+        (folder / "a").touch()
+        assert folder.name == "wheel"
+        assert len(names(tmp_path)) == 1
+    assert names(tmp_path) == []
 
 
 def test_killed_between_the_two_moves_of_a_swap(tmp_path: Path) -> None:

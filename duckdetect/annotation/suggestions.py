@@ -1,0 +1,228 @@
+"""A detector's boxes on new images, to be corrected instead of drawn, and which images to label next.
+
+found = suggest(detector, "new_images")           # a Dataset; its boxes have scores
+for one in rank(found, 5):
+    print(one.sample.path, one.reason)
+write_suggestions(found, "prelabels", to="yolo")  # for a labelling tool
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from duckdetect.data.contact_sheet import label_sheet
+from duckdetect.data.convert import write_splits
+from duckdetect.data.dataset import Dataset, Problem, Sample
+from duckdetect.data.similar import hash_distances, image_hash
+from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import detection_rles
+from duckdetect.imaging.io import list_images, load_image
+from duckdetect.inference.detector import as_detector
+from duckdetect.inference.suppression import check_score
+
+_BATCH = 8  # images in memory at once
+_LOWEST = 0.05  # below it a score says nothing of an image
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """What a detector found on images that nobody has labelled yet.
+
+    Attributes:
+        dataset: Each image with its boxes of score `_LOWEST` or more, best first, in `Sample.score`.
+        threshold: The score from which a box is suggested.
+        hashes: (N, 288) int8, `image_hash` of each image.
+        failed: Why images could not be read, each one line.
+    """
+
+    dataset: Dataset
+    threshold: float
+    hashes: np.ndarray
+    failed: tuple[str, ...] = ()
+
+    def labels(self, samples: Sequence[Sample] | None = None) -> Dataset:
+        """The boxes at or above the threshold, of these samples or of all."""
+        chosen = self.dataset.samples if samples is None else samples
+        return replace(
+            self.dataset, samples=tuple(_at_least(sample, self.threshold) for sample in chosen)
+        )
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An image that is worth labelling, and why, in words."""
+
+    sample: Sample
+    reason: str
+
+
+def suggest(
+    detector: Any,
+    source: str | Path | Sequence[str | Path],
+    threshold: float | None = None,
+    *,
+    progress: bool = False,
+) -> Suggestions:
+    """Detect on images for somebody to correct the boxes.
+
+    Args:
+        detector: A detector, a `TrainRun`, or a run's folder.
+        source: An image, a folder of images, or a list of images.
+        threshold: The score from which a box is suggested, 0 to 1; the detector's own if None.
+        progress: Show a bar on stderr.
+
+    Raises:
+        UserError: If there is no image, or none can be read.
+    """
+    detector = as_detector(detector)
+    kept = detector.threshold if threshold is None else check_score(threshold)
+    if isinstance(source, str | Path):
+        root = Path(source)
+        paths = [root] if root.is_file() else list_images(root)
+    else:
+        paths = [Path(path) for path in source]
+        root = paths[0].parent if paths else Path()
+    if not paths:
+        raise UserError("the list of pictures is empty: give at least one")
+    samples: list[Sample] = []
+    hashes: list[np.ndarray] = []
+    failed: list[str] = []
+    coming = iter(paths)
+    with tqdm(
+        total=len(paths), desc="suggesting", unit="picture", disable=not progress, file=sys.stderr
+    ) as bar:
+        while batch := list(itertools.islice(coming, _BATCH)):
+            read = []
+            for path in batch:
+                try:
+                    read.append((path, load_image(path)))
+                except UserError as error:
+                    failed.append(str(error))
+            images = [image for _, image in read]
+            for (path, image), found in zip(
+                read, detector.predict(images, min(_LOWEST, kept)), strict=True
+            ):
+                samples.append(_sample(path, len(samples) + 1, image.shape[:2], found))
+                hashes.append(image_hash(image))
+            bar.update(len(batch))
+    if not samples:
+        raise UserError(failed[0])
+    dataset = Dataset(root, tuple(detector.classes), tuple(samples))
+    return Suggestions(dataset, kept, np.stack(hashes), tuple(failed))
+
+
+def rank(found: Suggestions, n: int) -> list[Ranked]:
+    """Choose the images to label next: the detector is unsure of them, and they differ.
+
+    Uncertainty sampling (Lewis and Gale 1994) with an image's least certain box, weighed with the
+    distance to what is chosen already (farthest-first traversal, Sener and Savarese 2018) by a
+    perceptual hash.
+
+    Args:
+        found: What was detected.
+        n: How many, at least 1.
+
+    Returns:
+        The images, the most useful first; fewer than `n` if there are not so many.
+    """
+    if n < 1:
+        raise UserError(f"--rank is {n}: give the number of pictures to label next, 1 or more")
+    doubts = [_doubt(sample, found) for sample in found.dataset.samples]
+    doubt = np.array([value for value, _ in doubts])
+    nearest = np.ones(len(doubt))  # to an image that is chosen
+    ranked: list[Ranked] = []
+    left = np.ones(len(doubt), bool)
+    for _ in range(min(n, len(doubt))):
+        best = int(np.argmax(np.where(left, doubt * nearest, -1.0)))
+        left[best] = False
+        ranked.append(Ranked(found.dataset.samples[best], doubts[best][1]))
+        nearest = np.minimum(nearest, hash_distances(found.hashes[best], found.hashes))
+    return ranked
+
+
+def write_suggestions(
+    found: Suggestions,
+    out: str | Path,
+    to: str = "coco",
+    ranked: Sequence[Ranked] | None = None,
+    overwrite: bool = False,
+) -> list[str]:
+    """Write images with suggested boxes as labels that annotation tools import.
+
+    Args:
+        found: What was detected.
+        out: The folder.
+        to: "coco" (keeps the scores), "voc" or "yolo".
+        ranked: These images alone, in this order; all if None.
+        overwrite: Replace what an earlier call wrote there.
+
+    Returns:
+        A line for each thing that the format cannot hold.
+    """
+    dataset = found.labels(None if ranked is None else [one.sample for one in ranked])
+    lost = write_splits({None: dataset}, to, out, overwrite, verb="suggest")
+    if to != "coco" and dataset.n_boxes:
+        lost.append(f"{dataset.n_boxes} scores are left out: {to} cannot hold them")
+    return lost
+
+
+def suggestion_sheet(
+    found: Suggestions, ranked: Sequence[Ranked], out: str | Path | None = None
+) -> np.ndarray:
+    """Draw ranked images with their boxes, each with the reason below; (H, W, 3) uint8 RGB."""
+    reasons = [Problem(str(one.sample.path), one.reason, "", "warning") for one in ranked]
+    dataset = found.labels([one.sample for one in ranked])
+    return label_sheet(dataset, out, images=len(ranked), problems=reasons, verb="suggest")
+
+
+def _sample(path: Path, image_id: int, size_hw: tuple[int, ...], found: Any) -> Sample:
+    rles = detection_rles(found)
+    return Sample(
+        path,
+        image_id,
+        (size_hw[0], size_hw[1]),
+        np.asarray(found.xyxy, np.float32),
+        np.asarray(found.class_id, np.int64),
+        segmentation=None if rles is None else tuple(rles),
+        score=np.asarray(found.confidence, np.float32),
+    )
+
+
+def _at_least(sample: Sample, threshold: float) -> Sample:
+    assert sample.score is not None
+    kept = np.flatnonzero(sample.score >= threshold)
+    return replace(
+        sample,
+        xyxy=sample.xyxy[kept],
+        class_id=sample.class_id[kept],
+        crowd=sample.crowd[kept],
+        score=sample.score[kept],
+        segmentation=None
+        if sample.segmentation is None
+        else tuple(sample.segmentation[i] for i in kept),
+    )
+
+
+def _doubt(sample: Sample, found: Suggestions) -> tuple[float, str]:
+    """How unsure the detector is of an image, 0 to 1, and of what."""
+    score, threshold = sample.score, found.threshold
+    assert score is not None
+    if not len(score):
+        return 0.5, "nothing found: is there an object?"
+    # 1 at the threshold, 0 at scores of 0 and 1.
+    room = np.where(score < threshold, max(threshold, 1e-6), max(1 - threshold, 1e-6))
+    doubt = 1 - np.abs(score - threshold) / room
+    i = int(np.argmax(doubt))
+    name = found.dataset.classes[sample.class_id[i]]
+    if score.max() < threshold:
+        told = f"nothing surely found: best {name} {score.max():.2f}"
+        return float(max(doubt[i], 0.5)), told
+    return float(doubt[i]), f"unsure of {name} {score[i]:.2f}"

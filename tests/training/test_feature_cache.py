@@ -1,0 +1,35 @@
+"""Features of many views lie on disk, and are the same there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from duckdetect.training.feature_cache import FeatureMaps
+
+
+def test_maps_on_disk_are_those_in_memory_in_half_precision() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(0, 10, (7, 3, 3, 5)).astype(np.float32)
+    rows[6, 0, 0, 0] = 1e6  # beyond half precision: its largest number
+    memory, disk = FeatureMaps(on_disk=False), FeatureMaps(on_disk=True)
+    for maps in (memory, disk):
+        maps.add(tf.constant(rows[:4]))
+        maps.add(tf.constant(rows[4:]))
+    for index in ([2, 0, 5], [6], [3, 3]):
+        exact = rows[index].clip(None, 65504)
+        np.testing.assert_array_equal(memory.take(np.array(index)), rows[index])
+        found = disk.take(np.array(index)).numpy()
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-5)
+    assert memory.n_bytes == 2 * disk.n_bytes == rows.nbytes
+    disk.add(tf.constant(rows[:1]))  # after it was read
+    np.testing.assert_allclose(disk.take(np.array([7]))[0], rows[0], rtol=1e-3, atol=1e-5)
+
+
+def test_the_file_goes_with_the_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = FeatureMaps(on_disk=True)
+    file = maps._file
+    del maps
+    assert file.closed
