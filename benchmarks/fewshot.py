@@ -59,7 +59,7 @@ def load(data: str, shots: int | None, seed: int, n_test: int) -> tuple[dd.Datas
     whole = dd.load_dataset(first)
     if not second:
         return draw(whole, shots, seed, n_test)
-    train = whole if shots is None else draw(whole, shots, seed, 0)[0]
+    train = whole if shots in (None, len(whole)) else draw(whole, shots, seed, 0)[0]
     return train, dd.load_dataset(second)
 
 
