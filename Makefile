@@ -10,6 +10,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export DUCKDETECT_CACHE ?= $(HOME)/.cache/duckdetect
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
+# Processes that run the tests; each takes up to 3 GB.
+WORKERS ?= 2
+
 .PHONY: demo test test-colab check format bench lock audit sbom clean setup setup-dev
 
 demo: setup  ## Train on the five sample pictures, evaluate, write frames and a GIF to results/demo.
@@ -17,7 +20,7 @@ demo: setup  ## Train on the five sample pictures, evaluate, write frames and a 
 
 test: setup-dev  ## Formatter, linter, types, then the tests.
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: setup-dev  ## Formatter, linter and types.
 	$(BIN)/ruff format --check --quiet .
