@@ -201,21 +201,25 @@ def finetune(
     two_stage = spec.family.stages == 2
     plain = PlainViews(dataset.samples, masks=two_stage)
     candidates = given.candidates(spec, len(dataset), dataset.n_boxes)
-    config = _begun(folder, candidates, base_name, files, dataset, val)
-    base = None
-    if config is None:
-        config = candidates[0]
-        if len(candidates) > 1:
-            base = _load_one_stage(files, dataset, given.seed)
-            known = measure_familiarity(base, dataset)
-            config = given.for_data(spec, len(dataset), dataset.n_boxes, known)
+    begun = _begun(folder, candidates, base_name, files, dataset, val)
+    config = begun or candidates[0]
+    state = "new"
     if folder is not None:
         identity = run_folder.describe(base_name, files, dataset, config, val)
-        if run_folder.open_run(folder, identity, overwrite) == "done":
+        state = run_folder.check_run(folder, identity, overwrite)
+        if state == "done":
             history, validation = run_folder.read_histories(folder)
             found = load_detector(folder)
             best = best_step(validation)
             return TrainRun(folder, found, history, config.steps, validation, best, config)
+    base = None
+    if begun is None and len(candidates) > 1:
+        base = _load_one_stage(files, dataset, given.seed)
+        known = measure_familiarity(base, dataset)
+        config = given.for_data(spec, len(dataset), dataset.n_boxes, known)
+    if folder is not None and state == "new":
+        identity = run_folder.describe(base_name, files, dataset, config, val)
+        run_folder.begin_run(folder, identity)
 
     if two_stage:
         trained, detector = _train_two_stage(files, dataset, plain, config, folder, val, progress)

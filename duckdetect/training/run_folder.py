@@ -95,7 +95,12 @@ def describe(
     }
 
 
-def open_run(
+def begin_run(folder: Path, identity: dict[str, Any]) -> None:
+    """Write what a new run is."""
+    write_json(folder / CONFIG, {**identity, "done": False})
+
+
+def check_run(
     folder: Path, identity: dict[str, Any], overwrite: bool
 ) -> Literal["new", "resumable", "done"]:
     """Make a run's folder, or find what an earlier call left there.
@@ -126,7 +131,6 @@ def open_run(
                 "choose another --out, or --overwrite it"
             )
         _remove_run(folder)
-    write_json(path, {**identity, "done": False})
     return "new"
 
 

@@ -156,7 +156,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory, project_data: Path) -> Si
 
     folder = tmp_path_factory.mktemp("run")
     data = dd.load_dataset(project_data / "ducks", "train")
-    config = dd.TrainConfig(steps=5)
+    config = dd.TrainConfig(steps=5, train="heads")
     run = dd.finetune("ssd_mobilenet_v2", data, config, out=folder, progress=False)
     return SimpleNamespace(folder=folder, detector=run.detector, data=project_data / "ducks")
 

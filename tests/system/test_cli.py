@@ -95,7 +95,18 @@ def test_training_with_validation(project_data, tmp_path, capsys):
     out = tmp_path / "run"
     data = project_data / "ducks"
     command = ["train", str(data / "train"), "--val", str(data / "test"), "--out", str(out)]
-    settings = ["--steps", "12", "--looks", "4", "--val-every", "5", "--warmup", "3"]
+    settings = [
+        "--train",
+        "heads",
+        "--steps",
+        "12",
+        "--looks",
+        "4",
+        "--val-every",
+        "5",
+        "--warmup",
+        "3",
+    ]
     assert main([*command, "--base", "ssd_mobilenet_v2", *settings]) == 0
     views = read_validation(out)
     assert [row["step"] for row in views] == [5, 10, 12]

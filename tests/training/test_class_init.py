@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from helpers.bases import mobilenet, mobilenet_with_coco_head, retinanet
 
 import duckdetect as dd
 from duckdetect.data.augment import PlainViews
 from duckdetect.models.graphs import frozen_part
-from duckdetect.training.class_init import init_classes, own_scores
+from duckdetect.training.class_init import OwnScores, familiarity, init_classes, own_scores
 from duckdetect.training.feature_cache import cache_features
+
+
+def own(score, class_id, view):
+    return OwnScores(np.array(score, np.float32), np.array(class_id), np.array(view))
+
+
+def test_familiar_is_what_a_class_of_the_bases_own_tells_on_each_image():
+    # Of a view the best anchor, of views the mean, of classes the one that is highest then.
+    one = own([[0.9, 0.1], [0.3, 0.2], [0.5, 0.8]], [0, 0, 0], [0, 0, 1])
+    assert familiarity(one) == pytest.approx((0.9 + 0.5) / 2)
+    # Of two new classes both look like the base's class 0: it does not tell them apart.
+    both = own([[0.9, 0.1], [0.8, 0.3]], [0, 1], [0, 1])
+    assert familiarity(both) == pytest.approx((0.1 + 0.2) / 2)
+    apart = own([[0.9, 0.1], [0.2, 0.7]], [0, 1], [0, 1])
+    assert familiarity(apart) == pytest.approx((0.7 + 0.6) / 2)
+    assert familiarity(own(np.zeros((0, 2)), [], [])) == 0
 
 
 def test_a_new_class_is_the_mean_of_the_three_most_alike(project_data):

@@ -14,7 +14,7 @@ from duckdetect.cli import main
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.training.config import TrainConfig
-from duckdetect.training.run_folder import open_run
+from duckdetect.training.run_folder import begin_run, check_run
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def identity(run: Path, **changes: Any) -> dict[str, Any]:
 
 def test_what_differs_is_told(run: Path) -> None:
     before = (run / "config.json").read_bytes()
-    assert open_run(run, identity(run), False) == "done"
+    assert check_run(run, identity(run), False) == "done"
     with pytest.raises(UserError, match=r"another run \(steps: 20 there, 400 here\): choose"):
-        open_run(run, identity(run, steps=400), False)
+        check_run(run, identity(run, steps=400), False)
     other = {**identity(run, train="towers"), "base": "b", "classes": ["mug", "cup"]}
     other["data"] = {**other["data"], "sha256": "0" * 64}
     with pytest.raises(UserError) as error:
-        open_run(run, other, False)
+        check_run(run, other, False)
     assert (
         "(base: ssd_mobilenet_v2 there, b here, classes: rubber duck there, mug and cup here, "
         "train: heads there, towers here, other images)"
@@ -49,7 +49,7 @@ def test_settings_of_another_version_are_another_run(run: Path) -> None:
     found["train"]["colour"] = 3
     (run / "config.json").write_text(json.dumps(found))
     with pytest.raises(UserError, match=r"\(other settings\)"):
-        open_run(run, {**identity_of_default(found)}, False)
+        check_run(run, {**identity_of_default(found)}, False)
 
 
 def identity_of_default(found: dict[str, Any]) -> dict[str, Any]:
@@ -62,10 +62,12 @@ def test_overwriting_leaves_nothing_of_the_old_run_but_what_is_not_its_own(
     (run / "evaluation").mkdir()
     for name in ("evaluation/about.json", "metrics.json", "report.html", "report.pdf", "notes.txt"):
         (run / name).write_text("{}")
-    assert open_run(run, identity(run, steps=7), True) == "new"
+    changed = identity(run, steps=7)
+    assert check_run(run, changed, True) == "new"
+    begin_run(run, changed)
     assert sorted(path.name for path in run.iterdir()) == ["config.json", "notes.txt"]
     assert json.loads((run / "config.json").read_text())["done"] is False
     # A new run that is interrupted now does not use the old detector.
     assert main(["detect", str(run), "a.jpg", "--out", str(run / "new")]) == 2
     assert "holds no detector" in capsys.readouterr().err
-    assert open_run(run, identity(run), False) == "resumable"
+    assert check_run(run, identity(run), False) == "resumable"
