@@ -313,7 +313,7 @@ def cache_features(
         views: The views, at least one; read one batch at a time.
         n_views: How many there are.
         patches: Whether to keep of the box head's input only patches around matched cells, which
-            is enough to train its last layer.
+            is enough to train its last layer; of very many views whole maps are kept nonetheless.
         progress: Show a bar on stderr.
     """
     prepare = prepare_function(base)
@@ -335,6 +335,9 @@ def cache_features(
                 targets.append(base.assign(normalised, view.class_id))
                 names.append(view.name)
             if not class_maps:
+                # Patches of very many views need more memory than whole maps on disk.
+                needed = _patch_bytes(base, box or classes, targets) * n_views / len(targets)
+                patches = patches and needed <= MEMORY_LIMIT / 2  # joining them doubles it
                 kept = classes if patches else [*box, *classes]
                 n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
                 on_disk = n_bytes > MEMORY_LIMIT
@@ -356,6 +359,14 @@ def cache_features(
     bar.close()
     boxes = join_cells(base, cut, targets) if patches else box_maps or class_maps
     return FeatureCache(tuple(names), np.stack(filled), class_maps, boxes, targets)
+
+
+def _patch_bytes(base: BaseModel, levels: Sequence[tf.Tensor], targets: Sequence[Targets]) -> int:
+    """What the patches of these views take, float32."""
+    depths = [int(level.shape[-1]) for level in levels]
+    found = [find_positive_cells(base, target) for target in targets]
+    n = sum(len(c) * d for cells in found for c, d in zip(cells, depths, strict=True))
+    return 4 * base.box_kernel_size**2 * n
 
 
 @dataclass(frozen=True, eq=False)
