@@ -22,6 +22,7 @@ from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import list_folder, list_images
 from duckdetect.utils.environment import is_colab
+from duckdetect.utils.words import plural
 
 WidgetName = Literal["auto", "colab", "jupyter"]
 
@@ -108,7 +109,7 @@ def require_annotations(folder: str | Path, sample: str | Path | None = None) ->
         _say("No boxes are drawn yet: the sample's own boxes are used.")
         return load_dataset(sample)
     raise UserError(
-        f"no box is drawn yet on the {len(images)} pictures of {folder}: draw them with "
+        f"no box is drawn yet on the {plural(len(images), 'picture')} of {folder}: draw them with "
         "annotate(), then run this cell again"
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 from duckdetect.annotation.store import AnnotationStore, Box
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_size_hw, list_images, load_image
+from duckdetect.utils.words import plural
 
 
 class Suggests(Protocol):
@@ -102,12 +103,13 @@ class Session:
         if self.missing_at(index):
             return "suggested" if self._suggestions.get(index) else "no box yet"
         count = len(self._store.boxes(self.images[index].name, self.classes))
-        return "no object" if count == 0 else "1 box" if count == 1 else f"{count} boxes"
+        return plural(count, "box") if count else "no object"
 
     def progress(self) -> str:
         """How far it has got, such as "3 of 5 images are done."."""
         done = len(self.images) - len(self.missing)
-        return f"{done} of {len(self.images)} pictures are done."
+        be = "is" if len(self.images) == 1 else "are"
+        return f"{done} of {plural(len(self.images), 'picture')} {be} done."
 
     def __repr__(self) -> str:
         missing = self.missing

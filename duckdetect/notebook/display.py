@@ -27,6 +27,7 @@ from duckdetect.evaluation.plots import CURVES, plot_f1, plot_precision_recall
 from duckdetect.imaging.draw import draw_grid
 from duckdetect.imaging.io import ImageArray, list_images, load_image
 from duckdetect.report.write import Written, write_report
+from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
     from duckdetect.data.dataset import Dataset, Problem
@@ -131,7 +132,7 @@ def check_labels(dataset: Dataset) -> list[Problem]:
     if problems:
         show_problems(problems, dataset)
     else:
-        say(f"Nothing wrong was found in the boxes of {len(dataset)} pictures.")
+        say(f"Nothing wrong was found in the boxes of {plural(len(dataset), 'picture')}.")
     return problems
 
 

@@ -36,6 +36,7 @@ from duckdetect.imaging.io import list_images, load_image
 from duckdetect.notebook.display import say, show_problems
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
+from duckdetect.utils.words import plural
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def choose_pictures(project: Path, choice: str) -> Pictures:
                 f"{images} holds no pictures yet: put five or more there and run this cell again"
             )
         chosen = Pictures(images, test_images if _count(test_images) else images)
-        say(f"{own} pictures of your own in {images}.")
+        say(f"{plural(own, 'picture')} of your own in {images}.")
         if chosen.test == images:
             say(
                 f"{test_images} is empty, so the detector is tried on its training pictures, "
@@ -87,9 +88,11 @@ def choose_pictures(project: Path, choice: str) -> Pictures:
     else:
         options = ", ".join(repr(one) for one in (SAMPLE_DUCKS, OWN, DUCKY_PHOTOS))
         raise UserError(f"pictures {choice!r} are not known: choose one of {options}")
-    say(f"{_count(chosen.folder)} pictures in {chosen.folder}.")
+    say(f"{plural(_count(chosen.folder), 'picture')} in {chosen.folder}.")
     if own:
-        say(f"Your own {own} pictures in {images} are left aside: choose {OWN!r} to use them.")
+        say(
+            f"Your own {plural(own, 'picture')} in {images} are left aside: choose {OWN!r} to use them."
+        )
     return chosen
 
 

@@ -48,6 +48,7 @@ from duckdetect.training.validation import (
     class_accuracy,
     head_losses,
 )
+from duckdetect.utils.words import plural
 
 # Of the image's side. Objects that are large in the training images are large elsewhere too, and the
 # high-resolution scale then fires on their parts, which resemble whole ones (docs/accuracy.md).
@@ -89,7 +90,7 @@ class TrainRun:
             return f"{self.folder} was trained already, with these settings on these images"
         again = f" (resumed at step {self.resumed})" if self.resumed else ""
         first, last = self.history[0]["loss"], self.history[-1]["loss"]
-        told = f"trained {len(self.history)} steps{again}: loss {first:.3f} -> {last:.3f}"
+        told = f"trained {plural(len(self.history), 'step')}{again}: loss {first:.3f} -> {last:.3f}"
         best = next((row for row in self.validation if row["step"] == self.best), None)
         if best is None:
             return told
