@@ -4,7 +4,7 @@
     session.missing                                          # images nobody has looked at yet
     train = require_annotations("images")                    # in the next cell
 
-In Colab the widget is the Object Detection API's own, elsewhere jupyter-bbox-widget. Neither
+In Colab the widget is the Object Detection API's own, elsewhere one of ours. Neither
 blocks: "Run all" goes on, and `require_annotations` decides whether there is something to train on.
 """
 
@@ -43,7 +43,7 @@ def annotate(
     Args:
         folder: Where the images lie.
         classes: What boxes are drawn for, such as ["rubber duck"].
-        widget: "colab" for the Object Detection API's own, "jupyter" for jupyter-bbox-widget,
+        widget: "colab" for the Object Detection API's own, "jupyter" for ours (in Colab, too),
             "auto" for the first in Colab and the second elsewhere.
         suggest: A detector whose boxes are shown on images nobody has looked at yet. They are
             saved once they are submitted or changed.
@@ -65,6 +65,8 @@ def annotate(
     session = Session(folder, classes, suggest, suggest_threshold)
     for note in list_folder(folder).notes(labelled=True):
         _say(f"Note: {note}.")
+    if said := _of_other_classes(session):
+        _say(said)
     if widget == "colab" or (widget == "auto" and is_colab()):
         from duckdetect.annotation.colab_widget import ColabWidget
 
@@ -75,6 +77,48 @@ def annotate(
         _allow_widgets_in_colab()
         JupyterWidget(session).show()
     return session
+
+
+def _of_other_classes(session: Session) -> str:
+    """What to do about boxes of classes that are not being drawn; "" if there are none."""
+    others = session.other_classes()
+    if not others:
+        return ""
+    named = ", ".join(f"{name} ({plural(n, 'box')})" for name, n in others.items())
+    lines = [
+        f"There are boxes of other classes here: {named}. They are shown in grey, and training "
+        "uses them, too.",
+        *(f"Rename {old} to {new}?" for old, new in session.likely_renames()),
+        "To rename, merge or delete a class: notebook.change_classes, which the cell below calls.",
+    ]
+    return " ".join(lines)
+
+
+def change_classes(folder: str | Path, rename: str = "", to: str = "", drop: str = "") -> str:
+    """Rename or merge a class of a folder's boxes, or delete one with all its boxes.
+
+    Args:
+        folder: The images, with `_annotations.coco.json` beside them.
+        rename: The class to rename; "" for none.
+        to: Its name from now on; that of another class merges both.
+        drop: The class to delete; "" for none.
+
+    Returns:
+        What was done, in words; "" if nothing was asked for.
+
+    Raises:
+        UserError: If there is no such class, or `rename` is given without `to`.
+    """
+    store, done = AnnotationStore(folder), []
+    if rename or to:
+        if not (rename and to):
+            raise UserError("a class to rename needs both its name and the new one: give both")
+        merged = to in store.counts()
+        n = plural(store.rename(rename, to), "box")
+        done.append(f"{rename} is {'merged into' if merged else 'renamed to'} {to} ({n}).")
+    if drop:
+        done.append(f"{drop} is deleted with its {plural(store.drop(drop), 'box')}.")
+    return " ".join(done)
 
 
 def annotated(folder: str | Path) -> Dataset | None:

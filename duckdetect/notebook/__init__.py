@@ -17,6 +17,7 @@ __getattr__, __dir__ = lazy_names(
         "Data": "duckdetect.notebook.inputs",
         "Pictures": "duckdetect.notebook.inputs",
         "annotated": "duckdetect.annotation.annotate",
+        "change_classes": "duckdetect.notebook.inputs",
         "check_data": "duckdetect.notebook.inputs",
         "check_labels": "duckdetect.notebook.display",
         "choose_base": "duckdetect.notebook.environment",

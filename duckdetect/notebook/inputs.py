@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from duckdetect.annotation import annotate
 from duckdetect.data.check import check_dataset, describe_parts
 from duckdetect.data.dataset import Problem, join
 from duckdetect.data.loading import list_parts, read_dataset
@@ -286,3 +287,15 @@ def _clip(video: Path) -> Path:
             for frame in frames:
                 out.write(frame)
     return video
+
+
+def change_classes(pictures: Pictures, rename: str = "", to: str = "", drop: str = "") -> None:
+    """Rename, merge or delete a class of the drawn boxes, as the notebook's fields say.
+
+    Raises:
+        UserError: If there is no such class, or only one of RENAME and TO is filled in.
+    """
+    if bool(rename) != bool(to):
+        raise UserError("RENAME and TO belong together: fill in both, or none")
+    if done := annotate.change_classes(pictures.folder, rename, to, drop):
+        say(f"{done} Run the cell above again to see the boxes.")
