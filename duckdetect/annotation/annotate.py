@@ -130,13 +130,16 @@ def annotated(folder: str | Path) -> Dataset | None:
     return load_dataset(folder) if AnnotationStore(folder).looked_at() else None
 
 
-def require_annotations(folder: str | Path, sample: str | Path | None = None) -> Dataset:
+def require_annotations(
+    folder: str | Path, sample: str | Path | None = None, classes: Sequence[str] | None = None
+) -> Dataset:
     """The labelled images of a folder, to train on.
 
     Args:
         folder: The images.
         sample: A folder of images with boxes that came with the project. If `folder` holds
             images of it and no box was drawn on any, the sample is returned and this is said.
+        classes: What was to be drawn; that boxes of others are trained, too, is said.
 
     Raises:
         UserError: If no box was drawn yet; its text says what to do.
@@ -148,13 +151,19 @@ def require_annotations(folder: str | Path, sample: str | Path | None = None) ->
         left_out = [path.name for path in images if path.name not in looked_at]
         if left_out:
             _say(f"Left out, since nobody has looked at them yet: {some_names(left_out)}.")
+        others = [name for name in store.counts() if classes is not None and name not in classes]
+        if others:
+            _say(
+                f"Boxes of {some_names(others)} are trained, too, which CLASSES does not name: rename, "
+                "merge or delete them above if that is a mistake."
+            )
         return load_dataset(folder)
     if sample is not None and not looked_at and _are_of(images, Path(sample)):
         _say("No boxes are drawn yet: the sample's own boxes are used.")
         return load_dataset(sample)
     raise UserError(
-        f"no box is drawn yet on the {plural(len(images), 'picture')} of {folder}: draw them with "
-        "annotate(), then run this cell again"
+        f"no box is drawn yet on the {plural(len(images), 'picture')} of {folder}: draw them in "
+        "the cell above (annotate()), then run this cell again"
     )
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from duckdetect.data.convert import write_splits
 from duckdetect.data.dataset import Dataset, Problem, join, strict
@@ -30,6 +29,7 @@ from duckdetect.data.similar import clip_name, groups_of, image_hash, near_group
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import natural_key
 from duckdetect.utils.outputs import check_outputs
+from duckdetect.utils.progress import progress_bar
 from duckdetect.utils.words import plural
 
 _ROUNDS = 30  # it settles after three or four
@@ -212,7 +212,7 @@ def split_dataset(
     whole = whole.subset(order)
     hashes = [
         image_hash(sample.load())
-        for sample in tqdm(whole.samples, "comparing", disable=not progress, leave=False)
+        for sample in progress_bar(whole.samples, "comparing", disable=not progress, leave=False)
     ]
     near = near_groups(np.stack(hashes)) if hashes else np.zeros(0, np.int64)  # (N,)
     first = np.unique(near, return_index=True)[1]

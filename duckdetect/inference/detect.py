@@ -11,7 +11,6 @@ import dataclasses
 import glob
 import itertools
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +39,7 @@ from duckdetect.inference.suppression import check_score
 from duckdetect.utils.files import make_folder
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
+from duckdetect.utils.progress import progress_bar, stream
 from duckdetect.utils.words import plural
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
@@ -161,9 +161,7 @@ def detect_video(
     with (
         _telling_of(partial_path(animation), progress),
         write_video(animation, video.fps, video.size_hw, video, verb=_VERB) as writer,
-        tqdm(
-            total=n_frames, desc="detecting", unit="frame", disable=not progress, file=sys.stderr
-        ) as bar,
+        progress_bar(total=n_frames, desc="detecting", unit="frame", disable=not progress) as bar,
         contextlib.closing(prefetch(_batches(video, every), 1)) as batches,
         contextlib.closing(
             prefetch(_detect_batches(detector, batches, every, lowest, class_ids), 1)
@@ -250,7 +248,7 @@ def _telling_of(partial: Path, progress: bool) -> Iterator[Any]:
         yield
     except KeyboardInterrupt:
         if progress and partial.exists():
-            tqdm.write(f"{partial} plays up to here", file=sys.stderr)
+            tqdm.write(f"{partial} plays up to here", file=stream())
         raise
     except UserError as error:
         if partial.exists():
@@ -554,8 +552,8 @@ def _detected(
     kept: float,
     progress: bool,
 ) -> Iterator[tuple[Path, ImageArray, Any]]:
-    with tqdm(
-        total=n_images, desc="detecting", unit="picture", disable=not progress, file=sys.stderr
+    with progress_bar(
+        total=n_images, desc="detecting", unit="picture", disable=not progress
     ) as bar:
         while batch := list(itertools.islice(images, _BATCH)):
             found = detector.predict([image for _, image in batch], kept)

@@ -38,6 +38,8 @@ __getattr__, __dir__ = lazy_names(
         "sample_pictures": "duckdetect.data.sources",
         "set_up": "duckdetect.notebook.environment",
         "show_animation": "duckdetect.notebook.display",
+        "keep_animation": "duckdetect.notebook.display",
+        "show_found": "duckdetect.notebook.display",
         "show_frames": "duckdetect.notebook.display",
         "show_history": "duckdetect.notebook.display",
         "show_labels": "duckdetect.notebook.display",

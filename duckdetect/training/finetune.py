@@ -96,7 +96,7 @@ class TrainRun:
             return told
         early = ""
         if len(self.history) < self.config.steps:
-            early = f" and stopped early: no validation round after step {self.best} was better"
+            early = f"\nstopped early: no validation round was better since step {self.best}"
         return (
             f"{told}{early}\nbest on the validation images at step {self.best}: "
             f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}; its weights are kept, "
