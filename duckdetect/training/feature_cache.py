@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +31,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tqdm import tqdm
 
 from duckdetect.data.augment import View
 from duckdetect.imaging.geometry import to_normalised
@@ -42,6 +40,7 @@ from duckdetect.models.interfaces import BaseModel, GroundTruth, ProposalTargets
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.models.tfod.rcnn_losses import sample
 from duckdetect.utils.prefetch import prefetch
+from duckdetect.utils.progress import progress_bar
 
 MEMORY_LIMIT = 2_000_000_000
 
@@ -323,7 +322,7 @@ def cache_features(
     targets: list[Targets] = []
     names: list[str] = []
     filled: list[np.ndarray] = []
-    bar = tqdm(total=n_views, desc="features", unit="view", disable=not progress, file=sys.stderr)
+    bar = progress_bar(total=n_views, desc="features", unit="view", disable=not progress)
     # Views are made in another thread while the network runs on those before.
     with contextlib.closing(prefetch(views, _BATCH)) as coming:
         while group := list(itertools.islice(coming, _BATCH)):
@@ -452,7 +451,7 @@ def cache_views(
     targets: list[ProposalTargets] = []
     truths: list[GroundTruth] = []
     filled = np.empty((n_views, 2), np.float32)
-    bar = tqdm(views, "features", n_views, unit="view", disable=not progress, file=sys.stderr)
+    bar = progress_bar(views, "features", n_views, unit="view", disable=not progress)
     for i, view in enumerate(bar):
         inputs, filled_hw = prepare(shrink(view.image, base.input_hw))
         filled[i] = filled_hw
