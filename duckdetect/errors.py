@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from duckdetect.utils.terminal import printable
 
@@ -20,7 +21,20 @@ class UserError(ValueError):
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows in place of a traceback."""
-        return [f"UserError: {self}"]
+        return [f"UserError: {_with_fields(str(self))}"]
+
+
+# Options of the command line by the name that a notebook's field has for the same; empty elsewhere.
+_FIELDS: dict[str, str] = {}
+
+
+def name_fields(*fields: str) -> None:
+    """Let errors that a notebook shows speak of its fields: BATCH_SIZE in place of --batch-size."""
+    _FIELDS.update({f"--{field.lower().replace('_', '-')}": field for field in fields})
+
+
+def _with_fields(text: str) -> str:
+    return re.sub(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", lambda at: _FIELDS.get(at[0], at[0]), text)
 
 
 _SYSTEM = {

@@ -125,6 +125,7 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     names |= {"object-detection", "official"}  # requirements-odapi.txt, without dependencies
     names |= {"roboflow"}  # an extra
     names |= {"urllib3"}  # what requests is made of
+    names |= {"fonttools"}  # what matplotlib and fpdf2 read fonts with
     names |= {"ipython", "ipywidgets", "traitlets", "jupyter-bbox-widget", "google"}  # a notebook's
     known = {
         "PIL": "pillow",

@@ -4,7 +4,7 @@
     session.missing                                          # images nobody has looked at yet
     train = require_annotations("images")                    # in the next cell
 
-In Colab the widget is the Object Detection API's own, elsewhere jupyter-bbox-widget. Neither
+In Colab the widget is the Object Detection API's own, elsewhere one of ours. Neither
 blocks: "Run all" goes on, and `require_annotations` decides whether there is something to train on.
 """
 
@@ -22,6 +22,7 @@ from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import list_folder, list_images
 from duckdetect.utils.environment import is_colab
+from duckdetect.utils.words import plural
 
 WidgetName = Literal["auto", "colab", "jupyter"]
 
@@ -42,7 +43,7 @@ def annotate(
     Args:
         folder: Where the images lie.
         classes: What boxes are drawn for, such as ["rubber duck"].
-        widget: "colab" for the Object Detection API's own, "jupyter" for jupyter-bbox-widget,
+        widget: "colab" for the Object Detection API's own, "jupyter" for ours (in Colab, too),
             "auto" for the first in Colab and the second elsewhere.
         suggest: A detector whose boxes are shown on images nobody has looked at yet. They are
             saved once they are submitted or changed.
@@ -64,6 +65,8 @@ def annotate(
     session = Session(folder, classes, suggest, suggest_threshold)
     for note in list_folder(folder).notes(labelled=True):
         _say(f"Note: {note}.")
+    if said := _of_other_classes(session):
+        _say(said)
     if widget == "colab" or (widget == "auto" and is_colab()):
         from duckdetect.annotation.colab_widget import ColabWidget
 
@@ -76,6 +79,48 @@ def annotate(
     return session
 
 
+def _of_other_classes(session: Session) -> str:
+    """What to do about boxes of classes that are not being drawn; "" if there are none."""
+    others = session.other_classes()
+    if not others:
+        return ""
+    named = ", ".join(f"{name} ({plural(n, 'box')})" for name, n in others.items())
+    lines = [
+        f"There are boxes of other classes here: {named}. They are shown in grey, and training "
+        "uses them, too.",
+        *(f"Rename {old} to {new}?" for old, new in session.likely_renames()),
+        "To rename, merge or delete a class: notebook.change_classes, which the cell below calls.",
+    ]
+    return " ".join(lines)
+
+
+def change_classes(folder: str | Path, rename: str = "", to: str = "", drop: str = "") -> str:
+    """Rename or merge a class of a folder's boxes, or delete one with all its boxes.
+
+    Args:
+        folder: The images, with `_annotations.coco.json` beside them.
+        rename: The class to rename; "" for none.
+        to: Its name from now on; that of another class merges both.
+        drop: The class to delete; "" for none.
+
+    Returns:
+        What was done, in words; "" if nothing was asked for.
+
+    Raises:
+        UserError: If there is no such class, or `rename` is given without `to`.
+    """
+    store, done = AnnotationStore(folder), []
+    if rename or to:
+        if not (rename and to):
+            raise UserError("a class to rename needs both its name and the new one: give both")
+        merged = to in store.counts()
+        n = plural(store.rename(rename, to), "box")
+        done.append(f"{rename} is {'merged into' if merged else 'renamed to'} {to} ({n}).")
+    if drop:
+        done.append(f"{drop} is deleted with its {plural(store.drop(drop), 'box')}.")
+    return " ".join(done)
+
+
 def annotated(folder: str | Path) -> Dataset | None:
     """The images that somebody has looked at, with their boxes; None if there is none yet.
 
@@ -85,13 +130,16 @@ def annotated(folder: str | Path) -> Dataset | None:
     return load_dataset(folder) if AnnotationStore(folder).looked_at() else None
 
 
-def require_annotations(folder: str | Path, sample: str | Path | None = None) -> Dataset:
+def require_annotations(
+    folder: str | Path, sample: str | Path | None = None, classes: Sequence[str] | None = None
+) -> Dataset:
     """The labelled images of a folder, to train on.
 
     Args:
         folder: The images.
         sample: A folder of images with boxes that came with the project. If `folder` holds
             images of it and no box was drawn on any, the sample is returned and this is said.
+        classes: What was to be drawn; that boxes of others are trained, too, is said.
 
     Raises:
         UserError: If no box was drawn yet; its text says what to do.
@@ -103,13 +151,19 @@ def require_annotations(folder: str | Path, sample: str | Path | None = None) ->
         left_out = [path.name for path in images if path.name not in looked_at]
         if left_out:
             _say(f"Left out, since nobody has looked at them yet: {some_names(left_out)}.")
+        others = [name for name in store.counts() if classes is not None and name not in classes]
+        if others:
+            _say(
+                f"Boxes of {some_names(others)} are trained, too, which CLASSES does not name: rename, "
+                "merge or delete them above if that is a mistake."
+            )
         return load_dataset(folder)
     if sample is not None and not looked_at and _are_of(images, Path(sample)):
         _say("No boxes are drawn yet: the sample's own boxes are used.")
         return load_dataset(sample)
     raise UserError(
-        f"no box is drawn yet on the {len(images)} pictures of {folder}: draw them with "
-        "annotate(), then run this cell again"
+        f"no box is drawn yet on the {plural(len(images), 'picture')} of {folder}: draw them in "
+        "the cell above (annotate()), then run this cell again"
     )
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from duckdetect.imaging.draw import draw_captions
+from duckdetect.annotation.store import Box
+from duckdetect.imaging.draw import draw_boxes, draw_captions
 
 Xyxy = tuple[float, float, float, float]
 
@@ -25,6 +26,8 @@ MIN_DRAG = 3.0
 TITLE_HEIGHT = 36
 
 _GREY = (96, 96, 96)
+
+_OTHERS = (170, 170, 170)
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,16 @@ def fit(size_hw: tuple[int, int], max_hw: tuple[int, int], frame: int) -> Canvas
     return CanvasTransform(size_hw, canvas_hw, area_hw, left=frame, top=frame)
 
 
-def paint(image: np.ndarray, shown: CanvasTransform, title: str = "") -> np.ndarray:
+def paint(
+    image: np.ndarray, shown: CanvasTransform, title: str = "", others: Sequence[Box] = ()
+) -> np.ndarray:
     """Draw an image on its canvas.
 
     Args:
         image: (H, W, 3) uint8, of `shown.size_hw`.
         shown: Where it stands.
         title: One line above the image; the image stands `TITLE_HEIGHT` lower for it.
+        others: Boxes that are not to be changed here; they are drawn in grey.
 
     Returns:
         The canvas, (H, W, 3) uint8.
@@ -114,6 +120,10 @@ def paint(image: np.ndarray, shown: CanvasTransform, title: str = "") -> np.ndar
     )
     canvas.paste(small, (shown.left, shown.top))
     painted = np.asarray(canvas)
+    if others:
+        xyxy = np.array([shown.to_canvas(box.xyxy) for box in others])
+        names = [box.class_name for box in others]
+        painted = draw_boxes(painted, xyxy, names, [_OTHERS] * len(others), line_px=2)
     if not title:
         return painted
     # The caption of a box is written above it: this box begins where the title's strip ends.

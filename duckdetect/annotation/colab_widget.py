@@ -310,7 +310,7 @@ class ColabWidget:
                 # The title is painted once: it can only say what stays true while one draws.
                 state = " - marked: no object" if session.status(index) == "no object" else ""
                 title = f"{class_name}: {index + 1} of {count} - {path.name}{state}"
-                canvases.append(paint(image, shown, title))
+                canvases.append(paint(image, shown, title, session.others(index)))
                 self._entries.append(_Entry(index, class_name, shown, boxes))
         draw_boxes(canvases, [entry.normalised() for entry in self._entries], self._save)
 

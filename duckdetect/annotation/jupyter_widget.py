@@ -1,16 +1,14 @@
-"""Drawing boxes in Jupyter and VS Code (and, by choice, Colab) with jupyter-bbox-widget.
+"""Drawing boxes in Jupyter and VS Code (and, by choice, Colab): a widget of ours, made with anywidget.
 
-Its box area holds several classes, moves and resizes boxes and has a keyboard; around it stand what
-it lacks: the way from image to image, "No object", the progress. Every change is saved at once. Two
-faults of jupyter-bbox-widget that lose boxes are patched as it is imported.
+Above the picture stand the classes, below it the way through the images; every change is saved at
+once. The page (jupyter_widget.js) draws and changes boxes; this module shows images and saves.
 """
 
 from __future__ import annotations
 
 import functools
-import html
-import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,71 +16,53 @@ import numpy as np
 from duckdetect.annotation.canvas import CanvasTransform, Xyxy, fit, paint, to_jpeg
 from duckdetect.annotation.store import Box
 from duckdetect.errors import UserError
+from duckdetect.imaging.draw import class_color
+from duckdetect.utils.environment import is_colab
+from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
     from duckdetect.annotation.session import Session
 
-# The widget hears the mouse on its canvas alone: a box that ends outside of it is never sent.
-_HEAR_MOUSE_OUTSIDE = """
-export default {
-  render(context) {
-    const end = NAME.render(context);
-    const svg = () => context.el.querySelector("svg");
-    let drawing = false;
-    const hand_on = event => {
-      if (event.type == "mousedown") drawing = !!svg() && svg().contains(event.target);
-      else if (drawing && event.isTrusted && !svg().contains(event.target)) {
-        const { clientX, clientY } = event;
-        svg().dispatchEvent(new MouseEvent(event.type, { clientX, clientY, cancelable: true }));
-      }
-      if (event.type == "mouseup") drawing = false;
-    };
-    const types = ["mousedown", "mousemove", "mouseup"];
-    types.forEach(type => document.addEventListener(type, hand_on, true));
-    return () => {
-      types.forEach(type => document.removeEventListener(type, hand_on, true));
-      end();
-    };
-  },
-};
-"""
 
-
-def import_widgets() -> tuple[Any, Any]:
-    """The module ipywidgets, and a `BBoxWidget` that loses no box.
+def box_canvas() -> Any:
+    """The page's part: a class of widgets that show one image with boxes to draw and change.
 
     Raises:
-        UserError: If one of them is not installed.
+        UserError: If anywidget is not installed.
     """
     try:
-        import ipywidgets
-        from jupyter_bbox_widget import BBoxWidget
+        import anywidget
     except ModuleNotFoundError as error:
         raise UserError(
-            f"boxes cannot be drawn here ({error}): run "
-            "`pip install jupyter-bbox-widget ipywidgets` and restart the notebook"
+            f"boxes cannot be drawn here ({error}): run `pip install anywidget` and restart the notebook"
         ) from error
-    return ipywidgets, _patched(BBoxWidget)
+    return _box_canvas(anywidget.AnyWidget)
 
 
 @functools.cache
-def _patched(bbox_widget: Any) -> Any:
-    """A subclass; the script is wrapped only if it ends as the known one does."""
-    from traitlets import List
+def _box_canvas(any_widget: Any) -> Any:
+    from traitlets import Bool, Bytes, Int, List, Unicode
 
-    script, found = re.subn(
-        r"export \{\s*(\w+) as default,?\s*\};?\s*$",
-        lambda match: _HEAR_MOUSE_OUTSIDE.replace("NAME", match[1]),
-        str(bbox_widget._esm),
-    )
+    here = Path(__file__)
 
-    class MendedBBoxWidget(bbox_widget):
-        _esm = script if found else bbox_widget._esm
-        # ipywidgets 8 sends each change back to the page, where it arrives while the mouse still
-        # drags: the box, just begun when it was sent, shrinks to nothing and is saved so.
+    class BoxCanvas(any_widget):
+        _esm = here.with_suffix(".js").read_text(encoding="utf-8")
+        _css = here.with_suffix(".css").read_text(encoding="utf-8")
+        image_bytes = Bytes().tag(sync=True)
+        size_wh = List([0, 0]).tag(sync=True)
+        page = Int(0).tag(sync=True)  # counts the images shown: a new one begins a new undo
+        classes: Any = List().tag(sync=True)
+        colors: Any = List().tag(sync=True)
+        # ipywidgets 8 sends each change back to the page, where it would arrive in the next drag.
         bboxes: Any = List().tag(sync=True, echo_update=False)
+        head = Unicode().tag(sync=True)
+        note = Unicode().tag(sync=True)
+        tone = Unicode().tag(sync=True)  # of the note: "", "alarm", "done"
+        renames: Any = List().tag(sync=True)  # pairs [old, new] to offer
+        suggests = Bool(False).tag(sync=True)
+        can_copy = Bool(False).tag(sync=True)
 
-    return MendedBBoxWidget
+    return BoxCanvas
 
 
 # A laptop's screen less what the notebook itself needs, so that nobody scrolls while drawing.
@@ -91,8 +71,9 @@ _MAX_HW = (520, 860)
 _FRAME = 24
 
 _HELP = (
-    "Drag to draw; drag an edge to change; Delete or its cross takes a box away; "
-    "digits choose the class; Enter submits, Space skips."
+    "Drag to draw; drag a box or its edges to change it; Delete removes it. Digits or a click on a "
+    "class set the class of new boxes and of the selected one. Enter: next picture. Everything is "
+    "saved at once."
 )
 
 
@@ -101,79 +82,76 @@ class JupyterWidget:
 
     Attributes:
         index: Which of the session's images is on the screen.
-        root: The ipywidgets box that holds everything; a notebook displays it.
-        canvas: The `BBoxWidget` in it.
+        canvas: The anywidget; a notebook displays it.
     """
 
     def __init__(self, session: Session) -> None:
-        widgets, bbox_widget = import_widgets()
         self._session = session
         self._shown: CanvasTransform | None = None
         self._first: list[Box] = []
         self._last: list[Box] = []
+        self._before: int | None = None  # the image shown before this one
         self._loading = False
         self.index = 0
-        self._head = widgets.HTML()
-        self._note = widgets.HTML()
-        self.canvas = bbox_widget(classes=session.classes)
-        self.canvas.observe(self._changed, names=["bboxes"])
-        self.canvas.on_submit(self._safely(self.submit))
-        self.canvas.on_skip(self._safely(self.skip))
-        self.buttons = {
-            "Previous": widgets.Button(description="Previous", icon="arrow-left"),
-            "No object": widgets.Button(
-                description="No object", icon="ban", tooltip="This picture does not hold the object"
-            ),
-        }
-        self.buttons["Previous"].on_click(self._safely(self.previous))
-        self.buttons["No object"].on_click(self._safely(self.no_object))
-        self.root = widgets.VBox(
-            [self._head, widgets.HBox(list(self.buttons.values())), self.canvas, self._note]
+        self.canvas = box_canvas()(
+            classes=session.classes,
+            colors=[
+                "#{:02x}{:02x}{:02x}".format(*class_color(k)) for k in range(len(session.classes))
+            ],
+            suggests=session.suggests,
         )
+        self.canvas.observe(self._changed, names=["bboxes"])
+        self._actions: dict[str, Callable[..., None]] = {
+            "next": self.next, "skip": self.skip, "previous": self.previous,
+            "no object": self.no_object, "copy": self.copy, "rename": self.rename,
+        }  # fmt: skip
+        self.canvas.on_msg(self._heard)
 
     def show(self) -> None:
         """Display it, with the first image that nobody has looked at yet."""
         from IPython.display import display
 
         self.turn_to(self._first_missing(default=0))
-        display(self.root)
+        display(self.canvas)
 
     def turn_to(self, index: int) -> None:
         """Show one image with its boxes; a damaged one is shown grey and can be skipped."""
-        trouble = ""
+        trouble, others = "", []
         try:
             image = self._session.image(index)
-            boxes = self._session.boxes(index)
+            boxes, others = self._session.boxes(index), self._session.others(index)
         except UserError as error:
             image, boxes, trouble = np.full((300, 400, 3), 128, np.uint8), [], str(error)
         shown = place((image.shape[0], image.shape[1]))
+        if index != self.index:
+            self._before = self.index
         self.index, self._shown = index, shown
         self._first, self._last = boxes, boxes
         self._loading = True
         try:
             with self.canvas.hold_sync():
-                self.canvas.selected_index = -1
                 self.canvas.bboxes = [
                     _to_widget(shown.to_canvas(box.xyxy), box.class_name, key)
                     for key, box in enumerate(boxes)
                 ]
-                self.canvas.image_bytes = to_jpeg(paint(image, shown))
+                self.canvas.size_wh = list(shown.canvas_hw[::-1])
+                self.canvas.image_bytes = to_jpeg(paint(image, shown, others=others))
+                self.canvas.can_copy = bool(self._copied())
+                self.canvas.renames = [list(pair) for pair in self._session.likely_renames()]
+                self.canvas.page += 1
+                self._say(trouble or _HELP, "alarm" if trouble else "")
         finally:
             self._loading = False
-        self._say(trouble or _HELP)
 
-    def submit(self) -> None:
-        """Save the boxes on the screen and go on; without a box, say what to do instead."""
+    def next(self) -> None:
+        """Go on. What was drawn is saved already; what a detector suggested is so by this."""
         boxes = self._boxes()
         if boxes:
             self._save(boxes)
-        elif self._session.missing_at(self.index):
-            self._say("No box drawn: draw one, press No object if there is none, or skip.")
-            return
         self._go_on()
 
     def skip(self) -> None:
-        """Go on; what was changed has been saved, what a detector suggested has not."""
+        """Go on, and leave what a detector suggested unsaved."""
         self._go_on()
 
     def previous(self) -> None:
@@ -185,6 +163,34 @@ class JupyterWidget:
         self._session.mark_no_object(self.index)
         self._go_on()
 
+    def copy(self) -> None:
+        """Add the boxes of the image that was shown before this one, at the same places."""
+        assert self._shown is not None
+        copies = [_to_widget(self._shown.to_canvas(b.xyxy), b.class_name) for b in self._copied()]
+        self.canvas.bboxes = [*self.canvas.bboxes, *copies]
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename another class to one that is being drawn, and show the image with its boxes."""
+        n = self._session.rename(old, new)
+        self.turn_to(self._first_missing(default=self.index))
+        self._say(f"{old} is renamed to {new} ({plural(n, 'box')}).", "done")
+
+    def _copied(self) -> list[Box]:
+        """The last image's boxes, stretched to this one's size."""
+        if self._before is None or self._shown is None:
+            return []
+        height, width = self._shown.size_hw
+        try:
+            last_h, last_w = self._session.size_hw(self._before)
+        except UserError:
+            return []
+        zoom = (width / last_w, height / last_h) * 2
+        return [
+            Box(tuple(v * z for v, z in zip(box.xyxy, zoom, strict=True)), box.class_name)  # type: ignore[arg-type]
+            for box in self._session.boxes(self._before)
+            if box.score is None
+        ]
+
     def _go_on(self) -> None:
         count = len(self._session.images)
         following = self.index + 1
@@ -193,11 +199,24 @@ class JupyterWidget:
             return
         self.turn_to(self._first_missing(default=self.index))
         if self._session.done:
-            self._say("All pictures are done. They can still be changed: Previous turns back.")
+            self._say(f"All pictures are done. {_what_next()}", "done")
+        else:
+            missing = plural(len(self._session.missing), "picture")
+            self._say(
+                f"That was the last one. {missing} without a box left: draw, or press No object. "
+                "Pictures left open are not trained on.",
+                "done",
+            )
 
     def _first_missing(self, default: int) -> int:
         indices = range(len(self._session.images))
         return next((i for i in indices if self._session.missing_at(i)), default)
+
+    def _heard(self, _: Any, content: Any, __: Any) -> None:
+        """A message of the page: a button or a key."""
+        action = self._actions.get(content.get("type"))
+        if action is not None:
+            self._safely(lambda: action(*content.get("values", ())))()
 
     def _changed(self, _: Any) -> None:
         if not self._loading:
@@ -249,15 +268,25 @@ class JupyterWidget:
         return callback
 
     def _alarm(self, text: str) -> None:
-        self._note.value = f'<b style="color: #c00000">NOT SAVED: {html.escape(text)}</b>'
+        # Not the head: the file that it tells of may be what is broken.
+        with self.canvas.hold_sync():
+            self.canvas.note, self.canvas.tone = f"NOT SAVED: {text}", "alarm"
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, tone: str = "") -> None:
         session, path = self._session, self._session.images[self.index]
-        self._head.value = (
-            f"<b>{self.index + 1} of {len(session.images)}</b>: {html.escape(path.name)} "
-            f"({html.escape(session.status(self.index))}). {html.escape(session.progress())}"
-        )
-        self._note.value = html.escape(text)
+        with self.canvas.hold_sync():
+            self.canvas.head = (
+                f"{self.index + 1} of {len(session.images)}: {path.name} "
+                f"({session.status(self.index)}). {session.progress()}"
+            )
+            self.canvas.note, self.canvas.tone = text, tone
+
+
+def _what_next() -> str:
+    """What to do once all boxes are drawn, in the words of the menu at hand."""
+    if is_colab():
+        return "Next: run the cells below (Runtime > Run cell and below)."
+    return "Next: run the cells below (Run > Run Selected Cell and All Below)."
 
 
 def place(size_hw: tuple[int, int]) -> CanvasTransform:
@@ -265,8 +294,8 @@ def place(size_hw: tuple[int, int]) -> CanvasTransform:
     return fit(size_hw, _MAX_HW, _FRAME)
 
 
-def _to_widget(xyxy: Xyxy, class_name: str, key: int) -> dict[str, Any]:
-    """The widget's own form; it carries keys that it does not know, such as `key`."""
+def _to_widget(xyxy: Xyxy, class_name: str, key: int | None = None) -> dict[str, Any]:
+    """The page's form of a box; `key` says which of the image's first boxes it was."""
     x1, y1, x2, y2 = xyxy
     size = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}
     return {**size, "label": class_name, "key": key}

@@ -5,6 +5,7 @@ A `Session` is what `duckdetect.annotate` returns and what both widgets read fro
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ import numpy as np
 from duckdetect.annotation.store import AnnotationStore, Box
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_size_hw, list_images, load_image
+from duckdetect.utils.words import plural
 
 
 class Suggests(Protocol):
@@ -56,8 +58,8 @@ class Session:
 
     @property
     def missing(self) -> list[str]:
-        """File names of the images that have no box and are not marked "no object"."""
-        looked_at = self._store.looked_at()
+        """File names of the images without a box of the classes that are not marked "no object"."""
+        looked_at = self._store.looked_at_for(self.classes)
         return [path.name for path in self.images if path.name not in looked_at]
 
     @property
@@ -67,7 +69,16 @@ class Session:
 
     def missing_at(self, index: int) -> bool:
         """Whether nobody has looked at this image yet."""
-        return self.images[index].name not in self._store.looked_at()
+        return self.images[index].name not in self._store.looked_at_for(self.classes)
+
+    @property
+    def suggests(self) -> bool:
+        """Whether a detector suggests boxes."""
+        return self._suggest is not None
+
+    def size_hw(self, index: int) -> tuple[int, int]:
+        """One image's height and width in pixels."""
+        return image_size_hw(self.images[index])
 
     def image(self, index: int) -> np.ndarray:
         """One image, (H, W, 3) uint8 RGB, turned as its EXIF data say."""
@@ -80,6 +91,31 @@ class Session:
                 self._suggestions[index] = self._predict(self._suggest, index)
             return self._suggestions[index]
         return self._store.boxes(self.images[index].name, self.classes)
+
+    def others(self, index: int) -> list[Box]:
+        """An image's boxes of classes that are not being drawn; they are shown in grey and kept."""
+        boxes = self._store.boxes(self.images[index].name)
+        return [box for box in boxes if box.class_name not in self.classes]
+
+    def other_classes(self) -> dict[str, int]:
+        """The classes that have boxes here and are not being drawn, with their numbers of boxes."""
+        counts = self._store.counts()
+        return {name: n for name, n in counts.items() if name not in self.classes}
+
+    def likely_renames(self) -> list[tuple[str, str]]:
+        """Pairs (old, new): other classes that are spelt nearly like one that is being drawn."""
+        pairs = []
+        for old in self.other_classes():
+            near = difflib.get_close_matches(
+                old.lower(), [c.lower() for c in self.classes], 1, 0.75
+            )
+            if near:
+                pairs.append((old, next(c for c in self.classes if c.lower() == near[0])))
+        return pairs
+
+    def rename(self, old: str, new: str) -> int:
+        """Give a class another name, or that of a second class to merge both; returns its boxes."""
+        return self._store.rename(old, new)
 
     def save(self, index: int, boxes: Sequence[Box]) -> None:
         """Save an image's boxes in place of those of the same classes that it had.
@@ -100,14 +136,18 @@ class Session:
     def status(self, index: int) -> str:
         """One or two words on an image, such as "2 boxes"."""
         if self.missing_at(index):
+            others = len(self.others(index))
+            if others and not self._suggestions.get(index):
+                return f"no box yet; {plural(others, 'box')} of other classes"
             return "suggested" if self._suggestions.get(index) else "no box yet"
         count = len(self._store.boxes(self.images[index].name, self.classes))
-        return "no object" if count == 0 else "1 box" if count == 1 else f"{count} boxes"
+        return plural(count, "box") if count else "no object"
 
     def progress(self) -> str:
         """How far it has got, such as "3 of 5 images are done."."""
         done = len(self.images) - len(self.missing)
-        return f"{done} of {len(self.images)} pictures are done."
+        be = "is" if len(self.images) == 1 else "are"
+        return f"{done} of {plural(len(self.images), 'picture')} {be} done."
 
     def __repr__(self) -> str:
         missing = self.missing

@@ -5,12 +5,14 @@ one image's boxes of the classes being drawn, and replaces the file atomically: 
 file holds (other images, other classes, keys unknown here) is kept as it was.
 
 An image stands in `images` only once somebody has looked at it; one that stands there without an
-annotation was marked "no object".
+annotation was marked "no object". Where it has boxes of other classes alone, its key `no_object_of`
+names the classes that were looked for in vain.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ _LISTS = ("images", "annotations", "categories")
 
 _MOST_TRIES = 100
 _SAME_PIXELS = 1e-3
+
+_NO_OBJECT_OF = "no_object_of"
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,86 @@ class AnnotationStore:
     def looked_at(self) -> set[str]:
         """File names of the images with boxes, and of those marked "no object"."""
         return {_base(image["file_name"]) for image in self._read()["images"]}
+
+    def looked_at_for(self, classes: Iterable[str]) -> set[str]:
+        """File names of the images with boxes of these classes, or marked to hold none of them."""
+        coco, wanted = self._read(), set(classes)
+        names: dict[Any, set[str]] = {}
+        for annotation in coco["annotations"]:
+            name = _name_of(coco, annotation["category_id"])
+            names.setdefault(annotation["image_id"], set()).add(name or "")
+        return {
+            _base(image["file_name"])
+            for image in coco["images"]
+            if (there := names.get(image["id"], set())) & wanted
+            or not there
+            or wanted <= set(image.get(_NO_OBJECT_OF, ()))
+        }
+
+    def counts(self) -> dict[str, int]:
+        """How many boxes there are of each class that has any."""
+        coco = self._read()
+        names = (_name_of(coco, a["category_id"]) for a in coco["annotations"] if _is_box(a))
+        return dict(Counter(name for name in names if name is not None))
+
+    def rename(self, old: str, new: str) -> int:
+        """Give a class another name, that of a second class to merge both; returns its boxes.
+
+        Raises:
+            UserError: If there is no class of the old name, or the new one is empty.
+        """
+        changed = 0
+
+        def change(coco: dict[str, Any]) -> None:
+            nonlocal changed
+            olds = self._ids_of(coco, old)
+            changed = sum(a["category_id"] in olds for a in coco["annotations"])
+            into = [c["id"] for c in coco["categories"] if c["name"] == new]
+            if not into:
+                for category in coco["categories"]:
+                    category["name"] = new if category["id"] in olds else category["name"]
+                return
+            for annotation in coco["annotations"]:
+                if annotation["category_id"] in olds:
+                    annotation["category_id"] = into[-1]
+            coco["categories"] = [c for c in coco["categories"] if c["id"] not in olds]
+
+        if not new.strip() or new.strip() != new:
+            raise UserError(f"{new!r} is no name for a class: give one, without spaces around it")
+        if old != new:
+            self._change(change)
+        return changed
+
+    def drop(self, name: str) -> int:
+        """Take a class and all its boxes out; returns how many there were.
+
+        Images that had no other boxes count as not looked at.
+
+        Raises:
+            UserError: If there is no such class.
+        """
+        dropped = 0
+
+        def change(coco: dict[str, Any]) -> None:
+            nonlocal dropped
+            olds = self._ids_of(coco, name)
+            gone = [a for a in coco["annotations"] if a["category_id"] in olds]
+            dropped = len(gone)
+            coco["annotations"] = [a for a in coco["annotations"] if a["category_id"] not in olds]
+            coco["categories"] = [c for c in coco["categories"] if c["id"] not in olds]
+            left = {a["image_id"] for a in coco["annotations"]}
+            emptied = {a["image_id"] for a in gone} - left
+            coco["images"] = [image for image in coco["images"] if image["id"] not in emptied]
+
+        self._change(change)
+        return dropped
+
+    def _ids_of(self, coco: dict[str, Any], name: str) -> set[Any]:
+        found = {c["id"] for c in coco["categories"] if c["name"] == name}
+        if not found:
+            names = ", ".join(sorted({c["name"] for c in coco["categories"]})) or "none"
+            raise UserError(f"{self.path} has no class {name!r}; its classes: {names}")
+        return found
 
     def boxes(self, file_name: str, classes: Iterable[str] | None = None) -> list[Box]:
         """The boxes of one image, in the file's order; crowds are left out.
@@ -144,6 +228,10 @@ class AnnotationStore:
             if _name_of(coco, annotation.get("category_id")) != box.class_name:
                 annotation["category_id"] = category_ids[box.class_name]
             coco["annotations"].append(annotation)
+        if boxes or not any(a["image_id"] == image["id"] for a in coco["annotations"]):
+            image.pop(_NO_OBJECT_OF, None)
+        else:
+            image[_NO_OBJECT_OF] = sorted({*image.get(_NO_OBJECT_OF, ()), *classes})
 
     def forget(self, file_name: str, classes: Sequence[str]) -> None:
         """Take one image's boxes of the given classes out, and save.
@@ -158,6 +246,9 @@ class AnnotationStore:
         ids = _image_ids(coco, file_name)
         if not any(annotation["image_id"] in ids for annotation in coco["annotations"]):
             coco["images"] = [image for image in coco["images"] if image["id"] not in ids]
+        for image in coco["images"]:
+            if image["id"] in ids and _NO_OBJECT_OF in image:
+                image[_NO_OBJECT_OF] = [c for c in image[_NO_OBJECT_OF] if c not in classes]
 
     def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Read the file again, change it, and put it back, while no other writer can.

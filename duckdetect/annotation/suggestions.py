@@ -9,14 +9,12 @@ write_suggestions(found, "prelabels", to="yolo")  # for a labelling tool
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from duckdetect.data.contact_sheet import label_sheet
 from duckdetect.data.convert import write_splits
@@ -27,6 +25,7 @@ from duckdetect.imaging.geometry import detection_rles
 from duckdetect.imaging.io import list_images, load_image
 from duckdetect.inference.detector import as_detector
 from duckdetect.inference.suppression import check_score
+from duckdetect.utils.progress import progress_bar
 
 _BATCH = 8  # images in memory at once
 _LOWEST = 0.05  # below it a score says nothing of an image
@@ -96,8 +95,8 @@ def suggest(
     hashes: list[np.ndarray] = []
     failed: list[str] = []
     coming = iter(paths)
-    with tqdm(
-        total=len(paths), desc="suggesting", unit="picture", disable=not progress, file=sys.stderr
+    with progress_bar(
+        total=len(paths), desc="suggesting", unit="picture", disable=not progress
     ) as bar:
         while batch := list(itertools.islice(coming, _BATCH)):
             read = []

@@ -39,6 +39,7 @@ def check(
 ) -> None:
     """List everything that is wrong with labelled images, at once, and what they hold."""
     from duckdetect.data.check import describe_parts
+    from duckdetect.imaging.fonts import missing_letters
 
     if sheet is not None:
         check_outputs([sheet], "check", [data])
@@ -52,6 +53,8 @@ def check(
         for line in (*(problems or ["No problems found."]), *holds):
             say(line)
         if sheet is not None:
+            if letters := missing_letters(holds):
+                say(letters)
             say(f"look at {sheet}")
     errors = sum(problem.severity == "error" for problem in problems)
     if errors:

@@ -172,6 +172,18 @@ def detect(
         ),
     ] = False,
     device: Device = None,
+    no_labels: Annotated[
+        bool, typer.Option("--no-labels", help="Draw the boxes without names and scores.")
+    ] = False,
+    no_scores: Annotated[
+        bool, typer.Option("--no-scores", help="Write the names without scores.")
+    ] = False,
+    line_width: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            help="Width of the boxes' lines in pixels; by default it follows the picture and the box."
+        ),
+    ] = None,
     as_json: Json = False,
     progress: bool = True,
 ) -> None:
@@ -181,7 +193,9 @@ def detect(
     done = dd.detect(
         run, source, out, threshold,
         every=every, start=start, end=end, track=track, fast=fast, per_class=per_class, iou=iou,
-        classes=classes, save_crops=save_crops, strict=strict, progress=progress,
+        classes=classes, save_crops=save_crops, strict=strict,
+        labels=not no_labels, scores=not no_scores, line_width=line_width,
+        progress=progress,
     )  # fmt: skip
     if as_json:
         print_json(**asdict(done))

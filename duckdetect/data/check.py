@@ -29,6 +29,7 @@ from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import list_folder, some_names
+from duckdetect.utils.words import counted
 
 _MOST = 10  # lines for each pair of splits; the rest is counted
 
@@ -218,7 +219,7 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
         listing = list_folder(folder)
         left = [path.name for path in listing.images if path not in named]
         if left and unlabelled:
-            what = f"{len(left)} pictures are in no label ({some_names(left)})"
+            what = counted(len(left), f"pictures are in no label ({some_names(left)})")
             warn(folder, what, "label them, also those without the object")
         below = [name for name in listing.folders if folder / name not in used]
         if below and unlabelled:

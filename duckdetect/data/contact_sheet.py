@@ -19,6 +19,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.draw import draw_detections, draw_grid, draw_line
 from duckdetect.imaging.geometry import draw_outlines
 from duckdetect.imaging.io import ImageArray, fit, letterbox, save_jpeg
+from duckdetect.utils.words import plural
 
 _CELL_PX = 300
 
@@ -75,13 +76,13 @@ def label_sheet(
 
 
 def view_sheet(dataset: Dataset, views: int = 15, columns: int = 5, seed: int = 0) -> ImageArray:
-    """Draw random looks at the pictures with their boxes and masks, as training sees them.
+    """Draw augmented views of the pictures with their boxes and masks, as training sees them.
 
     Args:
         dataset: Labelled pictures, one at least with a box.
         views: How many.
         columns: How many in a row.
-        seed: A Mask R-CNN's training's, to see its own first looks.
+        seed: A Mask R-CNN's training's, to see its own first views.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -94,16 +95,16 @@ def view_sheet(dataset: Dataset, views: int = 15, columns: int = 5, seed: int = 
     require_boxes(dataset)
     drawn = []
     plain = PlainViews(dataset.samples, masks=True)
-    for look in random_views(plain, views, seed, two_stage=True):
+    for view in random_views(plain, views, seed, two_stage=True):
         # Drawn after it is shrunk, so that lines and letters can be seen.
-        small = fit(look.image, _CELL_PX)
+        small = fit(view.image, _CELL_PX)
         height, width = small.shape[:2]
-        scale = np.tile([width / look.image.shape[1], height / look.image.shape[0]], 2)
+        scale = np.tile([width / view.image.shape[1], height / view.image.shape[0]], 2)
         masks = None
-        if look.masks is not None and len(look.masks):
-            masks = np.stack([np.asarray(fit(mask, _CELL_PX), bool) for mask in look.masks])
+        if view.masks is not None and len(view.masks):
+            masks = np.stack([np.asarray(fit(mask, _CELL_PX), bool) for mask in view.masks])
         ground_truth = sv.Detections(
-            xyxy=(look.xyxy * scale).astype(np.float32), class_id=look.class_id, mask=masks
+            xyxy=(view.xyxy * scale).astype(np.float32), class_id=view.class_id, mask=masks
         )
         drawn.append(draw_detections(small, ground_truth, dataset.classes))
     return draw_grid(drawn, columns=columns, cell_px=_CELL_PX)
@@ -156,10 +157,10 @@ def _cell(
     cell = np.full((_CELL_PX, _CELL_PX, 3), _GROUND, np.uint8)
     cell[:room] = drawn
     n = len(sample.class_id)
-    count = "no box" if n == 0 else "1 box" if n == 1 else f"{n} boxes"
+    count = plural(n, "box") if n else "no box"
     where = f"{split}/" if split else ""
     line = f"{where}{sample.path.name}: {count}"
-    cell = draw_line(cell, line, (4, room + 1), _LINE_PX, _BLACK)
+    cell = draw_line(cell, line, (4, room + 1), _LINE_PX, _BLACK, keep=f": {count}")
     if trouble:
         cell = draw_line(cell, trouble, (4, room + _LINE_PX + 4), _LINE_PX, _RED)
     return cell

@@ -18,6 +18,7 @@ from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.outputs import check_outputs, own_output
+from duckdetect.utils.words import counted, plural
 
 
 def write_splits(
@@ -67,7 +68,7 @@ def write_splits(
         if writer.settings is not None:
             classes = next(iter(parts.values())).classes
             writer.settings(folder, classes, {str(s): f"{s}/{writer.images}" for s in parts})
-    return [f"{count} {what}" for what, count in lost.items() if count]
+    return [counted(count, what) for what, count in lost.items() if count]
 
 
 def file_names(dataset: Dataset, by_stem: bool) -> list[str]:
@@ -165,8 +166,8 @@ class Converted:
         """For people, some lines."""
         by_split = ", ".join(f"{split} {n}" for split, n in self.images.items() if split)
         lines = [
-            f"{sum(self.images.values())} pictures{f' ({by_split})' if by_split else ''} with "
-            f"{self.boxes} boxes written as {self.format} to {self.folder}"
+            f"{plural(sum(self.images.values()), 'picture')}{f' ({by_split})' if by_split else ''} with "
+            f"{plural(self.boxes, 'box')} written as {self.format} to {self.folder}"
         ]
         return "\n".join([*lines, *(f"note: {line}" for line in self.lost)])
 

@@ -51,6 +51,7 @@ from duckdetect.utils.archives import unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.schema import is_path, parse_json
+from duckdetect.utils.words import counted, plural
 
 _FORMAT = "duckdetect split 1"
 
@@ -276,7 +277,7 @@ def _read_split(source: Path, split: str | None, reading: Reading) -> Dataset:
             reading(Problem(str(source), what, "put it back, or split the data set again"))
     left = samples.keys() - {name for names in file.splits.values() for name in names}
     if left:
-        what = f"{len(left)} pictures are in no split ({sorted(left)[0]} ...)"
+        what = counted(len(left), f"pictures are in no split ({sorted(left)[0]} ...)")
         cure = "split the data set again to use them"
         reading(Problem(str(source), what, cure, "warning"))
     found = tuple(samples[name] for name in wanted if name in samples)
@@ -418,7 +419,7 @@ def require_boxes(dataset: Dataset) -> None:
         raise UserError(f"{dataset.root} holds no labelled picture: draw boxes on some first")
     if not any((~sample.crowd).any() for sample in dataset.samples):
         raise UserError(
-            f"{dataset.root} has no box in any of its {len(dataset)} pictures: "
+            f"{dataset.root} has no box in any of its {plural(len(dataset), 'picture')}: "
             "draw boxes around the object with duckdetect.annotate"
         )
 
@@ -426,7 +427,10 @@ def require_boxes(dataset: Dataset) -> None:
 def describe_dataset(dataset: Dataset) -> list[str]:
     """A few lines for people: pictures, boxes, classes, sizes."""
     empty = sum(len(s.class_id) == 0 for s in dataset.samples)
-    lines = [f"{len(dataset)} pictures, {dataset.n_boxes} boxes, {empty} pictures without a box"]
+    lines = [
+        f"{plural(len(dataset), 'picture')}, {plural(dataset.n_boxes, 'box')}, "
+        f"{plural(empty, 'picture')} without a box"
+    ]
     counts = Counter(int(c) for s in dataset.samples for c in s.class_id)
     width = max((len(name) for name in dataset.classes), default=0)
     lines += [f"  {name:<{width}}  {counts[i]}" for i, name in enumerate(dataset.classes)]

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from duckdetect.data.convert import write_splits
 from duckdetect.data.dataset import Dataset, Problem, join, strict
@@ -30,6 +29,8 @@ from duckdetect.data.similar import clip_name, groups_of, image_hash, near_group
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import natural_key
 from duckdetect.utils.outputs import check_outputs
+from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.words import plural
 
 _ROUNDS = 30  # it settles after three or four
 
@@ -138,7 +139,8 @@ class Split:
         """For people, some lines."""
         n = sum(len(part) for part in self.parts.values())
         lines = [
-            f"{n} pictures in {self.n_groups} groups, split with seed {self.seed}: {self.path}"
+            f"{plural(n, 'picture')} in {plural(self.n_groups, 'group')}, "
+            f"split with seed {self.seed}: {self.path}"
         ]
         if self.n_near:
             lines.append(f"{self.n_near} are nearly the same as another and stay with it")
@@ -151,8 +153,8 @@ class Split:
             by_class = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(part.classes))
             empty = sum(len(sample.class_id) == 0 for sample in part)
             lines.append(
-                f"  {split:<5}  {len(part)} pictures ({len(part) / n:.0%}), boxes: {by_class or 0}"
-                + (f", without a box: {empty}" if empty else "")
+                f"  {split:<5}  {plural(len(part), 'picture')} ({len(part) / n:.0%}), "
+                f"boxes: {by_class or 0}" + (f", without a box: {empty}" if empty else "")
             )
         return "\n".join([*lines, *(f"note: {line}" for line in self.notes)])
 
@@ -210,7 +212,7 @@ def split_dataset(
     whole = whole.subset(order)
     hashes = [
         image_hash(sample.load())
-        for sample in tqdm(whole.samples, "comparing", disable=not progress, leave=False)
+        for sample in progress_bar(whole.samples, "comparing", disable=not progress, leave=False)
     ]
     near = near_groups(np.stack(hashes)) if hashes else np.zeros(0, np.int64)  # (N,)
     first = np.unique(near, return_index=True)[1]

@@ -35,6 +35,7 @@ from duckdetect.imaging.geometry import compacted
 from duckdetect.inference.detections_json import read_detections, write_detections_json
 from duckdetect.inference.run_config import read_config
 from duckdetect.utils.files import atomic_path, folder_sha256, write_json
+from duckdetect.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -105,9 +106,7 @@ def _translate(detections: Detections, table: npt.NDArray[np.int64]) -> Detectio
 
 
 def _bar(total: int, progress: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc="evaluate", unit="picture", disable=not progress)
+    return progress_bar(total=total, desc="evaluate", unit="picture", disable=not progress)
 
 
 def _list(names: Sequence[str]) -> str:

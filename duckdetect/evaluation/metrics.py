@@ -20,6 +20,7 @@ from pycocotools.cocoeval import COCOeval
 
 from duckdetect.evaluation.matching import AtThreshold, Curve, score_and_class, threshold_curves
 from duckdetect.imaging.geometry import Rle, area, detection_rles, to_rle, to_xywh
+from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -160,7 +161,13 @@ class Metrics:
             for prefix, one in named
             for kind in ("AP", "AR")
         ]
-        notes = f"{self.n_images} pictures, {self.n_boxes} boxes, {whole.n_false} false detections"
+        notes = ", ".join(
+            (
+                plural(self.n_images, "picture"),
+                plural(self.n_boxes, "box"),
+                plural(whole.n_false, "false detection"),
+            )
+        )
         notes += f" at score {at:.2f} and above" if at is not None else ""
         few = f"AR with at most 1 and 10 detections: {_show(self.AR1)} and {_show(self.AR10)}"
         parts = [[notes], _align(rows), *self._mask_tables(), _align(sizes), [few]]
@@ -220,7 +227,9 @@ def run_coco(
         ValueError: If these do not fit together.
     """
     if len(detections) != len(dataset.samples):
-        raise ValueError(f"{len(detections)} detections for {len(dataset.samples)} pictures")
+        raise ValueError(
+            f"detections for {len(detections)} of {plural(len(dataset.samples), 'picture')}"
+        )
     written = dataset.to_coco()
     images = {entry["id"]: (index, entry) for index, entry in enumerate(written["images"], 1)}
     ground_truth = []

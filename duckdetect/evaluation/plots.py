@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from duckdetect.imaging.fonts import plot_families, visual_order
 from duckdetect.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -177,11 +178,27 @@ def short_name(name: str, most: int = 24) -> str:
 
 def save_figure(figure: Figure, path_png: str | Path) -> None:
     """Write a figure as PNG; the same curves give the same bytes."""
+    _set_fonts(figure)
     with atomic_path(path_png) as part, warnings.catch_warnings():
         # A name in signs that the font lacks is drawn as frames; a warning would not help.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         # No date and version inside: the same curves give the same file.
         figure.savefig(part, format="png", metadata={"Software": None})
+
+
+def _set_fonts(figure: Figure) -> None:
+    """Give every text the fonts that have its letters, and lay out what runs from right to left."""
+    import matplotlib
+    from matplotlib.text import Text
+
+    texts = [text for text in figure.findobj(Text) if not str(text.get_text()).isascii()]
+    families = plot_families(text.get_text() for text in texts)
+    # From 3.11 on it lays text out by itself.
+    lays_out = tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 11)
+    for text in texts:
+        text.set_fontfamily(families)
+        if not lays_out:
+            text.set_text(visual_order(text.get_text()))
 
 
 def _column(rows: list[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:

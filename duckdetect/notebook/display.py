@@ -1,7 +1,7 @@
 """What a notebook shows: labels, views, curves, frames, metrics, reports.
 
 show_labels(train)                    # images with their boxes and masks
-show_frames(found.folder / "frames")  # a contact sheet
+show_found(found, pictures.test)      # a contact sheet, mistakes first
 show_animation(found.animation)       # GIF or MP4
 measure(run, pictures.test)           # the metrics and their curves
 show_report(run)                      # all of it on one page, also written beside the run
@@ -11,9 +11,14 @@ from __future__ import annotations
 
 import html
 import io
+import json
+import os
 import shlex
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,16 +28,22 @@ from duckdetect.data.contact_sheet import label_sheet, view_sheet
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import FOLDER, Evaluation, evaluate, read_evaluation
+from duckdetect.evaluation.matching import worst_images
 from duckdetect.evaluation.plots import CURVES, plot_f1, plot_precision_recall
 from duckdetect.imaging.draw import draw_grid
 from duckdetect.imaging.io import ImageArray, list_images, load_image
 from duckdetect.report.write import Written, write_report
+from duckdetect.utils.files import atomic_path
+from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
     from duckdetect.data.dataset import Dataset, Problem
+    from duckdetect.inference.detect import Detected
     from duckdetect.training.finetune import TrainRun
 
-_SHEET_IMAGES = 20  # on one sheet; more would be too small to see
+_SHEET_IMAGES = 18  # on one sheet, in rows of three, so that scores can be read
+
+_CELL_PX = 400
 
 _VIDEO_BYTES = 20 << 20  # larger ones make a notebook slow to open
 
@@ -44,23 +55,99 @@ def say(text: str) -> None:
     display({"text/plain": text}, raw=True)
 
 
+_first_line = ""
+
+
+def set_first_line(text: str) -> None:
+    """What every later result begins with, such as that another base had to be taken; "" for nothing."""
+    global _first_line
+    _first_line = text
+
+
+def say_result(text: str = "") -> None:
+    """Show a result's line, below what all of them begin with."""
+    if lines := [line for line in (_first_line, text) if line]:
+        say("\n".join(lines))
+
+
 def show_labels(dataset: Dataset) -> None:
     """Show the images with their boxes and masks, to look at before training."""
-    sheet = label_sheet(dataset, images=_SHEET_IMAGES, columns=5)
-    show_sheet(sheet, min(len(dataset), _SHEET_IMAGES), len(dataset))
+    sheet = label_sheet(dataset, images=_SHEET_IMAGES, columns=3)
+    show_sheet(sheet, min(len(dataset), _SHEET_IMAGES), len(dataset), dataset.root)
 
 
 def show_views(dataset: Dataset, views: int = 15, seed: int = 0) -> None:
-    """Show random looks at the images, as training with this seed sees them."""
+    """Show augmented views of the images, as training with this seed sees them."""
     show_sheet(view_sheet(dataset, views, columns=5, seed=seed), views, views)
 
 
-def show_frames(folder: str | Path) -> None:
-    """Show a folder's images on one sheet; of many, evenly chosen ones."""
+def show_frames(folder: str | Path, first: Sequence[str] = ()) -> None:
+    """Show a folder's images on one sheet, those named first; of the others, evenly chosen ones."""
     paths = list_images(folder)
-    at = np.linspace(0, len(paths) - 1, min(len(paths), _SHEET_IMAGES)).round().astype(int)
-    sheet = draw_grid([load_image(paths[i]) for i in at], columns=5, cell_px=240)
-    show_sheet(sheet, len(at), len(paths))
+    by_stem = {path.stem: path for path in paths}
+    shown = [by_stem[Path(name).stem] for name in first if Path(name).stem in by_stem]
+    shown = shown[:_SHEET_IMAGES]
+    others = [path for path in paths if path not in shown]
+    left = min(len(others), _SHEET_IMAGES - len(shown))
+    at = np.linspace(0, max(len(others) - 1, 0), left).round().astype(int)
+    shown += [others[i] for i in at]
+    sheet = draw_grid([load_image(path) for path in shown], columns=3, cell_px=_CELL_PX)
+    show_sheet(sheet, len(shown), len(paths), Path(folder))
+
+
+def show_found(found: Detected, labelled: Dataset | str | Path | None = None) -> None:
+    """Say how much was found on images, and show them, those with misses and false detections first.
+
+    Args:
+        found: What `detect` returned.
+        labelled: The images' labels, or their folder, if there are any.
+    """
+    say_result(
+        f"{plural(found.n_detections, 'object')} in {found.n_found} of "
+        f"{plural(found.n_images, 'picture')}, at a score of {found.threshold:.2f} or more: "
+        f"{found.folder}"
+    )
+    for note in found.notes:
+        say(note)
+    truth = annotated(labelled) if isinstance(labelled, str | Path) else labelled
+    wrong = _with_mistakes(found, truth) if truth is not None else []
+    if wrong:
+        say(f"{plural(len(wrong), 'picture')} with missed objects or false detections first.")
+    show_frames(found.folder / "frames", wrong)
+
+
+def _with_mistakes(found: Detected, truth: Dataset) -> list[str]:
+    """Names of the images on which something is missed or false, most mistakes first."""
+    import supervision as sv
+
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in json.loads((found.folder / "detections.json").read_text(encoding="utf-8")):
+        if row["category_name"] in truth.classes:
+            rows.setdefault(row["file_name"], []).append(row)
+    detections = []
+    for sample in truth:
+        ours = rows.get(sample.path.name, [])
+        xywh = np.array([row["bbox"] for row in ours], np.float32).reshape(-1, 4)
+        detections.append(
+            sv.Detections(
+                xyxy=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
+                confidence=np.array([row["score"] for row in ours], np.float32),
+                class_id=np.array([truth.classes.index(row["category_name"]) for row in ours], int),
+            )
+        )
+    worst = worst_images(truth, detections, found.threshold)
+    return [truth.samples[index].path.name for index, _ in worst]
+
+
+def keep_animation(project: Path, found: Detected, class_name: str) -> None:
+    """Copy the latest GIF to `results/CLASS_detection.gif` of the project; not a video."""
+    if found.animation.suffix != ".gif":
+        return
+    words = "".join(sign if sign.isalnum() else " " for sign in class_name).split()
+    path = project / "results" / f"{'_'.join(words) or 'class'}_detection.gif"
+    with atomic_path(path) as part:
+        shutil.copyfile(found.animation, part)
+    say(f"The animation is also in {path}.")
 
 
 def show_history(run: TrainRun) -> None:
@@ -69,6 +156,7 @@ def show_history(run: TrainRun) -> None:
 
     if run.folder is None:
         raise ValueError("the run was not written to a folder")
+    say_result(run.text())
     display(Image(filename=str(run.folder / CURVES)))
 
 
@@ -87,6 +175,10 @@ def show_tensorboard(folder: str | Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder} is not there: give the folder of a run")
     shell = get_ipython()
+    # `.venv/bin/jupyter lab` starts without .venv/bin on its PATH.
+    beside = Path(sys.executable).with_name("tensorboard")
+    if shutil.which("tensorboard") is None and beside.is_file():
+        os.environ.setdefault("TENSORBOARD_BINARY", str(beside))
     # A kernel has a page to show it on; a terminal has none.
     if shell is not None and hasattr(shell, "kernel"):
         shell.run_line_magic("load_ext", "tensorboard")
@@ -108,8 +200,8 @@ def show_animation(path: str | Path) -> None:
         say(f"{path} is too large to be shown here: open it from there.")
 
 
-def show_sheet(sheet: ImageArray, n_shown: int, n_all: int) -> None:
-    """Show a sheet of images, and say how many of how many are on it."""
+def show_sheet(sheet: ImageArray, n_shown: int, n_all: int, folder: Path | None = None) -> None:
+    """Show a sheet of images, and say how many of how many are on it and where the rest is."""
     from IPython.display import Image, display
     from PIL import Image as PilImage
 
@@ -117,7 +209,8 @@ def show_sheet(sheet: ImageArray, n_shown: int, n_all: int) -> None:
     PilImage.fromarray(sheet).save(file, format="JPEG", quality=85)
     display(Image(data=file.getvalue(), format="jpeg"))
     if n_shown < n_all:
-        say(f"{n_shown} of {n_all} are shown.")
+        where = f": the rest is in {folder}" if folder is not None else " are shown"
+        say(f"{n_shown} of {n_all}{where}.")
 
 
 _SHOWN_PROBLEMS = 20
@@ -131,7 +224,7 @@ def check_labels(dataset: Dataset) -> list[Problem]:
     if problems:
         show_problems(problems, dataset)
     else:
-        say(f"Nothing wrong was found in the boxes of {len(dataset)} pictures.")
+        say(f"Nothing wrong was found in the boxes of {plural(len(dataset), 'picture')}.")
     return problems
 
 
@@ -182,7 +275,7 @@ def _show_metrics(folder: Path, measured: Evaluation) -> None:
     from IPython.display import Image, display
 
     metrics = measured.metrics
-    say(measured.table())
+    say_result(measured.table())
     curves = {name: one.curve for name, one in metrics.per_class.items()}
     images = [folder / FOLDER / f"{name}.png" for name in ("precision_recall", "f1")]
     plot_precision_recall(curves, images[0])
@@ -204,7 +297,7 @@ def show_report(run: TrainRun) -> Written:
         f'<iframe srcdoc="{page}" title="Report" sandbox width="100%" height="{_PAGE_PX}" '
         'style="border: 1px solid #ddd"></iframe>'
     )
-    say(f"The report lies in {written.html} and {written.pdf}.")
+    say_result(f"The report is in {written.html} and {written.pdf}.")
     if written.missing:
         say(written.missing)
     display({"text/html": frame, "text/plain": "The report is shown here."}, raw=True)

@@ -20,9 +20,9 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from duckdetect.errors import UserError
+from duckdetect.errors import UserError, name_fields
 from duckdetect.inference.run_config import CONFIG, read_config
-from duckdetect.notebook.display import say
+from duckdetect.notebook.display import say, set_first_line
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
 
@@ -76,12 +76,18 @@ def _mounted_drive() -> Path:
 def _not_mounted(reason: str) -> UserError:
     return UserError(
         f"Google Drive could not be mounted at {MOUNT_POINT} ({' '.join(reason.split())}): "
-        "run this cell again and allow access to Drive, or call workspace(drive=False) to work "
-        "without it (files are then lost when the runtime ends)"
+        "run this cell again and allow access to Drive, or untick USE_DRIVE "
+        "(workspace(drive=False)) to work without it (files are then lost when the runtime ends)"
     )
 
 
 QUICK_BASE = "ssd_mobilenet_v2"
+
+# Of both notebooks, those that an option of the command line has the name of.
+_FIELDS = (
+    *("BASE", "WEIGHTS", "TRAIN", "STEPS", "BATCH_SIZE", "LEARNING_RATE", "VIEWS", "SEED"),
+    *("INPUT_SIZE", "THRESHOLD", "EVERY", "START", "END", "TRACK"),
+)
 
 _NEEDED = ("tensorflow", "tf_keras", "object_detection", "official", "supervision", "av", "fpdf")
 
@@ -118,6 +124,7 @@ def set_up(name: str = "transfer_learning_project", drive: bool = True) -> Path:
     # It tells of each file that a detector is saved to, and warns of what the API calls and of layers
     # that new heads replace; weights that do not fit are an error of bases/ all the same.
     tf.get_logger().setLevel("ERROR")
+    name_fields(*_FIELDS)
     say(f"Python {platform.python_version()}, TensorFlow {tf.__version__}. {_processor(tf)}")
     say(f"Pictures and results lie in {project}.")
     return project
@@ -132,6 +139,13 @@ def _processor(tf: object) -> str:
     return f"No GPU: everything works, training takes longer.{cure}"
 
 
+def switch(field: str, on: bool) -> str:
+    """How a notebook's check box is set: "tick X" on Colab, whose forms have one, else "set X = True"."""
+    if is_colab():
+        return f"{'tick' if on else 'untick'} {field}"
+    return f"set {field} = {on}"
+
+
 def class_names(text: str) -> list[str]:
     """The names in a form field such as "rubber duck, frog"."""
     return [name.strip() for name in text.split(",") if name.strip()]
@@ -143,7 +157,8 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
     Args:
         name: A base's name, or an SSD model's in the TF2 zoo.
         weights: A file or folder brought by hand instead of the download; "" for none.
-        fall_back: Whether ssd_mobilenet_v2 may be taken where the weights cannot be had.
+        fall_back: Whether ssd_mobilenet_v2 is taken where the weights cannot be had; it is then said
+            here and in the first line of every later result.
 
     Returns:
         The base to train: `name`, or ssd_mobilenet_v2, which is then said.
@@ -154,6 +169,7 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
     from duckdetect.models.catalog import spec_for
     from duckdetect.models.weights import fetch
 
+    set_first_line("")
     spec = spec_for(name)  # a wrong name is no reason to fall back
     try:
         files = fetch(name, source=weights or None)
@@ -162,15 +178,21 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
             raise
         if not fall_back:
             raise UserError(
-                f"{error}; or choose {QUICK_BASE} (smaller and less exact), or tick FALL_BACK"
+                f"{error}; or choose {QUICK_BASE} (smaller and less exact), or "
+                f"{switch('FALL_BACK', True)}"
             ) from error
         say(f"{error}.")
         boxes = ", finds boxes and no masks," if spec.has_masks else ""
         say(
-            f"FALLING BACK to {QUICK_BASE}, which is smaller{boxes} and less exact, since you "
-            "allowed it."
+            f"FALLING BACK to {QUICK_BASE}, which is smaller{boxes} and less exact. To stop here "
+            f"instead, {switch('FALL_BACK', False)}."
         )
-        return choose_base(QUICK_BASE)
+        choose_base(QUICK_BASE)
+        set_first_line(
+            f"NOT {name}, whose weights could not be had: this is {QUICK_BASE}, smaller{boxes} and less "
+            "exact."
+        )
+        return QUICK_BASE
     say(f"Base model {name}: {files.spec.description}. Its weights lie in {files.folder}.")
     return name
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from duckdetect.annotation import annotate
 from duckdetect.data.check import check_dataset, describe_parts
 from duckdetect.data.dataset import Problem, join
 from duckdetect.data.loading import list_parts, read_dataset
@@ -36,6 +37,7 @@ from duckdetect.imaging.io import list_images, load_image
 from duckdetect.notebook.display import say, show_problems
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
+from duckdetect.utils.words import plural
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def choose_pictures(project: Path, choice: str) -> Pictures:
                 f"{images} holds no pictures yet: put five or more there and run this cell again"
             )
         chosen = Pictures(images, test_images if _count(test_images) else images)
-        say(f"{own} pictures of your own in {images}.")
+        say(f"{plural(own, 'picture')} of your own in {images}.")
         if chosen.test == images:
             say(
                 f"{test_images} is empty, so the detector is tried on its training pictures, "
@@ -87,9 +89,11 @@ def choose_pictures(project: Path, choice: str) -> Pictures:
     else:
         options = ", ".join(repr(one) for one in (SAMPLE_DUCKS, OWN, DUCKY_PHOTOS))
         raise UserError(f"pictures {choice!r} are not known: choose one of {options}")
-    say(f"{_count(chosen.folder)} pictures in {chosen.folder}.")
+    say(f"{plural(_count(chosen.folder), 'picture')} in {chosen.folder}.")
     if own:
-        say(f"Your own {own} pictures in {images} are left aside: choose {OWN!r} to use them.")
+        say(
+            f"Your own {plural(own, 'picture')} in {images} are left aside: choose {OWN!r} to use them."
+        )
     return chosen
 
 
@@ -283,3 +287,15 @@ def _clip(video: Path) -> Path:
             for frame in frames:
                 out.write(frame)
     return video
+
+
+def change_classes(pictures: Pictures, rename: str = "", to: str = "", drop: str = "") -> None:
+    """Rename, merge or delete a class of the drawn boxes, as the notebook's fields say.
+
+    Raises:
+        UserError: If there is no such class, or only one of RENAME and TO is filled in.
+    """
+    if bool(rename) != bool(to):
+        raise UserError("RENAME and TO belong together: fill in both, or none")
+    if done := annotate.change_classes(pictures.folder, rename, to, drop):
+        say(f"{done} Run the cell above again to see the boxes.")

@@ -21,12 +21,6 @@ import numpy.typing as npt
 from duckdetect.evaluation.plots import PLOT_PPI
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun: 1 box, 2 boxes."""
-    ending = "" if count == 1 else "es" if noun.endswith(("x", "s", "ch")) else "s"
-    return f"{count} {noun}{ending}"
-
-
 def place(path: object) -> str:
     """A path as it is called from here: without the current folder, if it is below that."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from duckdetect.evaluation.matching import (
 )
 from duckdetect.evaluation.metrics import bootstrap_intervals
 from duckdetect.evaluation.plots import plot_confusion, plot_f1, plot_precision_recall
-from duckdetect.imaging.draw import draw_captions
+from duckdetect.imaging.draw import draw_boxes
 from duckdetect.imaging.io import ImageArray, fit
 from duckdetect.report.blocks import (
     Block,
@@ -41,11 +42,11 @@ from duckdetect.report.blocks import (
     photo,
     place,
     plot,
-    plural,
     show,
     show_percent,
     show_range,
 )
+from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -114,22 +115,15 @@ def _text(name: str, kind: str) -> str:
 def _draw(
     image: ImageArray, xyxy: npt.NDArray[np.float64], texts: Sequence[str], kinds: Sequence[str]
 ) -> ImageArray:
-    from PIL import Image, ImageDraw
-
-    canvas = Image.fromarray(image)
-    draw = ImageDraw.Draw(canvas)
-    width = max(2, round(max(image.shape[:2]) / 200))
-    for box, kind in zip(xyxy, kinds, strict=True):
-        x1, y1 = np.floor(box[:2])
-        x2, y2 = np.maximum(np.ceil(box[2:]) - 1, [x1, y1])
-        # A dark rim keeps every colour readable on a bright ground.
-        draw.rectangle((x1, y1, x2, y2), outline=(20, 20, 20), width=width + 2)
-        inset = min(1, (x2 - x1) // 3, (y2 - y1) // 3)
-        inner = (x1 + inset, y1 + inset, x2 - inset, y2 - inset)
-        draw.rectangle(inner, outline=COLORS[kind], width=width)
-    if not texts:
-        return np.array(canvas)
-    return draw_captions(np.array(canvas), xyxy, texts, [COLORS[kind] for kind in kinds])
+    counts = Counter(kinds)
+    return draw_boxes(
+        image,
+        xyxy,
+        texts,
+        [COLORS[kind] for kind in kinds],
+        tags=[""] * len(texts),  # the colours say the kind
+        legend=[(f"{kind} ({counts[kind]})", COLORS[kind]) for kind in COLORS if counts[kind]],
+    )
 
 
 _WORST = 6
@@ -140,15 +134,15 @@ def confusion_section(evaluation: Evaluation, threshold: float) -> Section:
     dataset = evaluation.dataset
     counts = confusion_matrix(dataset, evaluation.detections, threshold)
     words = (
-        f"At a score of {threshold:.2f} and above: each row is what was labelled, each column what "
-        "was detected in its place. The last column counts objects that were missed, the last row "
-        "detections where nothing is labelled."
+        f"Which class was detected as which, at a score of {threshold:.2f} and above: each row is a "
+        "labelled class, each column what was detected in its place. The last column counts missed "
+        "objects, the last row detections where nothing is labelled."
     )
     image = plot(
         lambda path: plot_confusion(counts, dataset.classes, path),
         "How many of each; shades are shares of the labelled ones.",
     )
-    return Section("What is taken for what", [Text(words), Figures([image])])
+    return Section("Confusion matrix", [Text(words), Figures([image])])
 
 
 def failures_section(evaluation: Evaluation, threshold: float) -> Section:

@@ -16,7 +16,7 @@ from fpdf.enums import TableBordersLayout, TableCellFillMode
 from fpdf.fonts import FontFace
 
 from duckdetect._version import __version__
-from duckdetect.imaging.draw import font_file, has_signs
+from duckdetect.imaging.fonts import font_file, has_signs, visual_order
 from duckdetect.report.blocks import (
     Code,
     Facts,
@@ -47,8 +47,12 @@ class PdfInAnyScript(FPDF):
         self._add_fonts(signs)
 
     def clean(self, text: str) -> str:
-        """The text with a frame for each sign that no font has, and without control signs."""
-        return text.translate(self._replaced)
+        """The text as it stands on the page: right-to-left runs turned round, control signs left out.
+
+        A frame stands for each sign that no font has.
+        """
+        lines = text.translate(self._replaced).split("\n")
+        return "\n".join(visual_order(line) for line in lines)
 
     def _add_fonts(self, signs: str) -> None:
         import matplotlib
@@ -59,8 +63,12 @@ class PdfInAnyScript(FPDF):
         self.add_font("mono", "", fonts / "DejaVuSansMono.ttf")
         self._replaced: dict[int, str] = {}
         others: dict[str, str] = {}
-        for sign in sorted(set(signs)):
-            if sign.isspace() or unicodedata.category(sign).startswith("C"):
+        for sign in sorted({*signs, *visual_order(signs)}):
+            if unicodedata.category(sign) in ("Cf", "Mn") and not has_signs(
+                str(fonts / "DejaVuSans.ttf"), sign
+            ):
+                self._replaced[ord(sign)] = ""
+            elif sign.isspace() or unicodedata.category(sign).startswith("C"):
                 self._replaced[ord(sign)] = sign if sign == "\n" else " "
             elif not has_signs(str(fonts / "DejaVuSans.ttf"), sign):
                 file = font_file(sign)

@@ -29,11 +29,11 @@ from duckdetect.report.blocks import (
     photo,
     place,
     plot,
-    plural,
     quote,
 )
 from duckdetect.training.config import RECIPES, TrainConfig, flag
 from duckdetect.training.run_folder import read_history, read_validation
+from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
     from duckdetect.data.dataset import Dataset, Sample
@@ -67,8 +67,8 @@ def reproduce_section(
         facts.append(("Detector", digest(about["detector"])))
     facts.append(("Trained with", f"duckdetect {config.get('duckdetect', 'unknown')}"))
     facts.append(("Report made with", versions()))
-    words = "The same commands on the same data give the same detector and the same figures."
-    return Section("How to do it again", [Text(words), Code(lines), Facts(facts)])
+    words = "The same commands on the same data give the same detector and the same results."
+    return Section("Reproduce this run", [Text(words), Code(lines), Facts(facts)])
 
 
 def train_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
@@ -137,8 +137,11 @@ def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Sect
     data, weights = config["data"], config["weights"]
     classes = list(config["classes"])
     facts = [
-        ("Taught to find", ", ".join(classes)),
-        ("From", f"{plural(data['pictures'], 'picture')} with {plural(data['boxes'], 'box')}"),
+        ("Classes", ", ".join(classes)),
+        (
+            "Trained on",
+            f"{plural(data['pictures'], 'picture')} with {plural(data['boxes'], 'box')}",
+        ),
         *_watched_with(config.get("validation")),
         ("Base model", f"{config['base']}{_description(config['base'])}"),
         ("Its weights", f"{weights['origin']}"),
@@ -157,9 +160,9 @@ def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Sect
     else:
         shown = [dataset.samples[i] for i in _spread(len(dataset), _SAMPLES)]
         of_all = "" if len(shown) == len(dataset) else f" {len(shown)} of {len(dataset)} are shown."
-        blocks.append(Text(f"What it learnt from, with the boxes that were drawn.{of_all}"))
+        blocks.append(Text(f"The training pictures with their labelled boxes.{of_all}"))
         images = [_labelled(sample, dataset.classes) for sample in shown]
-        blocks.append(Figures(images, columns=3 if len(images) > 2 else 2))
+        blocks.append(Figures(images, columns=2))
     return Section("What was trained", blocks)
 
 
@@ -204,7 +207,7 @@ def _watched_with(validation: Mapping[str, Any] | None) -> list[tuple[str, str]]
     if not validation:
         return []
     count = plural(validation["pictures"], "picture")
-    return [("Watched with", f"{count} with {plural(validation['boxes'], 'box')}, not learnt from")]
+    return [("Validated on", f"{count} with {plural(validation['boxes'], 'box')}, not trained on")]
 
 
 def _description(base: str) -> str:
@@ -242,22 +245,23 @@ def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> 
         rise = f", reached after {settings['warmup']} steps" if settings.get("warmup") else ""
         decay = ", falling along a cosine to 0" if settings.get("decay") == "cosine" else ""
         words += (
-            f" They learnt for up to {settings['steps']} steps of "
+            f" They were trained for up to {settings['steps']} steps of "
             f"{plural(settings['batch_size'], 'view')}"
             f" each, at a learning rate of {settings['learning_rate']:g}{rise}{decay}."
         )
     views = settings.get("views")
     if views:
         words += (
-            f" The views are the {plural(data['pictures'], 'picture')} and {views} random looks at "
-            "them: windows in which the object is larger or smaller, mirrored and recoloured."
+            f" The views are the {plural(data['pictures'], 'picture')} and {views} augmented views "
+            "of them: random crops in which the object is larger or smaller, mirrored, with other "
+            "colours."
         )
     elif views == 0:
         words += " The views are the pictures as they are."
     if settings.get("class_init"):
         words += (
-            " A new class began as a mean of those classes of the base that it looks most like, "
-            "where the base has them."
+            " A new class started from the mean of the base's classes that it resembles most, "
+            "if the base has any."
         )
     return words
 

@@ -25,12 +25,14 @@ from duckdetect.evaluation.evaluate import (
     read_about,
     read_evaluation,
 )
+from duckdetect.imaging.fonts import missing_letters
 from duckdetect.inference.run_config import CONFIG, read_config
-from duckdetect.report.blocks import Figure, Note, Report, Section, place, plural, quote
+from duckdetect.report.blocks import Figure, Note, Report, Section, place, quote
 from duckdetect.report.evaluation import evaluation_sections
 from duckdetect.report.training import curves_section, reproduce_section, training_section
 from duckdetect.utils.files import atomic_path
 from duckdetect.utils.schema import Fields
+from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
     from duckdetect.training.finetune import TrainRun
@@ -101,7 +103,8 @@ def write_report(
     with atomic_path(html) as part_html, atomic_path(pdf) as part_pdf:
         part_html.write_text(render_html(report), encoding="utf-8")
         render_pdf(report, part_pdf)
-    return Written(html, pdf, evaluation, missing)
+    letters = missing_letters(report.texts())
+    return Written(html, pdf, evaluation, " ".join(text for text in (missing, letters) if text))
 
 
 def build_report(

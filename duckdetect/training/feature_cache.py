@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +31,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tqdm import tqdm
 
 from duckdetect.data.augment import View
 from duckdetect.imaging.geometry import to_normalised
@@ -42,6 +40,7 @@ from duckdetect.models.interfaces import BaseModel, GroundTruth, ProposalTargets
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.models.tfod.rcnn_losses import sample
 from duckdetect.utils.prefetch import prefetch
+from duckdetect.utils.progress import progress_bar
 
 MEMORY_LIMIT = 2_000_000_000
 
@@ -313,7 +312,7 @@ def cache_features(
         views: The views, at least one; read one batch at a time.
         n_views: How many there are.
         patches: Whether to keep of the box head's input only patches around matched cells, which
-            is enough to train its last layer.
+            is enough to train its last layer; of very many views whole maps are kept nonetheless.
         progress: Show a bar on stderr.
     """
     prepare = prepare_function(base)
@@ -323,7 +322,7 @@ def cache_features(
     targets: list[Targets] = []
     names: list[str] = []
     filled: list[np.ndarray] = []
-    bar = tqdm(total=n_views, desc="features", unit="view", disable=not progress, file=sys.stderr)
+    bar = progress_bar(total=n_views, desc="features", unit="view", disable=not progress)
     # Views are made in another thread while the network runs on those before.
     with contextlib.closing(prefetch(views, _BATCH)) as coming:
         while group := list(itertools.islice(coming, _BATCH)):
@@ -335,6 +334,9 @@ def cache_features(
                 targets.append(base.assign(normalised, view.class_id))
                 names.append(view.name)
             if not class_maps:
+                # Patches of very many views need more memory than whole maps on disk.
+                needed = _patch_bytes(base, box or classes, targets) * n_views / len(targets)
+                patches = patches and needed <= MEMORY_LIMIT / 2  # joining them doubles it
                 kept = classes if patches else [*box, *classes]
                 n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
                 on_disk = n_bytes > MEMORY_LIMIT
@@ -356,6 +358,14 @@ def cache_features(
     bar.close()
     boxes = join_cells(base, cut, targets) if patches else box_maps or class_maps
     return FeatureCache(tuple(names), np.stack(filled), class_maps, boxes, targets)
+
+
+def _patch_bytes(base: BaseModel, levels: Sequence[tf.Tensor], targets: Sequence[Targets]) -> int:
+    """What the patches of these views take, float32."""
+    depths = [int(level.shape[-1]) for level in levels]
+    found = [find_positive_cells(base, target) for target in targets]
+    n = sum(len(c) * d for cells in found for c, d in zip(cells, depths, strict=True))
+    return 4 * base.box_kernel_size**2 * n
 
 
 @dataclass(frozen=True, eq=False)
@@ -441,7 +451,7 @@ def cache_views(
     targets: list[ProposalTargets] = []
     truths: list[GroundTruth] = []
     filled = np.empty((n_views, 2), np.float32)
-    bar = tqdm(views, "features", n_views, unit="view", disable=not progress, file=sys.stderr)
+    bar = progress_bar(views, "features", n_views, unit="view", disable=not progress)
     for i, view in enumerate(bar):
         inputs, filled_hw = prepare(shrink(view.image, base.input_hw))
         filled[i] = filled_hw

@@ -54,6 +54,7 @@ from duckdetect.training.validation import (
     class_accuracy,
     head_losses,
 )
+from duckdetect.utils.words import plural
 
 # Of the image's side. Objects that are large in the training images are large elsewhere too, and the
 # high-resolution scale then fires on their parts, which resemble whole ones (docs/accuracy.md).
@@ -95,13 +96,13 @@ class TrainRun:
             return f"{self.folder} was trained already, with these settings on these images"
         again = f" (resumed at step {self.resumed})" if self.resumed else ""
         first, last = self.history[0]["loss"], self.history[-1]["loss"]
-        told = f"trained {len(self.history)} steps{again}: loss {first:.3f} -> {last:.3f}"
+        told = f"trained {plural(len(self.history), 'step')}{again}: loss {first:.3f} -> {last:.3f}"
         best = next((row for row in self.validation if row["step"] == self.best), None)
         if best is None:
             return told
         early = ""
         if len(self.history) < self.config.steps:
-            early = f" and stopped early: no validation round after step {self.best} was better"
+            early = f"\nstopped early: no validation round was better since step {self.best}"
         return (
             f"{told}{early}\nbest on the validation images at step {self.best}: "
             f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}; its weights are kept, "

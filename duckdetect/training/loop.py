@@ -10,7 +10,6 @@ TensorBoard's files are written by `tf.summary`, which does not load the tensorb
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from duckdetect.errors import UserError
 from duckdetect.training import run_folder
 from duckdetect.training.config import TrainConfig
+from duckdetect.utils.progress import progress_bar
 
 FOLDER = "tensorboard"
 
@@ -179,13 +178,12 @@ def run_loop(
     trained = Trained(saved.history, saved.validation, resumed=len(saved.history))
     best = saved.best
     board = TensorBoardWriter(folder, config.to_dict() if not trained.resumed else None)
-    bar = tqdm(
+    bar = progress_bar(
         desc="training",
         unit="step",
         initial=trained.resumed,
         total=config.steps,
         disable=not progress,
-        file=sys.stderr,
     )
     while len(trained.history) < config.steps and not _stalled(trained.validation, config):
         number = len(trained.history)
@@ -215,6 +213,10 @@ def run_loop(
             raise UserError(_diverged(row, {names[i] for i in index}, config))
         if folder is not None and (due or last or (number + 1) % config.save_every == 0):
             run_folder.save_state(folder, state, trained.history, trained.validation, best)
+    if len(trained.history) < config.steps:  # a bar that stands still at 44 % looks like a fault
+        bar.set_description_str("stopped early", refresh=False)
+        bar.total = bar.n
+        bar.refresh()
     bar.close()
     if trained.validation:
         trained.best = best_step(trained.validation)

@@ -22,6 +22,7 @@ from typing import Any
 
 from duckdetect.errors import UserError
 from duckdetect.utils.files import file_sha256, make_folder, write_json
+from duckdetect.utils.progress import progress_bar
 
 CHUNK_BYTES = 1 << 16  # also the most that a broken connection loses of what had arrived
 
@@ -125,7 +126,6 @@ def _continue(
 ) -> None:
     """One attempt: ask for what is missing of `part` and append it."""
     import urllib3
-    from tqdm import tqdm
 
     note = _read_note(url, part, sum_is_known)
     have = part.stat().st_size if note else 0
@@ -163,7 +163,7 @@ def _continue(
             write_json(_note_path(part), {"url": url, "validator": validator, "size": size})
         with (
             part.open("ab") as file,
-            tqdm(
+            progress_bar(
                 desc=part.name.removesuffix(".part"),
                 total=size,
                 initial=have,

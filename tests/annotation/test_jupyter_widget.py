@@ -15,7 +15,7 @@ from helpers.annotation_helpers import DUCK, FakeDetector, make_images, read, ro
 from duckdetect.annotation.session import Session
 from duckdetect.annotation.store import FILE_NAME, Box
 
-pytest.importorskip("jupyter_bbox_widget", reason="jupyter-bbox-widget is not installed")
+pytest.importorskip("anywidget", reason="anywidget is not installed")
 
 from duckdetect.annotation.jupyter_widget import JupyterWidget
 
@@ -38,11 +38,8 @@ def draw(widget: Any, *xyxy: float, label: str = "duck") -> dict[str, Any]:
     return box
 
 
-def press(widget: Any, button: str) -> None:
-    if button in widget.buttons:
-        widget.buttons[button].click()
-    else:
-        widget.canvas._handle_custom_msg({"type": button.lower()}, [])
+def press(widget: Any, button: str, *values: str) -> None:
+    widget.canvas._handle_custom_msg({"type": button.lower(), "values": values}, [])
 
 
 def test_each_change_is_saved(tmp_path: Path) -> None:
@@ -55,7 +52,7 @@ def test_each_change_is_saved(tmp_path: Path) -> None:
     assert [box.class_name for box in session.boxes(0)] == ["car"]
     widget.canvas.bboxes = []
     assert session.missing == ["a.jpg", "b.jpg"]
-    assert "no box yet" in widget._head.value
+    assert "no box yet" in widget.canvas.head
 
 
 def test_a_click_or_a_box_just_begun_is_nothing(tmp_path: Path) -> None:
@@ -63,10 +60,9 @@ def test_a_click_or_a_box_just_begun_is_nothing(tmp_path: Path) -> None:
     session.mark_no_object(1)
     draw(widget, 10, 20, 10, 20)
     assert session.missing == ["a.jpg"]
-    press(widget, "Submit")
-    assert widget.index == 0
-    assert "No box drawn" in widget._note.value
-    widget.turn_to(1)
+    press(widget, "Next")
+    assert widget.index == 1
+    assert session.missing == ["a.jpg"]  # going on is no answer
     draw(widget, 10, 20, 10, 20)
     assert session.status(1) == "no object"
 
@@ -76,16 +72,14 @@ def test_changes_are_not_sent_back_to_the_page(tmp_path: Path) -> None:
     _, widget = open_widget(make_images(tmp_path, a=(80, 60)))
     assert widget.canvas.trait_metadata("bboxes", "echo_update") is False
     assert widget.canvas.trait_metadata("bboxes", "sync") is True
-    assert "NAME.render" not in widget.canvas._esm
-    assert "hand_on" in widget.canvas._esm
 
 
 def test_the_way_through_the_images(tmp_path: Path) -> None:
     session, widget = open_widget(make_images(tmp_path, a=(80, 60), b=(60, 80), c=(9, 9)))
     draw(widget, 10, 20, 40, 50)
-    press(widget, "Submit")
+    press(widget, "Next")
     assert widget.index == 1
-    assert "<b>2 of 3</b>: b.jpg (no box yet). 1 of 3 pictures are done." in widget._head.value
+    assert "2 of 3: b.jpg (no box yet). 1 of 3 pictures are done." in widget.canvas.head
     press(widget, "Skip")
     assert (widget.index, session.missing) == (2, ["b.jpg", "c.jpg"])
     press(widget, "No object")
@@ -93,11 +87,12 @@ def test_the_way_through_the_images(tmp_path: Path) -> None:
     press(widget, "Previous")
     assert widget.index == 0
     assert len(widget.canvas.bboxes) == 1
-    press(widget, "Submit")
+    press(widget, "Next")
     press(widget, "No object")
     press(widget, "Skip")
     assert session.done
-    assert "All pictures are done" in widget._note.value
+    assert widget.canvas.tone == "done"
+    assert "All pictures are done. Next: run the cells below" in widget.canvas.note
 
 
 def test_turning_pages_changes_no_box_and_no_key(tmp_path: Path) -> None:
@@ -106,7 +101,7 @@ def test_turning_pages_changes_no_box_and_no_key(tmp_path: Path) -> None:
     before["images"][1].update(width=61, height=83)
     (tmp_path / FILE_NAME).write_text(json.dumps(before))
     _, widget = open_widget(tmp_path)
-    for button in ("Submit", "Submit", "Skip", "Previous", "Submit"):
+    for button in ("Next", "Next", "Skip", "Previous", "Next"):
         # As the page sends them back: through JSON, untouched, and with a click's box.
         click = {"x": 5, "y": 5, "width": 0, "height": 0, "label": "duck"}
         widget.canvas.bboxes = [*json.loads(json.dumps(widget.canvas.bboxes)), click]
@@ -133,7 +128,7 @@ def test_suggestions_are_saved_when_submitted_or_changed(tmp_path: Path) -> None
     assert len(widget.canvas.bboxes) == 1
     press(widget, "Skip")
     assert session.missing == ["a.jpg", "b.jpg", "c.jpg"]
-    press(widget, "Submit")
+    press(widget, "Next")
     assert session.missing == ["a.jpg", "c.jpg"]
     draw(widget, 50, 10, 70, 30)
     assert session.missing == ["a.jpg"]
@@ -144,7 +139,7 @@ def test_suggestions_are_saved_when_submitted_or_changed(tmp_path: Path) -> None
 def test_taking_a_suggestion_away_is_no_answer_yet(tmp_path: Path) -> None:
     session, widget = open_widget(make_images(tmp_path, a=(80, 60)), suggest=FakeDetector())
     widget.canvas.bboxes = []
-    press(widget, "Submit")
+    press(widget, "Next")
     assert session.missing == ["a.jpg"]
     press(widget, "No object")
     assert session.done
@@ -156,7 +151,7 @@ def test_a_broken_file_is_told_on_the_screen(tmp_path: Path) -> None:
     session.save(0, [Box((1, 2, 30, 40), "duck")])
     (tmp_path / FILE_NAME).write_text("{")
     draw(widget, 10, 20, 40, 50)
-    assert "NOT SAVED" in widget._note.value
+    assert "NOT SAVED" in widget.canvas.note
     assert (tmp_path / FILE_NAME).read_text() == "{"
 
 
@@ -165,10 +160,42 @@ def test_a_damaged_image_can_be_skipped(tmp_path: Path) -> None:
     (folder / "b.jpg").write_bytes(b"no picture")
     session, widget = open_widget(folder)
     press(widget, "Skip")
-    assert "b.jpg is not a picture" in widget._note.value
+    assert "b.jpg is not a picture" in widget.canvas.note
     draw(widget, 10, 20, 40, 50)
-    assert "NOT SAVED" in widget._note.value
+    assert "NOT SAVED" in widget.canvas.note
     press(widget, "Skip")
     assert widget.index == 2
     draw(widget, 10, 20, 40, 50)
     assert session.missing == ["a.jpg", "b.jpg"]
+
+
+def test_the_last_images_boxes_are_copied_to_their_places(tmp_path: Path) -> None:
+    session, widget = open_widget(make_images(tmp_path, a=(80, 60), b=(160, 120)))
+    assert not widget.canvas.can_copy
+    draw(widget, 10, 20, 40, 50)
+    press(widget, "Next")
+    assert widget.canvas.can_copy
+    press(widget, "Copy")
+    (copied,) = session.boxes(1)
+    assert copied.xyxy == pytest.approx((20, 40, 80, 100), abs=0.1)
+    assert len(session.boxes(0)) == 1
+
+
+def test_boxes_of_other_classes_are_seen_and_can_be_renamed(tmp_path: Path) -> None:
+    folder = make_images(tmp_path, a=(80, 60), b=(80, 60))
+    wrong, widget = open_widget(folder, ["kangoroo"])
+    draw(widget, 10, 20, 40, 50, label="kangoroo")
+    press(widget, "Next")
+    draw(widget, 10, 20, 40, 50, label="kangoroo")
+    session, widget = open_widget(folder, ["kangaroo"])
+    assert session.missing == ["a.jpg", "b.jpg"]
+    assert "no box yet; 1 box of other classes" in widget.canvas.head
+    assert widget.canvas.renames == [["kangoroo", "kangaroo"]]
+    with_grey = widget.canvas.image_bytes
+    press(widget, "Rename", "kangoroo", "kangaroo")
+    assert session.done
+    assert wrong.boxes(0) == []
+    assert [box.class_name for box in session.boxes(0)] == ["kangaroo"]
+    assert widget.canvas.renames == []
+    assert "kangoroo is renamed to kangaroo (2 boxes)." in widget.canvas.note
+    assert widget.canvas.image_bytes != with_grey

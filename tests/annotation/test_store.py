@@ -167,3 +167,35 @@ def test_a_write_that_fails_leaves_the_old_file(
 def test_a_box_without_a_size_cannot_be_made(xyxy: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="x2 > x1"):
         Box(xyxy, "duck")
+
+
+def test_a_class_is_renamed_merged_and_dropped(tmp_path: Path) -> None:
+    store = AnnotationStore(tmp_path)
+    store.put(
+        "a.jpg", (60, 80), [Box((1, 2, 3, 4), "duk"), Box((5, 6, 7, 8), "duck")], ["duk", "duck"]
+    )
+    store.put("b.jpg", (60, 80), [Box((1, 2, 3, 4), "frog")], ["frog"])
+    assert store.counts() == {"duk": 1, "duck": 1, "frog": 1}
+    assert store.rename("frog", "toad") == 1
+    assert store.counts() == {"duk": 1, "duck": 1, "toad": 1}
+    assert store.rename("duk", "duck") == 1
+    assert store.counts() == {"duck": 2, "toad": 1}
+    assert store.drop("toad") == 1
+    assert store.counts() == {"duck": 2}
+    assert store.looked_at() == {"a.jpg"}  # nobody said that b.jpg holds no object
+    with pytest.raises(UserError, match="has no class 'frog'; its classes: duck"):
+        store.rename("frog", "toad")
+    with pytest.raises(UserError, match="'' is no name for a class"):
+        store.rename("duck", "")
+
+
+def test_an_image_with_boxes_of_other_classes_alone_is_not_done(tmp_path: Path) -> None:
+    store = AnnotationStore(tmp_path)
+    store.put("a.jpg", (60, 80), [Box((1, 2, 3, 4), "frog")], ["frog"])
+    assert store.looked_at_for(["frog"]) == {"a.jpg"}
+    assert store.looked_at_for(["duck"]) == set()
+    store.put("a.jpg", (60, 80), [], ["duck"])  # no duck in it
+    assert store.looked_at_for(["duck"]) == {"a.jpg"}
+    assert store.looked_at_for(["duck", "cat"]) == set()
+    store.forget("a.jpg", ["duck"])
+    assert store.looked_at_for(["duck"]) == set()

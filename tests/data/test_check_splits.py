@@ -151,7 +151,7 @@ def test_the_command_line(
     assert main(["check", str(tmp_path / "bad")]) == 2
     told = capsys.readouterr()
     assert "annotation 2: box (9, 9, 9, 9) is empty" in told.out
-    assert "1 pictures, 1 boxes, 0 pictures without a box" in told.out  # what is good counts
+    assert "1 picture, 1 box, 0 pictures without a box" in told.out  # what is good counts
     assert told.err.endswith("1 error(s), listed above: fix them before training\n")
     assert main(["check", str(tmp_path / "none.zip")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -133,8 +133,8 @@ def test_coco_keeps_everything(tmp_path: Path) -> None:
 def test_what_voc_cannot_hold(tmp_path: Path) -> None:
     done = convert_dataset(mixed(tmp_path / "in"), "voc", tmp_path / "out")
     assert sorted(done.lost) == [
-        "1 boxes are rounded: Pascal VOC holds whole pixels",
-        "1 crowds are marked as difficult: Pascal VOC has no crowds",
+        "1 box is rounded: Pascal VOC holds whole pixels",
+        "1 crowd is marked as difficult: Pascal VOC has no crowds",
         "2 outlines are left out: Pascal VOC holds boxes alone",
         "3 classes without a box are dropped: Pascal VOC has no list of classes",
     ]
@@ -148,9 +148,9 @@ def test_what_voc_cannot_hold(tmp_path: Path) -> None:
 def test_what_yolo_cannot_hold(tmp_path: Path) -> None:
     done = convert_dataset(mixed(tmp_path / "in"), "yolo", tmp_path / "out")
     assert sorted(done.lost) == [
-        "1 crowd or difficult boxes are left out: YOLO cannot mark them",
-        "1 masks of run lengths are left out, their boxes kept: YOLO has none",
-        "1 outlines of several parts are joined by lines: YOLO holds one part",
+        "1 box marked crowd or difficult is left out: YOLO cannot mark it",
+        "1 mask of run lengths is left out, its boxes kept: YOLO has none",
+        "1 outline of several parts is joined by lines: YOLO holds one part",
     ]
     train = dd.load_dataset(tmp_path / "out")
     assert train.classes == ("duck", "cat", "none")
@@ -180,7 +180,7 @@ def test_joined_outlines_cover_the_same_pixels() -> None:
 def test_yolo_says_when_an_outline_is_not_its_box(tmp_path: Path) -> None:
     box = annotation(segmentation=[[12, 20, 40, 20, 40, 35]])
     done = convert_dataset(put_coco(tmp_path / "in", [box]), "yolo", tmp_path / "out")
-    assert done.lost == ("1 boxes move by over a pixel: YOLO takes them from the outlines",)
+    assert done.lost == ("1 box moves by over a pixel: YOLO takes it from the outlines",)
 
 
 @settings(deadline=None, max_examples=40)
@@ -219,7 +219,7 @@ def test_layouts_and_single_splits(tmp_path: Path, to: str) -> None:
 def test_names_that_would_share_their_labels(tmp_path: Path) -> None:
     put_coco(tmp_path / "in", names=["a.jpg", "A.png", "b.jpg"])
     done = convert_dataset(tmp_path / "in", "yolo", tmp_path / "out")
-    assert done.lost == ("1 pictures are renamed: two would have the same name",)
+    assert done.lost == ("1 picture is renamed: two would have the same name",)
     again = dd.load_dataset(tmp_path / "out")
     assert [s.path.name for s in again] == ["a.jpg", "A_2.png", "b.jpg"]
     assert [len(s.class_id) for s in again] == [1, 0, 0]

@@ -191,7 +191,7 @@ def test_require_boxes(tmp_path: Path) -> None:
         require_boxes(Dataset(tmp_path, (), ()))
     crowd = sample_of([[0, 0, 1, 1]], crowd=np.array([True]))
     for samples in ((sample_of([]),), (crowd,)):
-        with pytest.raises(UserError, match="no box in any of its 1 pictures: draw boxes"):
+        with pytest.raises(UserError, match="no box in any of its 1 picture: draw boxes"):
             require_boxes(Dataset(tmp_path, ("duck",), samples))
 
 
@@ -214,7 +214,7 @@ def test_read_dataset_returns_what_is_good(tmp_path: Path) -> None:
 def test_describe(tmp_path: Path) -> None:
     samples = (sample_of([[0, 0, W, H], [0, 0, W / 2, H / 2]]), sample_of([]))
     lines = describe_dataset(Dataset(tmp_path, ("duck", "cat"), samples))
-    assert lines[0] == "2 pictures, 2 boxes, 1 pictures without a box"
+    assert lines[0] == "2 pictures, 2 boxes, 1 picture without a box"
     assert [line.split() for line in lines[1:3]] == [["duck", "2"], ["cat", "0"]]
     assert "50% to 100%" in lines[3]
     assert lines[4].startswith(

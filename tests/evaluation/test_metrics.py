@@ -384,7 +384,7 @@ def test_evaluate_says_what_to_mend() -> None:
 
 def test_mistakes_of_the_caller_are_told() -> None:
     data = Data([ground_truth(0)])
-    with pytest.raises(ValueError, match="2 detections for 1 pictures"):
+    with pytest.raises(ValueError, match="detections for 2 of 1 picture"):
         score_detections(data, [found(), found()])
     with pytest.raises(ValueError, match="need scores"):
         score_detections(data, [sv.Detections(xyxy=np.array([[0, 0, 5, 5]], np.float32))])

@@ -11,7 +11,8 @@ from PIL import Image
 
 from duckdetect.evaluation import plots
 from duckdetect.evaluation.matching import Curve
-from duckdetect.evaluation.plots import plot_history, plot_precision_recall
+from duckdetect.evaluation.plots import plot_confusion, plot_history, plot_precision_recall
+from duckdetect.imaging.fonts import font_file, has_signs
 
 BLUE, GREEN = (0x00, 0x72, 0xB2), (0x00, 0x9E, 0x73)
 
@@ -96,3 +97,14 @@ def test_precision_recall_is_drawn_for_any_name_and_for_nothing(tmp_path: Path) 
     assert has_color(path, (0x1F, 0x77, 0xB4))
     plot_precision_recall({}, tmp_path / "nothing.png")
     assert (tmp_path / "nothing.png").exists()
+
+
+def test_names_of_any_script_have_their_letters(tmp_path: Path) -> None:
+    counts = np.zeros((2, 2), np.int64)
+    names = ["بطة", "تطة", "утка", "ютка"]
+    if has_signs(font_file("鸭"), "鸭鹅"):
+        names += ["鸭", "鹅"]
+    for name in names:
+        plot_confusion(counts, [name], tmp_path / f"{name}.png")
+    # Empty frames would look alike.
+    assert len({(tmp_path / f"{name}.png").read_bytes() for name in names}) == len(names)

@@ -132,7 +132,7 @@ def test_labels_avoid_one_another() -> None:
     assert places[2] == (24, 42)  # the last, which is the best, has the first choice
 
 
-@pytest.mark.parametrize("corner", [(0, 0), (360, 0), (0, 270), (360, 270)])
+@pytest.mark.parametrize("corner", [(0, 0), (340, 0), (0, 240), (340, 240)])
 def test_label_and_lines_are_whole_at_every_border(corner: tuple[int, int]) -> None:
     x, y = corner
     ground = image(300, 400)
@@ -175,15 +175,6 @@ def test_names_in_any_script_and_of_any_length() -> None:
     assert (one != two).any()
 
 
-def test_a_name_too_long_keeps_its_score() -> None:
-    font = draw._font(12, "")
-    short = draw._shorten("a very very long class name 0.87", font, 100)
-    assert short.endswith("… 0.87")
-    assert short.startswith("a ")
-    assert font.getlength(short) <= 100
-    assert draw._shorten("duck 0.87", font, 100) == "duck 0.87"
-
-
 def test_truth_without_scores_and_labels_of_ones_own() -> None:
     ground_truth = sv.Detections(xyxy=np.array([[50, 80, 99, 99]]), class_id=np.array([0]))
     named = draw_detections(image(200, 300), ground_truth, ("duck 0.50",))
@@ -203,6 +194,141 @@ def test_thousands_of_detections_take_seconds() -> None:
     drawn = draw_detections(image(480, 640), detections(*rows.tolist()), CLASSES)
     assert time.perf_counter() - start < 20  # about 1 s alone; quadratic label search took minutes
     assert share(drawn, class_color(0)) > 0.2
+
+
+def board(n: int, n_classes: int) -> sv.Detections:
+    """A chess board's first `n` squares, 40 pixels each, in a picture of 640 x 480."""
+    corner = np.array([(125 + k % 8 * 50, 45 + k // 8 * 50) for k in range(n)], np.float32)
+    return sv.Detections(
+        xyxy=np.concatenate([corner, corner + 40], axis=1),
+        confidence=np.linspace(0.5, 0.99, n),
+        class_id=np.arange(n) % n_classes,
+    )
+
+
+def seen(drawn: np.ndarray, found: sv.Detections, ground: int = 90) -> np.ndarray:
+    """The share of each box that is left as it was."""
+    return np.array(
+        [
+            (drawn[int(y1) : int(y2), int(x1) : int(x2)] == ground).all(axis=2).mean()
+            for x1, y1, x2, y2 in found.xyxy
+        ]
+    )
+
+
+@pytest.mark.parametrize(("n", "n_classes"), [(14, 12), (14, 1), (32, 12), (32, 1)])
+def test_crowded_small_objects_stay_to_be_seen(n: int, n_classes: int) -> None:
+    names = [f"white knight {k}" for k in range(n_classes)]
+    found = board(n, n_classes)
+    drawn = draw_detections(image(480, 640), found, names)
+    left = seen(drawn, found)
+    assert left.min() > 0.45  # 0 for five of 14 with labels of one size
+    assert left.mean() > 0.6
+    assert drawn.shape == (480, 640, 3)
+
+
+def test_a_crowded_picture_gets_numbers_and_a_legend_in_an_empty_corner() -> None:
+    names = ["king", "queen", "rook"]
+    few, many = board(2, 2), board(40, 3)
+    assert draw._class_legend(many, names) == [
+        *(("1  king (14)", class_color(0)), ("2  queen (13)", class_color(1))),
+        ("3  rook (13)", class_color(2)),
+    ]
+    assert draw._short_texts(many, draw.DrawStyle()) == [str(k % 3 + 1) for k in range(40)]
+    one = board(2, 1)
+    assert draw._short_texts(one, draw.DrawStyle()) == [".50", ".99"]
+    assert draw._short_texts(one, draw.DrawStyle(scores=False)) == ["", ""]
+    plain = image(480, 640)
+    corners = np.s_[:30, :30], np.s_[:30, -30:], np.s_[-30:, :30], np.s_[-30:, -30:]
+    changed = [
+        [bool((draw_detections(plain, found, names)[corner] != 90).any()) for corner in corners]
+        for found in (few, many)
+    ]
+    assert changed[0] == [False] * 4
+    assert sum(changed[1]) == 1
+    # An object in that corner drives the legend to another one.
+    at = changed[1].index(True)
+    beside = sv.Detections.merge([many, detections((0, 0, 110, 40, 0.4))])
+    moved = draw_detections(plain, beside, names)
+    assert at == 0
+    assert (moved[3:30, 20:90] == 90).all()
+
+
+def test_identities_keep_their_colours_and_numbers() -> None:
+    found = board(3, 1)
+    found.tracker_id = np.array([7, 8, 130])
+    drawn = draw_detections(image(480, 640), found, ["pawn"])
+    for number in (7, 8, 130):
+        assert (drawn == class_color(number % 96)).all(axis=2).any()
+    assert draw._texts(found, ["pawn"], draw.DrawStyle())[2] == "#130 pawn 0.99"
+    assert draw._short_texts(found, draw.DrawStyle()) == ["#7", "#8", "#130"]
+
+
+def test_style_leaves_out_labels_and_scores_and_sets_the_line() -> None:
+    found = detections((100, 80, 300, 260, 0.9))
+    ground = image(400, 600)
+    bare = draw_detections(ground, found, CLASSES, style=draw.DrawStyle(labels=False))
+    assert (bare[:76] == 90).all()
+    named = draw_detections(ground, found, CLASSES, style=draw.DrawStyle(scores=False))
+    told = draw_detections(ground, found, CLASSES, labels=[CLASSES[0]])
+    np.testing.assert_array_equal(named, told)
+    thick = draw_detections(ground, found, CLASSES, style=draw.DrawStyle(labels=False, line_px=9))
+    assert int((thick[170, :200] == class_color(0)).all(axis=1).sum()) == 9
+    with pytest.raises(UserError, match="line width is 0: give 1 to 100"):
+        draw.DrawStyle(line_px=0)
+
+
+def test_small_boxes_get_thin_lines() -> None:
+    found = detections((100, 100, 112, 112, 0.9), (300, 300, 700, 700, 0.8))
+    style = draw.DrawStyle(labels=False)
+    drawn = draw_detections(image(1200, 1600), found, CLASSES, style=style)
+    small = (drawn[106, 90:106] == class_color(0)).all(axis=1).sum()
+    large = (drawn[500, 200:400] == class_color(0)).all(axis=1).sum()
+    assert (small, large) == (1, 4)
+
+
+def test_labels_of_a_video_do_not_jump() -> None:
+    memory = draw.LabelMemory(stay=3)
+    assert [memory.settle(level) for level in (0, 3, 0, 0, 0, 0, 1)] == [0, 3, 3, 3, 3, 0, 1]
+
+
+# How eyes without one kind of cones see linear RGB: Machado, Oliveira and Fernandes (2009).
+_DICHROMACIES = (
+    ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+)  # fmt: skip
+
+
+def oklab(linear: np.ndarray) -> np.ndarray:
+    """Björn Ottosson's OKLab, in which distances are differences as seen."""
+    cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    return np.cbrt(np.clip(linear @ cones.T, 0, None)) @ lab.T
+
+
+def test_the_colour_blind_can_tell_twenty_classes_and_more() -> None:
+    rgb = np.array([class_color(k) for k in range(32)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    for sight in (np.eye(3), *map(np.array, _DICHROMACIES)):
+        lab = oklab(np.clip(linear @ sight.T, 0, 1))
+        apart = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 9 * np.eye(32)
+        # A just noticeable difference is about 0.02; hues by the golden ratio came to 0.005.
+        assert apart[:20, :20].min() > 0.05
+        assert apart.min() > 0.04
+    assert len({class_color(k) for k in range(96)}) == 96
 
 
 def test_grid_puts_images_row_by_row() -> None:

@@ -121,6 +121,9 @@ def test_the_command_line(
     assert "25/25" in told.err
     assert "frame/s" in told.err
     assert [r["frame"] for r in rows(out)] == list(range(25, 50, 2))
+    bare = [*argv, "--start", "1", "--end", "1.1", "--no-labels", "--line-width", "0"]
+    assert main(bare) == 2
+    assert "line width is 0: give 1 to 100 pixels" in capsys.readouterr().err
     assert main([*argv, "--start", "9"]) == 2
     assert "no frame between 9 s and its end at about 2.36 s" in capsys.readouterr().err
 

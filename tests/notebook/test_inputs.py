@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import types
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 from helpers.file_server import FileServer, closed_address
 from helpers.labelled_folders import annotation, put_coco
+from PIL import Image
 
 import duckdetect as dd
-from duckdetect import UserError, notebook
+from duckdetect import UserError, errors, notebook
+from duckdetect.annotation.store import AnnotationStore, Box
 from duckdetect.data import sources
 from duckdetect.data.dataset import Dataset
+from duckdetect.inference.detect import Detected
 from duckdetect.notebook import display, environment, inputs
 
 QUICK = "ssd_mobilenet_v2"
@@ -116,7 +120,7 @@ def test_the_zoo_is_down_and_the_cure_is_said(said: list[str]) -> None:
     with pytest.raises(UserError, match="could not obtain the weights") as caught:
         notebook.choose_base("retinanet50")
     assert f"choose {QUICK}" in str(caught.value)
-    assert "tick FALL_BACK" in str(caught.value)
+    assert "set FALL_BACK = True" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert said == []
 
@@ -126,6 +130,10 @@ def test_falling_back_is_allowed_and_said_aloud(said: list[str]) -> None:
     assert notebook.choose_base("retinanet50", fall_back=True) == QUICK
     assert "could not obtain the weights" in said[0]
     assert f"FALLING BACK to {QUICK}" in said[1]
+    assert "set FALL_BACK = False" in said[1]
+    display.say_result("AP50 0.9")
+    assert said[-1].startswith("NOT retinanet50, whose weights could not be had: this is ")
+    assert said.pop().endswith("\nAP50 0.9")
     assert "no masks" not in said[1]
     assert notebook.choose_base("mask_rcnn", fall_back=True) == QUICK
     assert "finds boxes and no masks" in said[-2]
@@ -239,3 +247,60 @@ def test_nothing_is_measured_without_boxes(project: Path, ducks: Dataset, said: 
     assert said == [f"No boxes are drawn on {project / 'images'}, so nothing is measured."]
     with pytest.raises(ValueError, match="not written"):
         notebook.measure(types.SimpleNamespace(folder=None), project / "images")  # type: ignore[arg-type]
+
+
+def test_classes_are_changed_by_the_fields(project: Path, ducks: Dataset, said: list[str]) -> None:
+    folder = project / "images"
+    store = AnnotationStore(folder)
+    store.put("a.jpg", (60, 80), [Box((1, 2, 30, 40), "kangoroo")], ["kangoroo"])
+    pictures = notebook.Pictures(folder, folder)
+    notebook.change_classes(pictures)
+    assert said == []
+    notebook.change_classes(pictures, "kangoroo", "kangaroo")
+    assert said[-1].startswith("kangoroo is renamed to kangaroo (1 box).")
+    with pytest.raises(UserError, match="RENAME and TO belong together"):
+        notebook.change_classes(pictures, "kangaroo")
+    notebook.change_classes(pictures, drop="kangaroo")
+    assert store.counts() == {}
+
+
+def test_pictures_with_mistakes_come_first(
+    tmp_path: Path, project: Path, ducks: Dataset, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    rows = []
+    for number, sample in enumerate(ducks):
+        Image.new("RGB", (40, 30)).save(frames / f"{sample.path.stem}.jpg")
+        for x1, y1, x2, y2 in sample.xyxy.tolist() if number != 3 else ():  # missed on the fourth
+            box = [x1, y1, x2 - x1, y2 - y1]
+            row = {"file_name": sample.path.name, "category_name": ducks.classes[0]}
+            rows.append({**row, "bbox": box, "score": 0.9})
+    (tmp_path / "detections.json").write_text(json.dumps(rows))
+    sheets: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(
+        display, "show_sheet", lambda s, n, of, where: sheets.append((s.shape[1], n, of))
+    )
+    seen: list[str] = []
+    monkeypatch.setattr(
+        display,
+        "load_image",
+        lambda path: (seen.append(path.stem), np.zeros((30, 40, 3), np.uint8))[1],
+    )
+    found = Detected(tmp_path, tmp_path / "detections.gif", 5, 4, 4, 0.5)
+    display.show_found(found, ducks)
+    assert seen[0] == ducks.samples[3].path.stem
+    assert sorted(seen) == sorted(sample.path.stem for sample in ducks)
+    assert "1 picture with missed objects or false detections first." in said
+    assert sheets[0][0] > 1200  # three a row, each large enough to read
+    found.animation.write_bytes(b"GIF")
+    notebook.keep_animation(project, found, "rubber duck")
+    assert (project / "results" / "rubber_duck_detection.gif").read_bytes() == b"GIF"
+
+
+def test_errors_of_a_notebook_name_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "_FIELDS", {})
+    error = UserError("memory is used up: lower --batch-size; --batch-sizes is not known")
+    assert "lower --batch-size;" in error._render_traceback_()[0]
+    errors.name_fields("BATCH_SIZE")
+    assert "lower BATCH_SIZE; --batch-sizes is not" in error._render_traceback_()[0]

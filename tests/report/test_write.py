@@ -120,6 +120,13 @@ def test_the_page_needs_nothing_else(made: SimpleNamespace) -> None:
     assert "<b>$x$" not in text
 
 
+def test_the_pdf_turns_right_to_left_names_round() -> None:
+    from duckdetect.report.pdf import PdfInAnyScript
+
+    text = "class بطة was found 3 times"
+    assert PdfInAnyScript(text).clean(text) == "class \ufe94\ufec4\ufe91 was found 3 times"
+
+
 def test_the_pdf_is_in_order(made: SimpleNamespace) -> None:
     pdf = pypdf.PdfReader(made.written.pdf)
     assert [entry.title for entry in pdf.outline] == [s.title for s in made.content.sections]

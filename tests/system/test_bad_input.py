@@ -101,7 +101,7 @@ DATA: list[tuple[Callable[[Path], Any], str]] = [
     (lambda p: put_coco(p, [annotation([1, float("nan"), 5, 9])]), "not finite"),
     (lambda p: put_coco(p, [annotation(category_id=5)]), "there is no category 5 (there are 1)"),
     (put_two_of_one_name, "2 entries are named a.jpg"),
-    (lambda p: put_coco(p, []), "has no box in any of its 1 pictures: draw boxes"),
+    (lambda p: put_coco(p, []), "has no box in any of its 1 picture: draw boxes"),
     (lambda p: put_coco(p, [], names=[]), "holds no labelled picture: draw boxes"),
 ]
 
@@ -139,7 +139,7 @@ def test_check_of_good_data_describes_it(
 ) -> None:
     assert main(["check", str(put_coco(tmp_path))]) == 0
     out, err = capsys.readouterr()
-    assert "1 pictures, 1 boxes" in out
+    assert "1 picture, 1 box" in out
     assert err == ""
 
 

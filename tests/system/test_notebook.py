@@ -258,7 +258,6 @@ def test_colab_gets_what_the_lock_files_pin() -> None:
     assert {pin.split("==")[0] for pin in pins} == {
         "av",
         "fpdf2",
-        "jupyter-bbox-widget",
         "pydeprecate",
         "pi-heif",
         "supervision",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.bases import mobilenet, views
 
-from duckdetect.training.feature_cache import FeatureMaps
+from duckdetect.models.graphs import frozen_part
+from duckdetect.training import feature_cache
+from duckdetect.training.feature_cache import FeatureMaps, cache_features
+from duckdetect.training.validation import head_losses
 
 
 def test_maps_on_disk_are_those_in_memory_in_half_precision() -> None:
@@ -33,3 +37,20 @@ def test_the_file_goes_with_the_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     file = maps._file
     del maps
     assert file.closed
+
+
+def test_of_very_many_views_whole_maps_on_disk_give_the_same_losses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base, images = mobilenet(2), views(6, 2)
+    frozen = frozen_part(base, "heads")
+    losses = []
+    for limit in (feature_cache.MEMORY_LIMIT, 0):
+        monkeypatch.setattr(feature_cache, "MEMORY_LIMIT", limit)
+        cache = cache_features(base, frozen, images, len(images), patches=True)
+        assert cache.on_disk == (limit == 0)
+        assert cache.patches == (limit > 0)
+        found = head_losses(base, cache.batch(np.array([1, 3, 2])), cache.patches, "heads")[0]
+        losses.append({name: float(value) for name, value in found.items()})
+    assert losses[0]["box_loss"] > 0
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3)

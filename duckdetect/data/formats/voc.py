@@ -34,6 +34,7 @@ from duckdetect.imaging.geometry import turned_box_xyxy
 from duckdetect.imaging.io import natural_key
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.reading import read_bytes
+from duckdetect.utils.words import counted
 
 _LABEL_FOLDERS = ("annotations", "annotation", "labels", "xml", "xmls")
 _IMAGE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img", "data", "pictures", "photos")
@@ -154,7 +155,9 @@ def _of_split(source: Path, files: Sequence[Path], split: str, reading: Reading)
         reading.warn(source, what, "they are left out: add them to a list, or remove ImageSets")
     missing = [stem for stem in wanted[split] if stem not in by_stem]
     if missing:
-        what = f"{len(missing)} pictures of split {split!r} have no XML file ({missing[0]} ...)"
+        what = counted(
+            len(missing), f"pictures of split {split!r} have no XML file ({missing[0]} ...)"
+        )
         reading.warn(lists[split][0], what, "put it there, or remove their lines")
     return [by_stem[stem] for stem in wanted[split] if stem in by_stem]
 

@@ -44,6 +44,7 @@ from duckdetect.imaging.io import image_head, list_folder, list_images, natural_
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.reading import read_bytes
 from duckdetect.utils.schema import read_yaml
+from duckdetect.utils.words import plural
 
 CLASS_FILES = (
     "classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt", "classes.names",
@@ -97,7 +98,7 @@ def read_images(
         found = _label_files(of_folder, place, reading)
         files |= found
         if not found and split == "test":
-            what = f"its {len(of_folder)} pictures have no text file of labels: they are left out"
+            what = f"none of its {plural(len(of_folder), 'picture')} has labels: they are left out"
             reading.warn(folder, what, "label them to measure with them")
             images = [image for image in images if image.parent != folder]
         else:
@@ -206,7 +207,7 @@ def _report_left_over(
 ) -> None:
     """Tell of labels without a picture, pictures that share one, and of no labels at all."""
     if not files:
-        what = f"none of its {len(images)} pictures has a text file of labels"
+        what = f"none of its {plural(len(images), 'picture')} has a text file of labels"
         reading(Problem(str(folder), what, "put them beside the pictures or in `labels`"))
     counts = Counter(files.values())
     for image, path in files.items():
@@ -673,7 +674,7 @@ def write(folder: Path, dataset: Dataset, file_names: Sequence[str]) -> Counter[
         ):
             if crowd:
                 # Written, it would be trained on as one object; Ultralytics leaves them out as well.
-                lost["crowd or difficult boxes are left out: YOLO cannot mark them"] += 1
+                lost["boxes marked crowd or difficult are left out: YOLO cannot mark them"] += 1
                 continue
             points = None
             if isinstance(outline, dict):

@@ -208,7 +208,7 @@ def test_labels_without_a_image_are_not_lost_silently(tmp_path: Path) -> None:
 def test_no_labels_at_all(tmp_path: Path) -> None:
     put_yolo(tmp_path)
     (tmp_path / "train" / "labels" / "train.txt").unlink()
-    with pytest.raises(UserError, match=r"none of its 1 pictures has a text file of labels"):
+    with pytest.raises(UserError, match=r"none of its 1 picture has a text file of labels"):
         load_dataset(tmp_path)
 
 

@@ -17,8 +17,7 @@ from typing import Any
 from helpers.browser.chrome import wait_for
 
 ROOT = Path(__file__).parents[3]
-# anywidget puts its classes below one of its own; the picture is the widget's only <img>.
-IMAGE = ".jp-OutputArea .image-measure img"
+IMAGE = ".jp-OutputArea .dd-stage img"
 
 
 @contextlib.contextmanager
@@ -105,5 +104,5 @@ def button(chrome: Any, name: str) -> None:
 
 def count_boxes(chrome: Any) -> int:
     """How many boxes the widget shows."""
-    script = "return document.querySelectorAll('.jp-OutputArea .image rect.movable').length"
+    script = "return document.querySelectorAll('.jp-OutputArea rect.dd-box').length"
     return chrome.execute_script(script)

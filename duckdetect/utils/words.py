@@ -1,0 +1,25 @@
+"""Counts in words: "1 box", "2 boxes", "1 box is rounded"."""
+
+import re
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: 1 box, 2 boxes."""
+    ending = "" if count == 1 else "es" if noun.endswith(("x", "s", "ch")) else "s"
+    return f"{count} {noun}{ending}"
+
+
+_ONE = {"are": "is", "have": "has", "move": "moves", "their": "its", "them": "it"}
+
+
+def counted(count: int, what: str) -> str:
+    """A count with what is said of several: "boxes are rounded" is "1 box is rounded" of one.
+
+    The first word is the noun; of verbs and pronouns those in `_ONE` are known.
+    """
+    if count != 1:
+        return f"{count} {what}"
+    noun, _, rest = what.partition(" ")
+    noun = re.sub(r"(?<=x|s)es$|(?<=[^s])s$", "", noun)
+    rest = re.sub(r"(?<!would )\b[a-z]+", lambda word: _ONE.get(word[0], word[0]), rest)
+    return f"1 {noun} {rest}"

@@ -1,0 +1,30 @@
+"""Counts in words."""
+
+import pytest
+
+from duckdetect.utils.words import counted, plural
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "said"),
+    [
+        (0, "box", "0 boxes"),
+        (1, "box", "1 box"),
+        (2, "picture", "2 pictures"),
+        (3, "class", "3 classes"),
+    ],
+)
+def test_plural(count: int, noun: str, said: str) -> None:
+    assert plural(count, noun) == said
+
+
+def test_what_is_said_of_several_is_said_of_one() -> None:
+    said = {
+        "boxes are rounded": "1 box is rounded",
+        "classes without a box are dropped": "1 class without a box is dropped",
+        "pictures are renamed: two would have one name": "1 picture is renamed: two would have one name",
+        "boxes move: it takes them from the outlines": "1 box moves: it takes it from the outlines",
+        "masks are left out, their boxes kept": "1 mask is left out, its boxes kept",
+    }
+    assert [counted(1, many) for many in said] == list(said.values())
+    assert counted(2, "boxes are rounded") == "2 boxes are rounded"
