@@ -126,7 +126,7 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     names |= {"roboflow"}  # an extra
     names |= {"urllib3"}  # what requests is made of
     names |= {"fonttools"}  # what matplotlib and fpdf2 read fonts with
-    names |= {"ipython", "ipywidgets", "traitlets", "jupyter-bbox-widget", "google"}  # a notebook's
+    names |= {"ipython", "ipywidgets", "traitlets", "anywidget", "google"}  # a notebook's
     known = {
         "PIL": "pillow",
         "yaml": "pyyaml",
@@ -256,7 +256,7 @@ def colab(shared_data: Path) -> dict[str, Version]:
 
 
 # What the notebook installs, as Colab does not have it.
-BROUGHT = ("supervision", "av", "jupyter-bbox-widget", "fpdf2", "pi-heif")
+BROUGHT = ("supervision", "av", "fpdf2", "pi-heif")
 
 
 def test_colabs_versions_satisfy_ours(colab: dict[str, Version]) -> None:

@@ -86,7 +86,7 @@ def test_own_images_without_boxes_stop_with_one_line(tmp_path: Path) -> None:
     own = make_images(tmp_path / "own", a=(80, 60))
     sample = make_images(tmp_path / "sample", a=(81, 60))
     Session(sample, DUCK).save(0, [Box((1, 2, 30, 40), "duck")])
-    with pytest.raises(UserError, match="draw them with annotate") as error:
+    with pytest.raises(UserError, match="draw them in the cell above") as error:
         require_annotations(own, sample=sample)
     assert "\n" not in str(error.value)
 

@@ -123,7 +123,7 @@ def test_another_script_than_the_known_one_is_refused(colab: Colab) -> None:
 def test_annotate_chooses_the_widget(
     colab: Colab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("jupyter_bbox_widget", reason="jupyter-bbox-widget is not installed")
+    pytest.importorskip("anywidget", reason="anywidget is not installed")
     folder = make_images(tmp_path, a=(80, 60))
     monkeypatch.setattr(annotate_module, "_in_notebook", lambda: True)
     assert annotate(folder, DUCK).missing == ["a.jpg"]
