@@ -270,6 +270,8 @@ def _read_split(source: Path, split: str | None, reading: Reading) -> Dataset:
     """The pictures that a split file names, out of all that its data set holds."""
     file = read_split_file(source)
     data = unpacked(file.data)
+    if data.is_file():  # itself, perhaps
+        raise UserError(f"{source}: its data {data} are no folder: split the data set again")
     whole = join([read_dataset(data, name, reading.report) for name in list_parts(data)])
     samples = {image_name(sample.path, data): sample for sample in whole}
     wanted = file.splits[split or "train"]
