@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from duckdetect.data.contact_sheet import label_sheet
-from duckdetect.data.convert import write_splits
+from duckdetect.data.convert import check_out, write_splits
 from duckdetect.data.dataset import Dataset, Problem, Sample
 from duckdetect.data.similar import hash_distances, image_hash
 from duckdetect.errors import UserError
@@ -116,6 +116,15 @@ def suggest(
         raise UserError(failed[0])
     dataset = Dataset(root, tuple(detector.classes), tuple(samples))
     return Suggestions(dataset, kept, np.stack(hashes), tuple(failed))
+
+
+def refuse_out(out: Path, sources: Sequence[Path], overwrite: bool) -> None:
+    """Raise UserError at once, before detecting, where `write_suggestions` would refuse its folder."""
+    check_out(out, [], overwrite, "suggest")
+    if out.exists():
+        for source in sources:
+            if source.resolve().is_relative_to(out.resolve()):
+                raise UserError(f"{out} holds the pictures to be read: choose another --out")
 
 
 def rank(found: Suggestions, n: int) -> list[Ranked]:

@@ -16,6 +16,7 @@ import typer
 
 from duckdetect.errors import UserError
 from duckdetect.training.config import default_text, flag, settings
+from duckdetect.utils.reading import refuse_pipes
 
 Data = Annotated[
     Path,
@@ -144,6 +145,10 @@ def add_verb(
             said = [(setting, given.pop(option)) for option, setting in option_names]
             given["settings"] = {setting: value for setting, value in said if value is not None}
         try:
+            for value in given.values():
+                for path in value if isinstance(value, list) else [value]:
+                    if isinstance(path, Path):
+                        refuse_pipes(path)  # reading from one may wait for ever
             verb(**given)
         except UserError:
             if verbose:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,10 +107,10 @@ class Reading:
         turned: Pictures that EXIF turns, whose labels do not tell which way up they were drawn.
     """
 
-    def __init__(self, root: Path, report: Report) -> None:
+    def __init__(self, root: Path, report: Report, beside: Sequence[Path] = ()) -> None:
         self.report = report
         self.options = _OPTIONS.get() or ReadOptions()
-        self.finder = Finder(root, self.options.allow_outside)
+        self.finder = Finder(root, self.options.allow_outside, beside)
         self.turned: list[Path] = []
 
     def __call__(self, problem: Problem) -> None:
@@ -128,6 +128,27 @@ class Reading:
         except NamingError as error:
             self.report(Problem(where, error.what, error.cure))
             return None
+
+    def inside(self, path: Path) -> Path:
+        """The same path, of a label file that is about to be read.
+
+        Raises:
+            UserError: If it lies outside the data set, also by a link.
+        """
+        try:
+            return self.finder.check(path)
+        except NamingError as error:
+            raise UserError(str(error)) from None
+
+    def all_inside(self, paths: Iterable[Path]) -> list[Path]:
+        """Those of many label files that lie inside the data set; the others are reported."""
+        found = []
+        for path in paths:
+            try:
+                found.append(self.finder.check(path))
+            except NamingError as error:
+                self.report(Problem(str(path), error.what, error.cure))
+        return found
 
     def classes(self, where: str | Path, names: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
         """A table of classes, each name once and without blanks around it, and the place of each."""

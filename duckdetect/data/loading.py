@@ -220,6 +220,7 @@ def _read(
     report: Report,
     root: Path | None = None,
     below: str | None = None,
+    beside: tuple[Path, ...] = (),
 ) -> Dataset:
     parts = _parts(path)
     if split is None:
@@ -236,8 +237,10 @@ def _read(
         what = f"its labels lie in {part.below}"
         report(Problem(str(path), what, "they are read from there", "warning"))
     if part.read is None:
-        return _read(part.source, None, report, root, part.below)
-    reading = Reading(root, report)
+        return _read(part.source, None, report, root, part.below, (*beside, *part.beside))
+    reading = Reading(root, report, (*beside, *part.beside))
+    if part.source != path:  # else the user has named the file itself
+        reading.inside(part.source)
     return _checked(part.read(part.source, part.split, reading), reading)
 
 
@@ -268,6 +271,8 @@ def _read_split(source: Path, split: str | None, reading: Reading) -> Dataset:
     """The pictures that a split file names, out of all that its data set holds."""
     file = read_split_file(source)
     data = unpacked(file.data)
+    if data.is_file():  # itself, perhaps
+        raise UserError(f"{source}: its data {data} are no folder: split the data set again")
     whole = join([read_dataset(data, name, reading.report) for name in list_parts(data)])
     samples = {image_name(sample.path, data): sample for sample in whole}
     wanted = file.splits[split or "train"]
@@ -287,7 +292,8 @@ def _read_split(source: Path, split: str | None, reading: Reading) -> Dataset:
 class _Part(NamedTuple):
     """One split: its reader (None: `source` is a folder that is yet to be looked into) and sources.
 
-    `root` is the folder that its pictures must lie in; `below` what of the path was not given.
+    `root` is the folder that its pictures must lie in, or in those of `beside`; `below` what of the path
+    was not given.
     """
 
     read: Callable[[Path, str | None, Reading], Dataset] | None
@@ -295,6 +301,7 @@ class _Part(NamedTuple):
     split: str | None
     root: Path
     below: str | None = None
+    beside: tuple[Path, ...] = ()
 
 
 def _parts(path: Path) -> dict[str | None, _Part]:
@@ -303,8 +310,7 @@ def _parts(path: Path) -> dict[str | None, _Part]:
         return _named_split(path)
     if path.is_file() and path.suffix.lower() == ".json":
         if _is_coco(path):
-            root = _root(path.parent)
-            return {None: _Part(coco.read, path, None, root)}
+            return {None: _Part(coco.read, path, None, path.parent, beside=_beside(path.parent))}
         splits = read_split_file(path).splits
         return {split: _Part(_read_split, path, split, path.parent) for split in splits}
     path = unpacked(path)
@@ -313,9 +319,12 @@ def _parts(path: Path) -> dict[str | None, _Part]:
     return _own_parts(path) or _of_parent(path) or _parts_below(path) or _nothing(path)
 
 
-def _root(folder: Path) -> Path:
-    """Where the pictures may lie: labels in a folder of their own have them beside it."""
-    return folder.parent if folder.name.lower() in places.LABEL_FOLDERS else folder
+def _beside(folder: Path) -> tuple[Path, ...]:
+    """Folders of pictures beside a folder of labels; nothing else of its parent is the data set's."""
+    if folder.resolve().name.lower() not in places.LABEL_FOLDERS:
+        return ()
+    names = {*places.IMAGE_FOLDERS, *(n for names in SPLIT_NAMES.values() for n in names)}
+    return tuple(p for p in places.children(folder.resolve().parent) if p.name.lower() in names)
 
 
 def _is_coco(path: Path) -> bool:
@@ -325,12 +334,13 @@ def _is_coco(path: Path) -> bool:
 
 def _own_parts(path: Path, surely: bool = False) -> dict[str | None, _Part]:
     """What a folder holds itself, and its folders of splits; `surely`: only those with labels."""
-    root = _root(path)
+    beside = _beside(path)
     parts: dict[str | None, _Part] = {}
     for reader in READERS:
         if found := reader.find(path):
             parts = {
-                split: _Part(reader.read, source, split, root) for split, source in found.items()
+                split: _Part(reader.read, source, split, path, beside=beside)
+                for split, source in found.items()
             }
             break
     labelled = bool(parts)
@@ -342,7 +352,7 @@ def _own_parts(path: Path, surely: bool = False) -> dict[str | None, _Part]:
             and split not in parts
             and (_has_labels(folder) or not (labelled or surely))
         ):
-            parts[split] = _Part(None, folder, None, root)
+            parts[split] = _Part(None, folder, None, path, beside=beside)
     return {s: parts[s] for s in (None, *SPLIT_NAMES) if s in parts}
 
 
@@ -456,9 +466,10 @@ def describe_dataset(dataset: Dataset) -> list[str]:
 
 def _checked(dataset: Dataset, reading: Reading) -> Dataset:
     """Tell of what only the whole shows: names that are there twice, classes alike, turned pictures."""
-    for name, count in Counter(sample.path.name for sample in dataset.samples).items():
+    # By the whole path: frames of two cameras often have the same names, in a folder for each.
+    for path, count in Counter(sample.path for sample in dataset.samples).items():
         if count > 1:
-            what = f"{count} entries are named {name}"
+            what = f"{count} entries are named {path.name}"
             cure = "give each picture a name of its own, labelled once"
             reading(Problem(str(dataset.root), what, cure))
     if reading.turned:

@@ -58,11 +58,15 @@ class Finder:
     Args:
         root: The data set's folder: nothing outside it is found.
         allow_outside: Folders outside that may be used, too.
+        beside: Folders that belong to the data set although they lie beside `root`.
     """
 
-    def __init__(self, root: Path, allow_outside: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, root: Path, allow_outside: Iterable[Path] = (), beside: Iterable[Path] = ()
+    ) -> None:
         self.root = root
-        self._allowed = [folder.resolve() for folder in (root, *allow_outside)]
+        self._own = [folder.resolve() for folder in (root, *beside)]
+        self._allowed = [*self._own, *(folder.resolve() for folder in allow_outside)]
         self._listed: dict[Path, dict[str, Path]] = {}
         self._folded: dict[Path, dict[str, list[Path]]] = {}
         self._stemmed: dict[Path, dict[str, list[Path]]] = {}
@@ -212,7 +216,7 @@ class Finder:
             for place in places:
                 for folder in _group(place):
                     path = folder / form
-                    if _is_file(path) and not path.resolve().is_relative_to(self._allowed[0]):
+                    if _is_file(path) and not _is_below(path.resolve(), self._own):
                         return self.check(path)
         return None
 
@@ -268,7 +272,8 @@ class Finder:
         return self._stemmed[folder]
 
     def _is_inside(self, path: Path) -> bool:
-        if path.is_symlink() or ".." in path.parts:
+        # A folder may be the data set's own one, whose parent lies outside.
+        if path.is_symlink() or ".." in path.parts or path.is_dir():
             return self._allows(path.resolve())
         folder = path.parent
         if folder not in self._inside:
@@ -276,7 +281,11 @@ class Finder:
         return self._inside[folder]
 
     def _allows(self, resolved: Path) -> bool:
-        return any(resolved.is_relative_to(folder) for folder in self._allowed)
+        return _is_below(resolved, self._allowed)
+
+
+def _is_below(resolved: Path, folders: Iterable[Path]) -> bool:
+    return any(resolved.is_relative_to(folder) for folder in folders)
 
 
 def name_forms(name: str) -> list[str]:
@@ -337,7 +346,7 @@ def _outside(path: Path) -> NamingError:
     folder = path.resolve().parent
     return NamingError(
         f"{path} lies outside the data set",
-        f"copy the picture into it, or allow it with --allow-outside {folder}",
+        f"copy it there, or allow it with --allow-outside {folder}",
     )
 
 

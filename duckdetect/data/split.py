@@ -277,10 +277,10 @@ def _write_file(path: Path, file: Path, parts: dict[str, Dataset]) -> None:
     data = unpacked(path)
     if not data.is_dir():
         raise UserError(f"{path} is a split file itself: split the folder that it was made from")
-    for name, count in Counter(s.path.name for part in parts.values() for s in part).items():
+    for image, count in Counter(s.path for part in parts.values() for s in part).items():
         if count > 1:
             raise UserError(
-                f"{path} has {count} pictures named {name}, which a split file cannot tell apart "
+                f"{path} has {count} entries named {image.name}, which a split file cannot tell apart "
                 "once they are in one split: write a folder"
             )
     names = {split: [image_name(s.path, data) for s in part] for split, part in parts.items()}

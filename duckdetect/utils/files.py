@@ -18,6 +18,7 @@ from duckdetect.errors import UserError
 from duckdetect.utils.locks import folder_lock
 
 _REPLACED = "replaced"
+_OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 # Where a file system has no locks, a part that nobody has touched for so long has no writer any more.
 _STALE_SECONDS = 24 * 3600
 
@@ -159,11 +160,14 @@ def file_sha256(path: str | Path) -> str:
 
 
 def folder_sha256(folder: Path) -> str:
-    """The SHA-256 of all files below a folder, their names included; "" if it is not there."""
+    """The SHA-256 of all files below a folder, their names included; "" if it is not there.
+
+    What a system puts there is passed over: a look at the folder on a Mac must not change its sum.
+    """
     if not folder.is_dir():
         return ""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in _OF_SYSTEMS):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

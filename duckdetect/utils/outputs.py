@@ -42,8 +42,8 @@ def check_outputs(
         inputs: What it reads.
 
     Raises:
-        UserError: If a target is, holds or lies above an input, is not the command's own, or was changed
-            since it was written.
+        UserError: If a target is, holds or lies above an input, is not the command's own, was changed
+            since it was written, or lies inside a detector.
     """
     paths = [Path(target) for target in targets]
     for source in map(Path, inputs):
@@ -54,6 +54,12 @@ def check_outputs(
                     "choose another output"
                 )
     for target in paths:
+        # Its bytes are what a detector is known and trusted by; nothing else belongs in there.
+        detector = next((p for p in target.parents[:2] if (p / "saved_model.pb").is_file()), None)
+        if detector is not None:
+            raise UserError(
+                f"{target} would lie inside the detector {detector}: choose another output"
+            )
         manifest = target.parent / MANIFEST
         if os.path.lexists(manifest) and (manifest.is_symlink() or not manifest.is_file()):
             raise UserError(f"{manifest} is no file of ours: move it away")
@@ -107,16 +113,19 @@ def _foreign(target: Path, verb: str) -> str | None:
     if target.is_symlink():
         return f"{target} is a link"
     entry = _read(target.parent).get(target.name, {"by": verb, "files": {}})
+    below: dict[Path, Entries] = {}  # what was written later into a folder that was written before
     for path in sorted(target.rglob("*")) if target.is_dir() else [target]:
         if path.is_symlink():
             return f"{path} is a link"
-        if path.is_dir():
+        if path.is_dir() or (path.name == MANIFEST and _read(path.parent)):
             continue
-        known = entry["files"].get(_key(path, target))
+        by, known = entry["by"], entry["files"].get(_key(path, target))
+        if known is None:
+            by, known = _noted_below(path, target, below)
         if known is None:
             return f"{path} was not written by an earlier `duckdetect {verb}`"
-        if entry["by"] != verb:
-            return f"{path} was written by `duckdetect {entry['by']}`, not by `{verb}`"
+        if by != verb:
+            return f"{path} was written by `duckdetect {by}`, not by `{verb}`"
         try:
             same = file_sha256(path) in known
         except OSError as error:
@@ -124,6 +133,23 @@ def _foreign(target: Path, verb: str) -> str | None:
         if not same:
             return f"{path} was changed since `duckdetect {verb}` wrote it"
     return None
+
+
+def _noted_below(
+    path: Path, target: Path, below: dict[Path, Entries]
+) -> tuple[str, list[str] | None]:
+    """Who wrote a file, and its sums, by the manifests in the folders from `target` down to it."""
+    for folder in path.parents:
+        if folder not in below:
+            below[folder] = _read(folder)
+        entry = below[folder].get(path.relative_to(folder).parts[0])
+        if entry is not None:
+            return entry["by"], entry["files"].get(
+                _key(path, folder / path.relative_to(folder).parts[0])
+            )
+        if folder == target:
+            break
+    return "", None
 
 
 def _note(target: Path, verb: str, part: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from duckdetect.utils.files import atomic_path, scratch_folder
+from duckdetect.utils.files import atomic_path, folder_sha256, scratch_folder
 
 HANG = """
 import sys, time
@@ -102,3 +102,12 @@ def test_the_older_folder_is_put_back_if_the_new_one_cannot_take_its_place(
     with pytest.raises(OSError, match="Input/output"):
         put(tmp_path / "frames", "new")
     assert (tmp_path / "frames" / "a").read_text() == "old"
+
+
+def test_the_sum_of_a_folder_passes_over_what_systems_put_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    before = folder_sha256(tmp_path)
+    (tmp_path / ".DS_Store").write_text("x")
+    assert folder_sha256(tmp_path) == before
+    (tmp_path / ".b").write_text("x")
+    assert folder_sha256(tmp_path) != before

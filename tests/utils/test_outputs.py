@@ -110,3 +110,30 @@ def test_a_run_that_was_killed_before_or_after_the_swap_finds_its_own(tmp_path: 
     target.write_text("2")  # this one was never there
     with pytest.raises(UserError, match="was changed since"):
         check_outputs([target], "detect")
+
+
+def test_what_was_written_later_into_an_own_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with own_output(out, "suggest") as part:
+        part.mkdir()
+        (part / "a.json").write_text("{}")
+    with own_output(out / "sheet.jpg", "suggest") as part:
+        part.write_text("sheet")
+    check_outputs([out], "suggest")
+    (out / "sheet.jpg").write_text("edited")
+    with pytest.raises(UserError, match=r"sheet\.jpg was changed since"):
+        check_outputs([out], "suggest")
+    (out / "sheet.jpg").unlink()
+    with own_output(out / "other.jpg", "check") as part:
+        part.write_text("sheet")
+    with pytest.raises(UserError, match=r"other\.jpg was written by `duckdetect check`"):
+        check_outputs([out], "suggest")
+
+
+@pytest.mark.parametrize("name", ["frames", "variables/frames"])
+def test_nothing_is_written_into_a_detector(tmp_path: Path, name: str) -> None:
+    (tmp_path / "detector" / "variables").mkdir(parents=True)
+    (tmp_path / "detector" / "saved_model.pb").write_text("")
+    with pytest.raises(UserError, match="would lie inside the detector"):
+        check_outputs([tmp_path / "detector" / name], "detect")
+    check_outputs([tmp_path / "frames"], "detect")

@@ -78,7 +78,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a COCO file, or a folder of them; the pictures lie beside it, above it, or near there."""
     if source.is_dir():
         files = [path for path in json_files(source) if _looks_like_coco(path)]
-        return join([read(path, split, reading) for path in files])
+        return join([read(path, split, reading) for path in reading.all_inside(files)])
     content = parse(source)
     images = _images(content["images"], source, reading)
     classes, class_ids = _classes(content["categories"], content["annotations"], source, reading)

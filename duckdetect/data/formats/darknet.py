@@ -39,7 +39,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     names = next((path for path in files if path.is_file()), None)
     if names is None:
         raise UserError(f"{source.parent / '_classes.txt'} is missing: write a class name a line")
-    listed = [line.strip() for line in read_text(names).strip().splitlines()]
+    listed = [line.strip() for line in read_text(reading.inside(names)).strip().splitlines()]
     table, numbers = reading.classes(names, listed)
     folders = places.of_images(source)
     samples: list[Sample] = []

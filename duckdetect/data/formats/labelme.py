@@ -24,7 +24,7 @@ def find(folder: Path) -> dict[str | None, Path]:
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a folder of labelme files; classes are in alphabetical order."""
     contents: list[tuple[Path, dict[str, Any]]] = []
-    for path in places.files(source, _is_labelme, _LOOKED_INTO):
+    for path in reading.all_inside(places.files(source, _is_labelme, _LOOKED_INTO)):
         try:
             content = places.load(path)
         except UserError as error:

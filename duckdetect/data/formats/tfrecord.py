@@ -24,7 +24,11 @@ _KEYS = ("xmin", "ymin", "xmax", "ymax")
 
 def find(folder: Path) -> dict[str | None, Path]:
     """The record files of a folder by split; None for a single one, or for shards of one."""
-    found = [p for p in sorted(folder.iterdir()) if _NAME.fullmatch(p.name) and not is_hidden(p)]
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if _NAME.fullmatch(path.name) and not is_hidden(path) and path.is_file()
+    ]
     first = {re.sub(r"-\d+-of-\d+$", "", path.name): path for path in reversed(found)}
     return places.by_split(folder, sorted(first.values()), "TFRecord")
 
@@ -37,7 +41,8 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     shards = [p for p in sorted(source.parent.iterdir()) if p.name in (stem, source.name) or (
         re.fullmatch(re.escape(stem) + r"-\d+-of-\d+", p.name)
     )]  # fmt: skip
-    by_number = _label_map(source)
+    shards = [path for path in reading.all_inside(shards) if path.is_file()]
+    by_number = _label_map(source, reading)
     found: list[tuple[str, Path, list[tuple[list[float], str, bool]]]] = []
     for shard in shards:
         folder = make_folder(cache_folder() / "data" / f"tfrecord-{file_sha256(shard)[:12]}")
@@ -80,13 +85,13 @@ def _values(feature: Any) -> list[Any]:
     return list(getattr(feature, kind).value) if kind else []
 
 
-def _label_map(source: Path) -> dict[int, str]:
+def _label_map(source: Path, reading: Reading) -> dict[int, str]:
     """Names by number, from a label map beside the records."""
     maps = sorted(source.parent.glob("*.pbtxt")) or sorted(source.parent.parent.glob("*.pbtxt"))
     own = [p for p in maps if p.name.startswith(source.name.split(".")[0])] or maps
     if not own:
         return {}
-    text = read_bytes(own[0]).decode("utf-8", errors="replace")
+    text = read_bytes(reading.inside(own[0])).decode("utf-8", errors="replace")
     found: dict[int, str] = {}
     for item in re.findall(r"item\s*\{(.*?)\}", text, re.DOTALL):
         number = re.search(r"\bid\s*:\s*(\d+)", item)

@@ -54,6 +54,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     parsed: list[tuple[Path, Element]] = []
     files = xml_files(source)
     files = _of_split(source, files, split, reading) if split is not None else files
+    files = reading.all_inside(files)
     for path in files:
         try:
             root = _parse(path)
@@ -147,7 +148,7 @@ def _of_split(source: Path, files: Sequence[Path], split: str, reading: Reading)
     if not lists:
         return _split_folders(files).get(split, [])
     by_stem = {path.stem: path for path in files}
-    wanted = {name: _stems(paths) for name, paths in lists.items()}
+    wanted = {name: _stems(reading.all_inside(paths)) for name, paths in lists.items()}
     listed = {stem for stems in wanted.values() for stem in stems}
     left = sorted(by_stem.keys() - listed)
     if left:

@@ -433,10 +433,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     base = source.parent / str(settings.get("path") or "")
     images: dict[Path, None] = {}  # in order, each once
     for place in _places(source, settings, split or "train"):
-        try:
-            reading.finder.check(place)
-        except NamingError as error:
-            raise UserError(str(error)) from None
+        reading.inside(place)
         listed = place.is_file()
         found = listed_images(place, base, reading) if listed else _images_below(place)
         images |= dict.fromkeys(found)
@@ -608,6 +605,7 @@ def read_plain(source: Path, split: str | None, reading: Reading) -> Dataset:
     path = find_file([folder], listed.replace("\\", "/"))
     if path is None:
         raise UserError(f"{source}: the list {listed!r} is missing: export the labels again")
+    reading.inside(path), reading.inside(names)
     images = listed_images(path, folder, reading)
     return read_images(folder, _class_list(names), images, reading, split, upright=True)
 
