@@ -196,7 +196,7 @@ def test_the_report_shows_what_was_measured_then(name, project):
     metrics = read_json(run / "metrics.json")
     assert f"{metrics['AP50']:.3f}" in text
     assert f"{metrics['AP']:.3f}" in text
-    assert f"and {settings(name).views} random " in text  # which 0.1.0 called looks
+    assert f"and {settings(name).views} augmented views " in text  # which 0.1.0 called looks
     assert (run / "report.pdf").stat().st_size > 1000
 
 
