@@ -303,6 +303,19 @@ class Label:
     hint: str = ""  # the cure if the box reaches beyond the picture, where the reader knows one
 
 
+def are_normalised(labels: Iterable[Label]) -> bool:
+    """Whether boxes that should be in pixels are parts of the sides: all from 0 to 1, not all whole."""
+    numbers = [value for label in labels for value in label.xyxy]
+    return (
+        bool(numbers)
+        and all(-1e-6 <= v <= 1 + 1e-6 for v in numbers)
+        and any(v not in (0, 1) for v in numbers)
+    )
+
+
+NORMALISED = "its boxes are normalised: all their numbers are from 0 to 1", "export them in pixels"
+
+
 def make_sample(
     path: Path,
     image_id: int,

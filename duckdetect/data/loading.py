@@ -44,12 +44,14 @@ from duckdetect.data.dataset import (
     read_options,
     strict,
 )
-from duckdetect.data.formats import READERS, coco, foreign, places, yolo
+from duckdetect.data.formats import READERS, coco, csv_table, foreign, places, yolo
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import some_names
+from duckdetect.imaging.kinds import file_kind
 from duckdetect.utils.archives import unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
+from duckdetect.utils.reading import refuse_pipes
 from duckdetect.utils.schema import is_path, parse_json
 
 _FORMAT = "duckdetect split 1"
@@ -314,7 +316,14 @@ def _parts(path: Path) -> dict[str | None, _Part]:
         return {split: _Part(_read_split, path, split, path.parent) for split in splits}
     path = unpacked(path)
     if not path.is_dir():
-        raise UserError(f"{path} is a file: give the folder of labelled pictures, or a zip of it")
+        refuse_pipes(path)
+        kind = file_kind(path).name
+        what, cure = "is a file", "give the folder of labelled pictures, or a zip of it"
+        if kind == "a zip":
+            what, cure = "is a zip that is not whole", "export or download it again"
+        elif kind.endswith("archive"):
+            what, cure = f"is {kind}", "unpack it and give the folder"
+        raise UserError(f"{path} {what}: {cure}")
     return _own_parts(path) or _of_parent(path) or _parts_below(path) or _nothing(path)
 
 
@@ -403,6 +412,10 @@ def _nothing(path: Path) -> dict[str | None, _Part]:
     if known is not None:
         file, name = known
         raise UserError(f"{file} is {name}, which is not read: export the labels as COCO")
+    for table in places.listed(path, (".csv",)):
+        if (what := csv_table.lacking(table)) is not None:
+            cure = "give corners in pixels (xmin, ymin, xmax, ymax), or export COCO"
+            raise UserError(f"{table} {what}: {cure}")
     files = coco.json_files(path)
     if len(files) == 1:
         coco.parse(files[0])  # raises: it says why the one file that may hold labels does not
