@@ -97,6 +97,11 @@ def read_options(options: ReadOptions) -> Iterator[None]:
         _OPTIONS.reset(token)
 
 
+def current_options() -> ReadOptions:
+    """What `read_options` says here."""
+    return _OPTIONS.get() or ReadOptions()
+
+
 class Reading:
     """What a reader works with: where problems go, how pictures are found, what the user said.
 
@@ -109,7 +114,7 @@ class Reading:
 
     def __init__(self, root: Path, report: Report, beside: Sequence[Path] = ()) -> None:
         self.report = report
-        self.options = _OPTIONS.get() or ReadOptions()
+        self.options = current_options()
         self.finder = Finder(root, self.options.allow_outside, beside)
         self.turned: list[Path] = []
 

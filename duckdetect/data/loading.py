@@ -23,8 +23,8 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ from duckdetect.data.dataset import (
     Report,
     alike_classes,
     alike_warning,
+    current_options,
     join,
     merge_classes,
     read_options,
@@ -545,26 +546,57 @@ def find_again(record: Mapping[str, Any], run: Path | None = None) -> Dataset | 
     A record may name a split's folder, or what holds the splits: each is tried. Arguments as
     `recorded_places` has them.
     """
-    for place in recorded_places(record, run):
-        for split in list_parts(place):
-            try:
-                dataset = load_dataset(place, split)
-                if data_sha256(dataset) == record.get("sha256"):
-                    return dataset
-            except UserError:
-                continue
+    with as_recorded(record):
+        for place in recorded_places(record, run):
+            for split in list_parts(place):
+                try:
+                    dataset = load_dataset(place, split)
+                    if data_sha256(dataset) == record.get("sha256"):
+                        return dataset
+                except UserError:
+                    continue
     return None
+
+
+@contextlib.contextmanager
+def as_recorded(record: Mapping[str, Any]) -> Iterator[None]:
+    """Read labels as those of a record were read: in stored pixels, classes merged.
+
+    Folders outside are not restored: only the user may allow them, and a run may be a stranger's.
+    """
+    given, noted = current_options(), record.get("options")
+    noted = noted if isinstance(noted, dict) else {}
+    options = replace(
+        given,
+        labels_as_stored=given.labels_as_stored or noted.get("labels_as_stored") is True,
+        merge_classes=given.merge_classes or noted.get("merge_classes") is True,
+    )
+    with read_options(options):
+        yield
+
+
+def is_of_record(path: Path, record: Mapping[str, Any], run: Path | None = None) -> bool:
+    """Whether a data set is a record's own, one of its splits, or what holds them."""
+    own = path.resolve()
+    places = [place.resolve() for place in recorded_places(record, run)]
+    return any(
+        own in (place, place.parent) or own.parent in (place, place.parent) for place in places
+    )
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
     """Where a data set lies, its size, and a fingerprint of its pictures and labels.
 
-    `folder` is as the user named it, from the folder that he worked in; `path` is absolute.
+    `folder` is as the user named it, from the folder that he worked in; `path` is absolute; `options`, if
+    there are any, are what the user said of its labels (`as_recorded`).
     """
+    options = current_options()
+    said = {name: True for name in ("labels_as_stored", "merge_classes") if getattr(options, name)}
     return {
         "folder": str(dataset.root),
         "path": str(dataset.root.resolve()),
         "pictures": len(dataset),
         "boxes": dataset.n_boxes,
         "sha256": data_sha256(dataset),
+        **({"options": said} if said else {}),
     }

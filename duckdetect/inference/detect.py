@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import glob
 import itertools
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -107,6 +108,9 @@ class Count:
 
 
 _VERB = "detect"
+
+_OF_IMAGES = ("frames", "crops", "detections.gif")
+_OF_VIDEO = ("detections.mp4",)
 
 _VIDEO_BATCH = 8  # frames that the detector sees at once
 
@@ -350,10 +354,11 @@ def detect(
         check_outputs([*targets, partial_path(animation)], _VERB, sources)
         make_folder(out)
         video = read_video(sources[0], start, end)
-        return detect_video(
+        done = detect_video(
             detector, video, out, kept,
             every=every, track=track, class_ids=class_ids, progress=progress,
         )  # fmt: skip
+        return dataclasses.replace(done, notes=(*done.notes, *_stale(out, _OF_IMAGES)))
     for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {sources[0]} is none: leave it out")
@@ -373,7 +378,16 @@ def detect(
     done = _draw_images(
         chosen, len(paths), failed, detector.classes, out, kept, seconds_per_frame, save_crops
     )
+    notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])])
     return dataclasses.replace(done, notes=(*done.notes, *notes))
+
+
+def _stale(out: Path, names: Sequence[str]) -> list[str]:
+    """What lies beside the new results and is not of them: an earlier call's crops, frames or video."""
+    left = [str(out / name) for name in names if os.path.lexists(out / name)]
+    return (
+        [f"{' and '.join(left)} may be of an earlier call: not changed by this one"] if left else []
+    )
 
 
 def _class_ids(classes: Sequence[str], detector: Detector) -> list[int]:
