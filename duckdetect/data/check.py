@@ -110,6 +110,8 @@ def _name(split: str | None) -> str:
 
 _TINY_PX = 8
 
+_DARK = 24  # of 255; 12 bits in a file of 16 give at most 15
+
 _MOST_OF_PICTURE = 20  # warnings of one kind
 
 _TINY_PART = 0.01  # of the picture's side: three pixels of a 300-pixel input
@@ -233,7 +235,14 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
 def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray]) -> list[Problem]:
     found: list[Problem] = []
     try:
-        hashes[sample.path] = image_hash(sample.load())
+        image = sample.load()
+        hashes[sample.path] = image_hash(image)
+        if image.max() < _DARK:
+            what = f"is nearly black: its brightest value is {image.max()} of 255"
+            cure = (
+                "look whether its values are of fewer bits than its file (12 in 16): stretch them"
+            )
+            found.append(Problem(str(sample.path), what, cure, "warning"))
     except UserError as error:  # a picture may break off behind a good head
         found.append(Problem.of(error, sample.path))
     size_wh = np.array(sample.size_hw[::-1], float)

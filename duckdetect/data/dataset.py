@@ -97,6 +97,11 @@ def read_options(options: ReadOptions) -> Iterator[None]:
         _OPTIONS.reset(token)
 
 
+def current_options() -> ReadOptions:
+    """What `read_options` says here."""
+    return _OPTIONS.get() or ReadOptions()
+
+
 class Reading:
     """What a reader works with: where problems go, how pictures are found, what the user said.
 
@@ -109,7 +114,7 @@ class Reading:
 
     def __init__(self, root: Path, report: Report, beside: Sequence[Path] = ()) -> None:
         self.report = report
-        self.options = _OPTIONS.get() or ReadOptions()
+        self.options = current_options()
         self.finder = Finder(root, self.options.allow_outside, beside)
         self.turned: list[Path] = []
 
@@ -301,6 +306,19 @@ class Label:
     crowd: bool = False
     segmentation: Any = None
     hint: str = ""  # the cure if the box reaches beyond the picture, where the reader knows one
+
+
+def are_normalised(labels: Iterable[Label]) -> bool:
+    """Whether boxes that should be in pixels are parts of the sides: all from 0 to 1, not all whole."""
+    numbers = [value for label in labels for value in label.xyxy]
+    return (
+        bool(numbers)
+        and all(-1e-6 <= v <= 1 + 1e-6 for v in numbers)
+        and any(v not in (0, 1) for v in numbers)
+    )
+
+
+NORMALISED = "its boxes are normalised: all their numbers are from 0 to 1", "export them in pixels"
 
 
 def make_sample(

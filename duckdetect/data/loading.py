@@ -23,8 +23,8 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,17 +39,20 @@ from duckdetect.data.dataset import (
     Report,
     alike_classes,
     alike_warning,
+    current_options,
     join,
     merge_classes,
     read_options,
     strict,
 )
-from duckdetect.data.formats import READERS, coco, foreign, places, yolo
+from duckdetect.data.formats import READERS, coco, csv_table, foreign, places, yolo
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import some_names
+from duckdetect.imaging.kinds import file_kind
 from duckdetect.utils.archives import unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
+from duckdetect.utils.reading import refuse_pipes
 from duckdetect.utils.schema import is_path, parse_json
 from duckdetect.utils.words import counted, plural
 
@@ -315,7 +318,14 @@ def _parts(path: Path) -> dict[str | None, _Part]:
         return {split: _Part(_read_split, path, split, path.parent) for split in splits}
     path = unpacked(path)
     if not path.is_dir():
-        raise UserError(f"{path} is a file: give the folder of labelled pictures, or a zip of it")
+        refuse_pipes(path)
+        kind = file_kind(path).name
+        what, cure = "is a file", "give the folder of labelled pictures, or a zip of it"
+        if kind == "a zip":
+            what, cure = "is a zip that is not whole", "export or download it again"
+        elif kind.endswith("archive"):
+            what, cure = f"is {kind}", "unpack it and give the folder"
+        raise UserError(f"{path} {what}: {cure}")
     return _own_parts(path) or _of_parent(path) or _parts_below(path) or _nothing(path)
 
 
@@ -404,6 +414,10 @@ def _nothing(path: Path) -> dict[str | None, _Part]:
     if known is not None:
         file, name = known
         raise UserError(f"{file} is {name}, which is not read: export the labels as COCO")
+    for table in places.listed(path, (".csv",)):
+        if (what := csv_table.lacking(table)) is not None:
+            cure = "give corners in pixels (xmin, ymin, xmax, ymax), or export COCO"
+            raise UserError(f"{table} {what}: {cure}")
     files = coco.json_files(path)
     if len(files) == 1:
         coco.parse(files[0])  # raises: it says why the one file that may hold labels does not
@@ -536,26 +550,57 @@ def find_again(record: Mapping[str, Any], run: Path | None = None) -> Dataset | 
     A record may name a split's folder, or what holds the splits: each is tried. Arguments as
     `recorded_places` has them.
     """
-    for place in recorded_places(record, run):
-        for split in list_parts(place):
-            try:
-                dataset = load_dataset(place, split)
-                if data_sha256(dataset) == record.get("sha256"):
-                    return dataset
-            except UserError:
-                continue
+    with as_recorded(record):
+        for place in recorded_places(record, run):
+            for split in list_parts(place):
+                try:
+                    dataset = load_dataset(place, split)
+                    if data_sha256(dataset) == record.get("sha256"):
+                        return dataset
+                except UserError:
+                    continue
     return None
+
+
+@contextlib.contextmanager
+def as_recorded(record: Mapping[str, Any]) -> Iterator[None]:
+    """Read labels as those of a record were read: in stored pixels, classes merged.
+
+    Folders outside are not restored: only the user may allow them, and a run may be a stranger's.
+    """
+    given, noted = current_options(), record.get("options")
+    noted = noted if isinstance(noted, dict) else {}
+    options = replace(
+        given,
+        labels_as_stored=given.labels_as_stored or noted.get("labels_as_stored") is True,
+        merge_classes=given.merge_classes or noted.get("merge_classes") is True,
+    )
+    with read_options(options):
+        yield
+
+
+def is_of_record(path: Path, record: Mapping[str, Any], run: Path | None = None) -> bool:
+    """Whether a data set is a record's own, one of its splits, or what holds them."""
+    own = path.resolve()
+    places = [place.resolve() for place in recorded_places(record, run)]
+    return any(
+        own in (place, place.parent) or own.parent in (place, place.parent) for place in places
+    )
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
     """Where a data set lies, its size, and a fingerprint of its pictures and labels.
 
-    `folder` is as the user named it, from the folder that he worked in; `path` is absolute.
+    `folder` is as the user named it, from the folder that he worked in; `path` is absolute; `options`, if
+    there are any, are what the user said of its labels (`as_recorded`).
     """
+    options = current_options()
+    said = {name: True for name in ("labels_as_stored", "merge_classes") if getattr(options, name)}
     return {
         "folder": str(dataset.root),
         "path": str(dataset.root.resolve()),
         "pictures": len(dataset),
         "boxes": dataset.n_boxes,
         "sha256": data_sha256(dataset),
+        **({"options": said} if said else {}),
     }

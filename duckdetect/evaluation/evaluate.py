@@ -8,6 +8,7 @@ What a run was measured on is kept below its folder, with its detections.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
@@ -23,8 +24,10 @@ from duckdetect._version import __version__
 from duckdetect.data.check import left_over
 from duckdetect.data.dataset import SPLIT_NAMES, Dataset, Problem, class_table, strict
 from duckdetect.data.loading import (
+    as_recorded,
     data_sha256,
     describe_data,
+    is_of_record,
     list_parts,
     read_dataset,
     recorded_places,
@@ -321,14 +324,16 @@ def evaluate_run(
         from duckdetect.inference.detector import load_detector
 
         detector = load_detector(run)
-    dataset, folder, split, notes = _load(data, split)
+    with _as_trained(run, data):
+        dataset, folder, split, notes = _load(data, split)
+        described = describe_data(dataset)
     detections = collect_detections(detector, dataset, progress)
     metrics = score_detections(dataset, detections)
     about = {
         "format": _FORMAT,
         "duckdetect": __version__,
         "data": {
-            **describe_data(dataset),
+            **described,
             "folder": str(folder),
             "path": str(folder.resolve()),
             "split": split,
@@ -349,6 +354,17 @@ def evaluate_run(
     measured = Evaluation(dataset, detections, metrics, about, run, notes)
     write_json(run / "metrics.json", measured.to_json())
     return measured
+
+
+def _as_trained(run: Path, data: Dataset | str | Path) -> contextlib.AbstractContextManager[None]:
+    """Read a run's own data set as it was read to train on it."""
+    if isinstance(data, str | Path):
+        with contextlib.suppress(UserError):  # a run without its config.json can be measured
+            config = read_config(run)
+            for record in (config.get("data"), config.get("validation")):
+                if isinstance(record, dict) and is_of_record(Path(data), record, run):
+                    return as_recorded(record)
+    return contextlib.nullcontext()
 
 
 def choose_split(path: Path) -> str | None:

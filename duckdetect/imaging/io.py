@@ -112,12 +112,13 @@ def image_head(path: str | Path) -> ImageHead:
     def head(image: Image.Image) -> ImageHead:
         width, height = image.size
         try:
-            orientation = int(image.getexif().get(_ORIENTATION, 1))
+            # As ImageOps.exif_transpose takes it, which turns by numbers and not by texts.
+            found = image.getexif().get(_ORIENTATION, 1)
+            orientation = next((n for n in range(1, 9) if n == found), 1)
         except Exception as error:  # `load_image` tells of damage
             if is_drive_error(error):
                 raise
             orientation = 1
-        orientation = orientation if 1 <= orientation <= 8 else 1
         if image.format == "TIFF" and orientation >= 5:
             # Some versions of Pillow swap the sides of a TIFF when they open it, others do not.
             return ImageHead(load_image(path).shape[:2], orientation, 1)
@@ -423,7 +424,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "I;16", "I;16B", "I;16L"):
         # Pillow clips 16-bit values at 255 when it converts; the high byte keeps the range.
         values = np.asarray(image).astype(np.int64)
-        return Image.fromarray((values.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+        # Some programs keep values of 8 bits in more: their high byte would be black.
+        shift = 8 if values.max(initial=0) > 255 else 0
+        return Image.fromarray((values.clip(0, 65535) >> shift).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
         scale = 255 if values.max() <= 1 else 1

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import glob
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,9 @@ class Count:
 
 
 _VERB = "detect"
+
+_OF_IMAGES = ("frames", "crops", "detections.gif")
+_OF_VIDEO = ("detections.mp4",)
 
 _VIDEO_BATCH = 8  # frames that the detector sees at once
 
@@ -348,7 +352,8 @@ def detect(
             detector, video, out, kept,
             every=every, track=track, class_ids=class_ids, style=style, progress=progress,
         )  # fmt: skip
-        return dataclasses.replace(done, notes=(*done.notes, *_letters(detector.classes, style)))
+        more = (*_letters(detector.classes, style), *_stale(out, _OF_IMAGES))
+        return dataclasses.replace(done, notes=(*done.notes, *more))
     for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {sources[0]} is none: leave it out")
@@ -376,7 +381,16 @@ def detect(
         save_crops,
         style,
     )
+    notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])])
     return dataclasses.replace(done, notes=(*done.notes, *notes))
+
+
+def _stale(out: Path, names: Sequence[str]) -> list[str]:
+    """What lies beside the new results and is not of them: an earlier call's crops, frames or video."""
+    left = [str(out / name) for name in names if os.path.lexists(out / name)]
+    return (
+        [f"{' and '.join(left)} may be of an earlier call: not changed by this one"] if left else []
+    )
 
 
 def _class_ids(classes: Sequence[str], detector: Detector) -> list[int]:

@@ -175,6 +175,8 @@ FREE_BYTES = 256 << 20
 
 _MAX_FILES = 1_000_000
 
+_MAX_DEPTH = 100  # folders
+
 _SAYS_UTF_8 = 0x800  # a bit of an entry's flags
 
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -194,7 +196,12 @@ def unzip(path: Path, folder: Path) -> None:
                     # It reads no more than the size that was counted, and compares the check sum.
                     with archive.open(info) as stream, target.open("wb") as file:
                         shutil.copyfileobj(stream, file, 1 << 20)
-        except (*BROKEN, NotImplementedError, ValueError, IndexError) as error:
+        except NotImplementedError as error:  # Windows packs large folders by Deflate64
+            raise UserError(
+                f"{path} is packed in a way that is not read here ({error}): unpack it by hand and "
+                "give the folder"
+            ) from error
+        except (*BROKEN, ValueError, IndexError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(
@@ -229,6 +236,8 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
             )
         elif name.endswith("/") or not parts:
             continue
+        elif len(parts) > _MAX_DEPTH:
+            what = f"lies {len(parts)} folders deep"
         elif str(PurePosixPath(name)) in found:
             what = "is there twice"
         else:

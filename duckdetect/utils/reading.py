@@ -49,6 +49,19 @@ def read_head(path: str | Path, n_bytes: int) -> bytes:
     return retried(path, head)
 
 
+def decoded(content: bytes) -> str:
+    """The text of a file from people: UTF-16 or UTF-8, by its mark or not, else Windows-1252 (Excel)."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # A head of a file may be cut within a letter.
+        if error.start >= len(content) - 3 and error.reason == "unexpected end of data":
+            return content.decode("utf-8-sig", errors="ignore")
+        return content.decode("cp1252", errors="replace")
+
+
 def refuse_pipes(path: str | Path) -> None:
     """Raise UserError for a pipe, a socket or a device: to read from one may wait or go on for ever."""
     try:

@@ -13,7 +13,7 @@ import pytest
 from helpers.labelled_folders import put_coco, put_image, put_yolo, voc_xml
 
 import duckdetect as dd
-from duckdetect.data.loading import find_splits
+from duckdetect.data.loading import find_splits, load_dataset
 from duckdetect.errors import UserError
 from duckdetect.utils import archives
 
@@ -210,3 +210,28 @@ def test_no_labels_inside_and_other_files(tmp_path: Path) -> None:
         UserError, match="is a file: give the folder of labelled pictures, or a zip"
     ):
         dd.load_dataset(tmp_path / "a.rar")
+
+
+def test_what_is_packed_otherwise_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "text")
+    raw = path.read_bytes()
+    # Deflate64, number 9, as Windows packs large folders.
+    raw = raw.replace(b"PK\3\4\x14\0\0\0\0\0", b"PK\3\4\x14\0\0\0\x09\0")
+    raw = raw.replace(b"PK\1\2\x14\x03\x14\0\0\0\0\0", b"PK\1\2\x14\x03\x14\0\0\0\x09\0")
+    path.write_bytes(raw)
+    with pytest.raises(
+        UserError, match=r"packed in a way that is not read here .*: unpack it by hand"
+    ):
+        load_dataset(path)
+    (tmp_path / "a.crdownload").write_bytes(raw[:50])
+    with pytest.raises(UserError, match="is a zip that is not whole: export or download it again"):
+        load_dataset(tmp_path / "a.crdownload")
+    (tmp_path / "a.rar").write_bytes(b"Rar!\x1a\x07\0")
+    with pytest.raises(UserError, match="is a RAR archive: unpack it and give the folder"):
+        load_dataset(tmp_path / "a.rar")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("d/" * 2000 + "a.txt", "text")
+    with pytest.raises(UserError, match="lies 2001 folders deep"):
+        load_dataset(path)

@@ -18,6 +18,7 @@ from PIL import Image
 from duckdetect.errors import UserError
 from duckdetect.imaging import io
 from duckdetect.imaging.io import (
+    image_head,
     image_size_hw,
     list_images,
     load_image,
@@ -359,3 +360,31 @@ def test_threads_that_overlap_leave_the_warnings_as_they_were() -> None:
     leave.set()
     thread.join()
     assert list(warnings.filters) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "value", "turned"),
+    [
+        (3, 1, b"\x06\0\0\0", True),  # a number, as cameras write it
+        (2, 2, b"6\0\0\0", False),  # a text
+        (3, 1, b"\0\0\0\0", False),
+        (3, 1, b"\x09\0\0\0", False),
+    ],
+)
+def test_head_and_picture_agree_on_odd_orientations(
+    tmp_path: Path, kind: int, count: int, value: bytes, turned: bool
+) -> None:
+    entry = struct.pack("<HHI", 0x0112, kind, count) + value
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(path, exif=exif)
+    size_hw = (80, 60) if turned else (60, 80)
+    assert image_head(path).size_hw == load_image(path).shape[:2] == size_hw
+
+
+def test_eight_bits_in_a_wider_file_are_not_black(tmp_path: Path) -> None:
+    values = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "a.tif")
+    for name in ("a.png", "a.tif"):
+        np.testing.assert_array_equal(load_image(tmp_path / name)[..., 0], values)

@@ -80,6 +80,10 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         files = [path for path in json_files(source) if _looks_like_coco(path)]
         return join([read(path, split, reading) for path in reading.all_inside(files)])
     content = parse(source)
+    if content.get("unlabelled") is True:
+        what = f"has no annotations: its {len(content['images'])} pictures are left out"
+        reading.warn(source, what, "label them to use them (COCO's image_info_test has none)")
+        content["images"] = []
     images = _images(content["images"], source, reading)
     classes, class_ids = _classes(content["categories"], content["annotations"], source, reading)
     entries = list(_annotations(content["annotations"], images, source, reading))
@@ -154,6 +158,9 @@ def parse(source: Path) -> dict[str, Any]:
         UserError: If it is something else.
     """
     content = load(source)
+    if isinstance(content, dict) and content.get("annotations") is None:
+        content["annotations"] = []  # `read` tells of it
+        content["unlabelled"] = True
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise UserError(
@@ -261,8 +268,8 @@ def _classes(
         category_id = _has_id(entry, "category", source, reading)
         if category_id is None:
             continue
-        if isinstance(entry.get("name"), str) and entry["name"].strip():
-            good.append({**entry, "id": category_id})
+        if _text(entry.get("name")).strip():  # a number is a name, too
+            good.append({**entry, "id": category_id, "name": _text(entry["name"])})
         else:
             reading(Problem(str(source), f"category {category_id} has no name", "name it"))
     for category_id, count in Counter(c["id"] for c in good).items():
@@ -386,6 +393,18 @@ def _outline(value: Any) -> Any:
     ]
 
 
+def _around(outline: Any) -> list[float] | None:
+    """The box around polygons, where a tool left it out; None if they are none."""
+    if not isinstance(outline, list) or not all(
+        isinstance(p, list) and len(p) > 5 for p in outline
+    ):
+        return None
+    xs, ys = ([v for p in outline for v in p[i::2]] for i in (0, 1))
+    if not xs or len(xs) != len(ys) or not all(is_number(v) for v in (*xs, *ys)):
+        return None
+    return [float(v) for v in (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))]
+
+
 def _is_point(value: Any) -> bool:
     if isinstance(value, dict) or not isinstance(value, list) or len(value) != 2:
         return False
@@ -427,6 +446,8 @@ def _label(
         reading(Problem(where, what, "export the labels again, or fix the id"))
         return None
     box = _numbers(bbox)
+    if box is None and bbox in (None, []):
+        box = _around(_outline(entry.get("segmentation")))
     if box is None:
         what = f"bbox is {_short(bbox)}"
         reading(Problem(where, what, "give [x, y, width, height] in pixels"))

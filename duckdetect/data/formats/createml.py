@@ -6,7 +6,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, make_sample
+from duckdetect.data.dataset import (
+    NORMALISED,
+    Dataset,
+    Label,
+    Problem,
+    Reading,
+    Sample,
+    are_normalised,
+    make_sample,
+)
 from duckdetect.data.formats import places
 
 
@@ -22,6 +31,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     class_ids = {name: i for i, name in enumerate(classes)}
     folders = places.of_images(source)
     samples: list[Sample] = []
+    read_labels: list[Label] = []
     for number, entry in enumerate(entries, 1):
         where = f"{source}, image {number}"
         name = entry.get("image", entry.get("imagefilename")) if isinstance(entry, dict) else None
@@ -33,9 +43,12 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             for i, a in enumerate(_annotations(entry), 1)
             if (label := _label(f"{where}, annotation {i}", a, class_ids, reading)) is not None
         ]
+        read_labels += labels
         sample = make_sample(path, len(samples) + 1, None, labels, reading)
         if sample is not None:
             samples.append(sample)
+    if are_normalised(read_labels):
+        reading(Problem(str(source), *NORMALISED))
     return Dataset(source.parent, classes, tuple(samples))
 
 

@@ -19,7 +19,7 @@ from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, ma
 from duckdetect.data.formats import places
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head
-from duckdetect.utils.reading import read_bytes, read_head
+from duckdetect.utils.reading import decoded, read_bytes, read_head
 
 _COLUMNS = {
     "name": ("filename", "file_name", "image", "image_name", "imagename", "image_id", "imageid",
@@ -49,11 +49,18 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     if found is None:
         raise UserError(f"{source} is no table of boxes: give the columns {', '.join(_NEEDED)}")
     columns, with_head = found
-    rows = [
-        (number, {key: row[i].strip() if i < len(row) else "" for key, i in columns.items()})
-        for number, row in enumerate(_rows(_text(read_bytes(source))), 1)
-        if any(cell.strip() for cell in row) and (number > 1 or not with_head)
-    ]
+    table = _rows(decoded(read_bytes(source)))
+    head = next(table, []) if with_head else None
+    rows: list[tuple[int, dict[str, str]]] = []
+    try:
+        for number, cells in enumerate(table, 2 if with_head else 1):
+            # Files that were put together repeat the head.
+            if any(cell.strip() for cell in cells) and cells != head:
+                row = {k: cells[i].strip() if i < len(cells) else "" for k, i in columns.items()}
+                rows.append((number, row))
+    except csv.Error as error:  # a quote that is never closed, most often
+        what = f"cannot be read after line {rows[-1][0] if rows else 1} ({error})"
+        raise UserError(f"{source} {what}: look for a quotation mark too many there") from error
     classes = places.class_names(row["class"] for _, row in rows)
     class_ids = {name: i for i, name in enumerate(classes)}
     by_name: dict[str, list[tuple[int, Mapping[str, str]]]] = {}
@@ -86,20 +93,31 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     return Dataset(source.parent, classes, tuple(samples))
 
 
-def _text(content: bytes) -> str:
-    utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return content.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace")
-
-
 def _rows(text: str) -> Iterator[list[str]]:
     first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+    delimiter = max(",;\t|", key=first.count)
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def lacking(path: Path) -> str | None:
+    """What a table lacks that seems to be one of boxes; None if it does not seem so."""
+    try:
+        names = [
+            name.strip().lower() for name in next(iter(_rows(decoded(read_head(path, 4096)))), [])
+        ]
+    except csv.Error:
+        return None
+    missing = [key for key in _NEEDED if not set(_COLUMNS[key]) & set(names)]
+    looks = len(names) > 2 and ("name" not in missing or "class" not in missing)
+    if not looks or not missing:
+        return None
+    wanted = ", ".join({"name": "filename"}.get(k, _COLUMNS[k][0]) for k in missing)
+    return f"is a table with the columns {', '.join(names[:12])}, but without {wanted}"
 
 
 def _columns(path: Path) -> tuple[dict[str, int], bool] | None:
     """The place of each column, and whether a head names them; None if it is no table of boxes."""
-    head = _text(read_head(path, 4096))
+    head = decoded(read_head(path, 4096))
     try:
         first = next(iter(_rows(head)), [])
     except csv.Error:
@@ -120,7 +138,8 @@ def _columns(path: Path) -> tuple[dict[str, int], bool] | None:
 
 def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        # 10,5 is 10.5 where the cells are not parted by commas: they would be two cells.
+        value = float(text.replace(",", ".") if text.count(",") == 1 else text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

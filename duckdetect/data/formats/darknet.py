@@ -9,9 +9,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, make_sample
+from duckdetect.data.dataset import (
+    NORMALISED,
+    Dataset,
+    Label,
+    Problem,
+    Reading,
+    Sample,
+    are_normalised,
+    make_sample,
+)
 from duckdetect.data.formats import places
-from duckdetect.data.formats.yolo import CLASS_FILES, read_text
+from duckdetect.data.formats.yolo import CLASS_FILES, file_of, read_text
 from duckdetect.errors import UserError
 
 _BOX = r"(-?\d+(?:\.\d+)?,){4}\d+"
@@ -35,14 +44,14 @@ _STARTS = ("annotation", "train", "val", "test", "label", "box")
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a list; the names of the classes stand in a file beside it, one a line."""
     tops = (source.parent, source.parent.parent)
-    files = (top / name for top in tops for name in _CLASS_FILES)
-    names = next((path for path in files if path.is_file()), None)
+    names = next((p for top in tops if (p := file_of(top, _CLASS_FILES)) is not None), None)
     if names is None:
         raise UserError(f"{source.parent / '_classes.txt'} is missing: write a class name a line")
     listed = [line.strip() for line in read_text(reading.inside(names)).strip().splitlines()]
     table, numbers = reading.classes(names, listed)
     folders = places.of_images(source)
     samples: list[Sample] = []
+    read_labels: list[Label] = []
     for number, line in enumerate(read_text(source).splitlines(), 1):
         if not line.strip():
             continue
@@ -61,9 +70,12 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
                 reading(Problem(where, what, cure))
                 continue
             labels.append(Label(where, xyxy, numbers[int(class_number)]))
+        read_labels += labels
         sample = make_sample(path, len(samples) + 1, None, labels, reading)
         if sample is not None:
             samples.append(sample)
+    if are_normalised(read_labels):
+        reading(Problem(str(source), *NORMALISED))
     return Dataset(source.parent, table, tuple(samples))
 
 

@@ -8,10 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, make_sample
+from duckdetect.data.dataset import (
+    NORMALISED,
+    Dataset,
+    Label,
+    Problem,
+    Reading,
+    Sample,
+    are_normalised,
+    make_sample,
+)
 from duckdetect.data.formats import places
 from duckdetect.errors import UserError
 
+_IGNORED = ("__ignore__", "_background_")
 _LOOKED_INTO = 5  # files; a folder holds one for each picture
 
 
@@ -34,9 +44,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             contents.append((path, content))
         else:
             reading.warn(path, "is not labelme's JSON", "it is passed over")
-    classes = places.class_names(s.get("label") for _, c in contents for s in _shapes(c))
+    named = (s.get("label") for _, c in contents for s in _shapes(c))
+    classes = tuple(n for n in places.class_names(named) if n not in _IGNORED)
     class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
+    read_labels: list[Label] = []
     for path, content in contents:
         name = str(content.get("imagePath") or path.stem)
         image = reading.image(str(path), name, places.of_images(path))
@@ -47,11 +59,14 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             for i, shape in enumerate(_shapes(content), 1)
             if (label := _label(f"{path}, shape {i}", shape, class_ids, reading)) is not None
         ]
+        read_labels += labels
         size = (content.get("imageHeight"), content.get("imageWidth"))
         declared = size if all(type(v) is int and v > 0 for v in size) else None
         sample = make_sample(image, len(samples) + 1, declared, labels, reading)  # type: ignore[arg-type]
         if sample is not None:
             samples.append(sample)
+    if are_normalised(read_labels):
+        reading(Problem(str(source), *NORMALISED))
     return Dataset(source, classes, tuple(samples))
 
 
@@ -81,11 +96,16 @@ def _label(
     if not len(points) or not np.isfinite(points).all():
         reading(Problem(where, "has no points of two numbers", "draw it again or remove it"))
         return None
+    if name.strip() in _IGNORED:
+        reading.warn(
+            where, f"is named {name.strip()}, labelme's word for no class", "it is left out"
+        )
+        return None
     outline = None
     if kind == "circle" and len(points) == 2:
         radius = math.dist(*points)
         points = np.array([points[0] - radius, points[0] + radius])
-    elif kind in ("polygon", "linestrip") and len(points) > 2:
+    elif kind in ("polygon", "linestrip", "rotation") and len(points) > 2:
         outline = [points.ravel().tolist()]
     elif kind not in ("rectangle", "mask") or len(points) < 2:
         reading.warn(where, f"is a {kind}, no box or outline", "it is left out")

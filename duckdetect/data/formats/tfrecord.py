@@ -6,6 +6,7 @@ parts of the picture's sides; names come with each box, else from `*label_map.pb
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.files import atomic_path, cache_folder, file_sha256, make_folder
-from duckdetect.utils.reading import read_bytes
+from duckdetect.utils.reading import read_bytes, read_head
 
 _NAME = re.compile(r".+\.(tfrecords?|record)(-\d+-of-\d+)?", re.IGNORECASE)
 _KEYS = ("xmin", "ymin", "xmax", "ymax")
@@ -47,7 +48,8 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     for shard in shards:
         folder = make_folder(cache_folder() / "data" / f"tfrecord-{file_sha256(shard)[:12]}")
         try:
-            for number, record in enumerate(tf.data.TFRecordDataset(str(shard)), 1):
+            packed = "GZIP" if read_head(shard, 2) == b"\x1f\x8b" else ""
+            for number, record in enumerate(tf.data.TFRecordDataset(str(shard), packed), 1):
                 where = f"{shard}, record {number}"
                 example = tf.train.Example.FromString(record.numpy())
                 features = {k: _values(v) for k, v in example.features.feature.items()}
@@ -57,7 +59,8 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         except (tf.errors.DataLossError, tf.errors.OpError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
-            reason = str(error).splitlines()[0][:100]
+            # TensorFlow's own words begin with the places of its graph.
+            reason = (str(error).splitlines() or [""])[0].rpartition("}} ")[2][:100]
             raise UserError(f"{shard} is damaged ({reason}): copy it again") from error
     classes = tuple(by_number.values()) or places.class_names(
         n for *_, bs in found for _, n, _ in bs
@@ -114,7 +117,8 @@ def _image(
     name = re.sub(r"[^\w.-]+", "_", name.replace("\\", "/").rpartition("/")[2]).lstrip(".")[-80:]
     if not Path(name).suffix:
         name = f"{name or f'record_{number:06d}'}.jpg"
-    path = folder / name
+    # Records of two cameras may have one name: each picture has a folder by its own sum.
+    path = folder / hashlib.sha256(encoded[0]).hexdigest()[:16] / name
     if not path.exists():
         with atomic_path(path) as part:
             part.write_bytes(encoded[0])

@@ -20,12 +20,14 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from duckdetect.data.dataset import (
+    NORMALISED,
     SPLIT_NAMES,
     Dataset,
     Label,
     Problem,
     Reading,
     Sample,
+    are_normalised,
     make_sample,
 )
 from duckdetect.data.names import MissingError, NamingError
@@ -33,7 +35,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import turned_box_xyxy
 from duckdetect.imaging.io import natural_key
 from duckdetect.imaging.kinds import is_hidden
-from duckdetect.utils.reading import read_bytes
+from duckdetect.utils.reading import decoded, read_bytes
 from duckdetect.utils.words import counted
 
 _LABEL_FOLDERS = ("annotations", "annotation", "labels", "xml", "xmls")
@@ -55,6 +57,12 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     files = xml_files(source)
     files = _of_split(source, files, split, reading) if split is not None else files
     files = reading.all_inside(files)
+    if split is None and (lists := _list_files(source)):
+        named = ", ".join(path.name for path in lists[:3])
+        what = f"the lists of ImageSets/Main ({named}) are named after no split"
+        reading.warn(
+            source, what, "all XML files are read: name the lists train.txt, val.txt, test.txt"
+        )
     for path in files:
         try:
             root = _parse(path)
@@ -72,6 +80,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     classes = tuple(sorted(names - {""}))
     class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
+    read_labels: list[Label] = []
     for path, root in parsed:
         image = _image(source, path, root, reading)
         if image is None:
@@ -81,6 +90,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             for number, entry in enumerate(root.iter("object"), 1)
             if (label := _label(f"{path}, object {number}", entry, class_ids, reading))
         ]
+        read_labels += labels
         size = (_whole(root, "size/height"), _whole(root, "size/width"))
         declared = (size[0], size[1]) if size[0] and size[1] else None
         # LabelImg draws on the stored pixels, and its sizes do not tell where the sides are equal
@@ -89,6 +99,8 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         sample = make_sample(image, len(samples) + 1, declared, labels, reading, told)
         if sample is not None:
             samples.append(sample)
+    if are_normalised(read_labels):
+        reading(Problem(str(source), *NORMALISED))
     return Dataset(source, classes, tuple(samples))
 
 
@@ -116,12 +128,7 @@ def _children(folder: Path) -> list[Path]:
 
 def _image_sets(folder: Path) -> dict[str, list[Path]]:
     """The lists of `ImageSets/Main` by split: `train.txt`, or `duck_train.txt` for each class."""
-    main = next(
-        (below for place in _children(folder) if place.name.lower() == "imagesets"
-         for below in _children(place) if below.name.lower() == "main"),
-        None,
-    )  # fmt: skip
-    files = sorted(main.glob("*.[tT][xX][tT]")) if main is not None else []
+    files = _list_files(folder)
     lists: dict[str, list[Path]] = {}
     for split, names in SPLIT_NAMES.items():
         own = [path for path in files if path.stem.lower() in names]
@@ -129,6 +136,15 @@ def _image_sets(folder: Path) -> dict[str, list[Path]]:
         if own or of_classes:
             lists[split] = own or of_classes
     return lists
+
+
+def _list_files(folder: Path) -> list[Path]:
+    main = next(
+        (below for place in _children(folder) if place.name.lower() == "imagesets"
+         for below in _children(place) if below.name.lower() == "main"),
+        None,
+    )  # fmt: skip
+    return sorted(main.glob("*.[tT][xX][tT]")) if main is not None else []
 
 
 def _split_folders(files: Sequence[Path]) -> dict[str, list[Path]]:
@@ -167,7 +183,7 @@ def _stems(paths: Sequence[Path]) -> list[str]:
     """The pictures that lists name, one a line: a stem or file name, with VOC's 1 or -1 behind it."""
     stems: dict[str, None] = {}
     for path in paths:
-        for line in read_bytes(path).decode("utf-8-sig", errors="replace").splitlines():
+        for line in decoded(read_bytes(path)).splitlines():
             name = re.sub(r"\s+-?[01]$", "", line.strip()).replace("\\", "/").rpartition("/")[2]
             if name:
                 suffix = Path(name).suffix

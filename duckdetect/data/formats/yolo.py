@@ -19,7 +19,6 @@ points, and makes a separate object of each part.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -42,7 +41,7 @@ from duckdetect.data.names import MissingError, NamingError
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head, list_folder, list_images, natural_key
 from duckdetect.imaging.kinds import is_hidden
-from duckdetect.utils.reading import read_bytes
+from duckdetect.utils.reading import decoded, read_bytes
 from duckdetect.utils.schema import read_yaml
 from duckdetect.utils.words import plural
 
@@ -131,10 +130,8 @@ def read_images(
 
 
 def read_text(path: Path) -> str:
-    """A text file's content, with or without a byte order mark."""
-    content = read_bytes(path)
-    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace")
+    """A text file's content, in whatever encoding people save it."""
+    return decoded(read_bytes(path))
 
 
 def looks_like_labels(path: Path) -> bool:
@@ -217,7 +214,7 @@ def _report_left_over(
     for path in sorted(reading.finder.files(labels_folder), key=natural_key):
         if path.suffix.lower() != ".txt" or path in counts or path.name.lower() in _NO_LABELS:
             continue
-        if path.name in CLASS_FILES or not path.is_file():
+        if path.name.lower() in CLASS_FILES or not path.is_file():
             continue
         what = f"has no picture in {folder}"
         problem = Problem(str(path), what, "put the picture there, or remove its labels")
@@ -397,8 +394,7 @@ def find(folder: Path) -> dict[str | None, Path]:
     Their pictures must be there, too: Roboflow names all splits, also those that an export does not
     have. Without any, `train` is named, so that `read` tells what is missing.
     """
-    source = next((folder / name for name in _YAML if (folder / name).is_file()), None)
-    source = source or _other_yaml(folder)
+    source = file_of(folder, _YAML) or _other_yaml(folder)
     if source is None:
         return {}
     found: dict[str | None, Path] = {}
@@ -415,7 +411,7 @@ def find(folder: Path) -> dict[str | None, Path]:
 def _other_yaml(folder: Path) -> Path | None:
     """A YAML file of another name that names classes and splits."""
     found = []
-    for path in sorted(folder.glob("*.y*ml")):
+    for path in sorted(folder.glob("*")):
         if path.suffix.lower() in (".yaml", ".yml") and not is_hidden(path):
             with contextlib.suppress(UserError):
                 settings = _settings(path)
@@ -437,6 +433,14 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         listed = place.is_file()
         found = listed_images(place, base, reading) if listed else _images_below(place)
         images |= dict.fromkeys(found)
+    count = settings.get("nc")
+    if (
+        isinstance(count, str)
+        and count.strip().isdecimal()
+        and int(count) != len(settings["names"])
+    ):
+        what = f"nc is {count.strip()}, but names has {len(settings['names'])}"
+        reading.warn(source, what, "look whether a class is missing; names is taken")
     classes = ClassList(settings["names"], source, _key_points(settings))
     return read_images(source.parent, classes, list(images), reading, split)
 
@@ -562,16 +566,25 @@ _LISTS = "obj.data"
 
 def find_plain(folder: Path) -> dict[str | None, Path]:
     """The file that says what there is, by split; None where there are none."""
-    if (folder / _LISTS).is_file():
-        settings = _plain_settings(folder / _LISTS)
+    if (lists := file_of(folder, (_LISTS,))) is not None:
+        settings = _plain_settings(lists)
         splits = [s for s, names in SPLIT_NAMES.items() if any(name in settings for name in names)]
-        return dict.fromkeys(splits or ["train"], folder / _LISTS)
+        return dict.fromkeys(splits or ["train"], lists)
     for place in (folder, *(p for p in _children(folder) if p.name.lower() == "labels")):
-        for name in CLASS_FILES:
-            # A list of classes alone says little: other tools write one, too.
-            if (place / name).is_file() and text_labels(folder):
-                return {None: place / name}
+        # A list of classes alone says little: other tools write one, too.
+        if (names := file_of(place, CLASS_FILES)) is not None and text_labels(folder):
+            return {None: names}
     return {}
+
+
+def file_of(folder: Path, names: Sequence[str]) -> Path | None:
+    """The file with the first of these names, in capitals if need be."""
+    files = {
+        path.name.lower(): path
+        for path in sorted(folder.glob("*"), reverse=True)  # "classes.txt" before "Classes.txt"
+        if path.name.lower() in names and path.is_file()
+    }
+    return next((files[name] for name in names if name in files), None)
 
 
 def text_labels(folder: Path) -> list[Path]:
@@ -589,7 +602,7 @@ def text_labels(folder: Path) -> list[Path]:
 def read_plain(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read the pictures of a folder with `classes.txt`, or one split of `obj.data`."""
     folder = source.parent
-    if source.name != _LISTS:
+    if source.name.lower() != _LISTS:
         folder = folder.parent if folder.name.lower() == "labels" else folder
         place = next((p for p in _children(folder) if p.name.lower() == "images"), None)
         images = _images_below(place) if place is not None else list_images(folder)

@@ -1,0 +1,241 @@
+"""Labels as tools and tables really hold them: encodings, capitals, parts of a side, oddities."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.labelled_folders import (
+    annotation,
+    coco_of,
+    noise,
+    put_coco,
+    put_image,
+    put_yolo,
+    voc_xml,
+)
+from PIL import Image
+
+from duckdetect.data.check import check_dataset
+from duckdetect.data.dataset import Dataset
+from duckdetect.data.loading import load_dataset
+from duckdetect.errors import UserError
+
+BOX = [10, 20, 40, 35]
+_HEAD = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+
+
+def put_csv(folder: Path, content: str | bytes, *names: str) -> Path:
+    for name in names or ("a.jpg",):
+        put_image(folder / name)
+    raw = content if isinstance(content, bytes) else content.encode()
+    (folder / "_annotations.csv").write_bytes(raw)
+    return folder
+
+
+def boxes(dataset: Dataset) -> dict[str, list[list[float]]]:
+    return {sample.path.name: sample.xyxy.tolist() for sample in dataset}
+
+
+def warnings(path: Path) -> str:
+    problems = check_dataset(path)
+    assert not [p for p in problems if p.severity == "error"], problems
+    return "\n".join(map(str, problems))
+
+
+# CSV
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (f"\ufeff{_HEAD}".replace(",", ";") + "a.jpg;80;60;Ente;10,0;20;40;35\r\n", "a.jpg"),
+        (_HEAD.replace(",", "|") + '"a.jpg"|80|60|"Ente"|10|20|40|35\n', "a.jpg"),
+        ((_HEAD + "äpfel.jpg,80,60,Ente,10,20,40,35\n").encode("cp1252"), "äpfel.jpg"),
+        ((_HEAD + "äpfel.jpg,80,60,Ente,10,20,40,35\n").encode("utf-16"), "äpfel.jpg"),
+        (_HEAD + f"a.jpg,80,60,Ente,10,20,40,35\n{_HEAD}", "a.jpg"),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, content: str | bytes, name: str) -> None:
+    found = load_dataset(put_csv(tmp_path / "data", content, name))
+    assert boxes(found) == {name: [BOX]}
+    assert found.classes == ("Ente",)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            "image_name,x,y,w,h,label\na.jpg,10,20,30,15,duck\n",
+            "but without xmin, ymin, xmax, ymax",
+        ),
+        (
+            'image_id,width,height,bbox,source\na,80,60,"[1, 2, 3, 4]",x\n',
+            "but without class, xmin",
+        ),
+        (_HEAD + f"a.jpg,80,60,{'x' * 200_000},10,20,40,35\n", "cannot be read after line 1"),
+    ],
+)
+def test_a_table_that_is_not_read_says_why(tmp_path: Path, content: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        load_dataset(put_csv(tmp_path / "data", content))
+
+
+# Parts of the sides where pixels are meant
+
+
+def put_normalised(folder: Path, kind: str) -> Path:
+    put_image(folder / "a.jpg")
+    labels: Any
+    if kind == "Create ML":
+        place = {"x": 0.5, "y": 0.5, "width": 0.25, "height": 0.25}
+        labels = [{"image": "a.jpg", "annotations": [{"label": "duck", "coordinates": place}]}]
+    else:
+        shape = {"label": "duck", "shape_type": "rectangle", "points": [[0.1, 0.2], [0.4, 0.5]]}
+        labels = {"shapes": [shape], "imagePath": "a.jpg"}
+    if kind == "VOC":
+        (folder / "a.xml").write_text(voc_xml(box=(0.1, 0.2, 0.4, 0.5)))
+    elif kind == "Darknet":
+        (folder / "_annotations.txt").write_text("a.jpg 0.1,0.2,0.4,0.5,0\n")
+        (folder / "_classes.txt").write_text("duck")
+    else:
+        (folder / "a.json").write_text(json.dumps(labels))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["VOC", "Darknet", "Create ML", "labelme"])
+def test_normalised_boxes_are_refused_in_all_formats_of_pixels(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(UserError, match="its boxes are normalised"):
+        load_dataset(put_normalised(tmp_path / "data", kind))
+
+
+# labelme
+
+
+def test_labelmes_turned_boxes_and_its_words_for_no_class(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    turned = [[10, 30], [30, 10], [50, 30], [30, 50]]
+    shapes = [
+        {"label": "duck", "shape_type": "rotation", "points": turned, "direction": 0.785},
+        {"label": "__ignore__", "shape_type": "rectangle", "points": [[10, 20], [40, 35]]},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": shapes, "imagePath": "a.jpg"}))
+    found = load_dataset(tmp_path)
+    assert found.classes == ("duck",)
+    assert boxes(found) == {"a.jpg": [[10, 10, 50, 50]]}
+    assert "labelme's word for no class" in warnings(tmp_path)
+
+
+# COCO
+
+
+def test_a_split_without_annotations_is_a_warning(tmp_path: Path) -> None:
+    put_coco(tmp_path / "train")
+    put_image(tmp_path / "test" / "t.jpg")
+    content = coco_of(["t.jpg"], [])
+    del content["annotations"]
+    (tmp_path / "test" / "_annotations.coco.json").write_text(json.dumps(content))
+    assert "has no annotations: its 1 pictures are left out" in warnings(tmp_path)
+    assert len(load_dataset(tmp_path)) == 1
+
+
+def test_numbers_as_names_and_boxes_left_out_beside_outlines(tmp_path: Path) -> None:
+    outline = [[10, 20, 40, 20, 40, 35, 10, 35]]
+    for i, bbox in enumerate((None, [])):
+        folder = put_coco(
+            tmp_path / str(i),
+            [annotation(bbox, segmentation=outline)],
+            categories=[{"id": 1, "name": 7}],
+        )
+        found = load_dataset(folder)
+        assert found.classes == ("7",)
+        assert boxes(found) == {"a.jpg": [BOX]}
+    folder = put_coco(tmp_path / "neither", [annotation(None)])
+    with pytest.raises(UserError, match="bbox is null"):
+        load_dataset(folder)
+
+
+# YOLO
+
+
+@pytest.mark.parametrize("name", ["DATA.YAML", "Data.yaml", "DuckS.YML"])
+def test_yolos_settings_in_capitals(tmp_path: Path, name: str) -> None:
+    put_yolo(tmp_path, yaml="names: [duck]\ntrain: train/images\nnc: 3\n")
+    (tmp_path / "data.yaml").rename(tmp_path / name)
+    assert load_dataset(tmp_path).n_boxes == 1
+    assert "nc is 3, but names has 1" in warnings(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Classes.txt", "CLASSES.TXT", "Obj.names"])
+def test_lists_of_classes_in_capitals(tmp_path: Path, name: str) -> None:
+    put_image(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text("0 .5 .5 .4 .4")
+    (tmp_path / name).write_bytes("Küken".encode("cp1252"))
+    assert load_dataset(tmp_path).classes == ("Küken",)
+    assert "Küken" not in warnings(tmp_path)
+
+
+# Pascal VOC
+
+
+def test_lists_that_name_no_split_are_told_of(tmp_path: Path) -> None:
+    for name in "abc":
+        put_image(tmp_path / "JPEGImages" / f"{name}.jpg")
+        (tmp_path / "Annotations").mkdir(exist_ok=True)
+        (tmp_path / "Annotations" / f"{name}.xml").write_text(voc_xml(f"{name}.jpg"))
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "default.txt").write_text("a\nb\n")
+    assert "(default.txt) are named after no split" in warnings(tmp_path)
+    assert len(load_dataset(tmp_path)) == 3
+
+
+# TFRecord
+
+
+def _record(name: bytes, seed: int, left: float) -> bytes:
+    import tensorflow as tf
+
+    picture = io.BytesIO()
+    Image.fromarray(noise(seed=seed)).save(picture, "PNG")
+
+    def texts(value: bytes) -> Any:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    corners = {"xmin": left, "xmax": 0.9, "ymin": 0.1, "ymax": 0.9}
+    features = {
+        "image/filename": texts(name),
+        "image/encoded": texts(picture.getvalue()),
+        "image/object/class/text": texts(b"duck"),
+    } | {
+        f"image/object/bbox/{key}": tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+        for key, value in corners.items()
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return bytes(example.SerializeToString())
+
+
+@pytest.mark.parametrize("packed", ["", "GZIP"])
+def test_records_of_one_name_keep_their_own_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: str
+) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / "data" / "x.tfrecord"), packed) as file:
+        file.write(_record(b"cam1/0.png", 1, 0.1))
+        file.write(_record(b"cam2/0.png", 2, 0.2))
+    found = load_dataset(tmp_path / "data")
+    assert [s.xyxy[0, 0] for s in found] == pytest.approx([8, 16])
+    for seed, sample in enumerate(found, 1):
+        np.testing.assert_array_equal(sample.load(), noise(seed=seed))
+
+
+def test_a_damaged_record_is_said_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "x.tfrecord").write_bytes(b"nothing of the kind" * 9)
+    with pytest.raises(UserError, match=r"is damaged \(corrupted record at 0"):
+        load_dataset(tmp_path)
