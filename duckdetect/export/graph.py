@@ -24,6 +24,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from duckdetect.errors import UserError
 from duckdetect.inference.postprocess_numpy import Found, PostProcess
 from duckdetect.inference.preprocess_numpy import Preprocess
+from duckdetect.utils.terminal import silenced
 
 if TYPE_CHECKING:
     from duckdetect.inference.detector import Detector
@@ -132,8 +133,6 @@ def concrete(function: Any) -> Any:
 
 def freeze(function: Any) -> Any:
     """A concrete function with constants for its variables."""
-    from duckdetect.utils.terminal import silenced
-
     with silenced():
         return convert_variables_to_constants_v2(function, lower_control_flow=False)
 
