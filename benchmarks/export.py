@@ -32,14 +32,14 @@ if sys.argv[2] == "1":
     detector = detector if hasattr(detector, 'path') else detector.changed(fast=True)
 loaded = time.perf_counter() - start
 from duckdetect.imaging.io import list_images, load_image
-images = [load_image(p) for p in list_images(sys.argv[3])][:10]
+images = [load_image(p) for p in list_images(sys.argv[3])][:6]
 begin = time.perf_counter()
 detector.predict(images[0])
 first = loaded + time.perf_counter() - begin
 best = []
 for image in images:
     times = []
-    for _ in range(4):
+    for _ in range(3):
         begin = time.process_time()
         detector.predict(image)
         times.append(time.process_time() - begin)
@@ -64,7 +64,7 @@ def measure(path: Path, scales: int, images: Path) -> dict[str, float]:
         ["taskset", "-c", str(max(os.sched_getaffinity(0))), *command],
         capture_output=True, text=True, check=True, env=environment,
     ).stdout.split()  # fmt: skip
-    start, first, memory, *times = map(float, out[-13:])
+    start, first, memory, *times = map(float, out[-9:])
     return {
         "start_s": start,
         "first_s": first,
@@ -77,6 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scales", type=int, nargs="+", default=(1, 2))
     parser.add_argument("--images", type=Path, default=ROOT / "data" / "ducks" / "test")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
     args = parser.parse_args()
@@ -86,7 +87,7 @@ def main() -> None:
 
     detector = dd.load_detector(args.run)
     rows: list[dict[str, Any]] = []
-    for scales in (1, 2) if detector.high_res_hw else (1,):
+    for scales in args.scales if detector.high_res_hw else (1,):
         row: dict[str, Any] = {"scales": scales, "what": "TensorFlow", "path": args.run}
         rows.append(row)
         for what, name, weights in KINDS:

@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 
 import pytest
 
 import duckdetect as dd
 from duckdetect.export import parity
+from duckdetect.utils.files import one_at_a_time
 
 NEEDS = 'pip install "duckdetect[export]"'
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory, project_data):
+def shared(tmp_path_factory):
+    """A folder that all workers of pytest-xdist have: what costs a minute is made once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "export"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(shared, project_data):
     """Trained on the five ducks; two of them are called something else, so that classes overlap."""
-    folder = tmp_path_factory.mktemp("export")
-    shutil.copytree(project_data / "ducks" / "train", folder / "data")
-    labels = folder / "data" / "_annotations.coco.json"
+    out = shared / "run"
+    with one_at_a_time(out):
+        if not out.exists():
+            _train(project_data / "ducks" / "train", shared / "data", out)
+    return out
+
+
+def _train(ducks, data, out):
+    shutil.rmtree(data, ignore_errors=True)
+    shutil.copytree(ducks, data)
+    labels = data / "_annotations.coco.json"
     coco = json.loads(labels.read_text())
     coco["categories"].append({"id": 2, "name": "bath toy", "supercategory": "ducks"})
     for annotation in coco["annotations"]:
         annotation["category_id"] = 1 if annotation["image_id"] < 3 else 2
     labels.write_text(json.dumps(coco))
     config = dd.TrainConfig(steps=20, views=0, distractors=False)
-    dd.train(folder / "data", out=folder / "run", config=config, progress=False)
-    return folder / "run"
+    dd.train(data, out=out, config=config, progress=False)
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +61,16 @@ def original(run):
 
 
 @pytest.fixture(scope="session")
-def tflite(original, tmp_path_factory):
+def tflite(original, shared):
     """Exported to TFLite in float32."""
     pytest.importorskip("ai_edge_litert", reason=f"ai-edge-litert is not installed: {NEEDS}")
     from duckdetect.export.exporting import export_detector
 
-    out = tmp_path_factory.mktemp("tflite") / "duck.tflite"
-    return export_detector(original, out, weights="float32")
+    out, kept = shared / "duck.tflite", shared / "exported.pickle"
+    with one_at_a_time(out):
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(export_detector(original, out, weights="float32")))
+    return pickle.loads(kept.read_bytes())
 
 
 @pytest.fixture(scope="session")
