@@ -37,6 +37,10 @@ def _with_fields(text: str) -> str:
     return re.sub(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", lambda at: _FIELDS.get(at[0], at[0]), text)
 
 
+class QualityError(Exception):
+    """A result that is not good enough to be used unseen; the message says what, and what to do."""
+
+
 _SYSTEM = {
     errno.ENOSPC: "no space is left there: make room, or choose another place",
     errno.EDQUOT: "your quota there is used up: make room, or choose another place",

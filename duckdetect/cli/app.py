@@ -15,9 +15,9 @@ from typing import Annotated
 import typer
 
 import duckdetect as dd
-from duckdetect.cli import cache, data, detector, models, train
+from duckdetect.cli import cache, data, detector, export, models, train
 from duckdetect.cli.say import say
-from duckdetect.errors import UserError, of_system
+from duckdetect.errors import QualityError, UserError, of_system
 from duckdetect.inference import trust
 from duckdetect.utils.reading import is_drive_error, reading_error
 
@@ -54,6 +54,7 @@ models.register(app)
 data.register(app)
 train.register(app)
 detector.register(app)
+export.register(app)
 cache.register(app)
 
 
@@ -87,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         say(f"duckdetect: {told}", error=True)
         return 2
+    except QualityError as error:
+        say(f"duckdetect: {error}", error=True)
+        return 1
     except Exception as error:
         known = of_system(error)
         if known is not None:

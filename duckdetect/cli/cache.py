@@ -22,7 +22,8 @@ def cache(
         Optional[str],  # noqa: UP045  (typer reads it at run time)
         typer.Option(
             metavar="KIND",
-            help="Remove data (unpacked zips), weights, downloads (unfinished ones) or all.",
+            help="Remove data (unpacked zips), weights, downloads (unfinished ones), npm (the web "
+            "page's runtime) or all.",
         ),
     ] = None,
 ) -> None:

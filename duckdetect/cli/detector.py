@@ -27,6 +27,13 @@ from duckdetect.cli.say import say, say_notes
 from duckdetect.utils.files import write_json
 from duckdetect.utils.outputs import check_outputs, own_output
 
+RunOrFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A run's folder, or a .tflite or .onnx file of `duckdetect export`."
+    ),
+]
+
 PerClass = Annotated[
     Optional[bool],  # noqa: UP045  (typer reads it at run time)
     typer.Option(
@@ -107,7 +114,7 @@ def threshold(
 
 
 def detect(
-    run: RunFolder,
+    run: RunOrFile,
     source: Annotated[
         list[Path],
         typer.Argument(
@@ -184,6 +191,10 @@ def detect(
             help="Width of the boxes' lines in pixels; by default it follows the picture and the box."
         ),
     ] = None,
+    csv: Annotated[
+        bool,
+        typer.Option("--csv", help="Write tables, too: a row a detection, and a row an image."),
+    ] = False,
     as_json: Json = False,
     progress: bool = True,
 ) -> None:
@@ -193,7 +204,7 @@ def detect(
     done = dd.detect(
         run, source, out, threshold,
         every=every, start=start, end=end, track=track, fast=fast, per_class=per_class, iou=iou,
-        classes=classes, save_crops=save_crops, strict=strict,
+        classes=classes, save_crops=save_crops, csv=csv, strict=strict,
         labels=not no_labels, scores=not no_scores, line_width=line_width,
         progress=progress,
     )  # fmt: skip

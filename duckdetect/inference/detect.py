@@ -34,6 +34,7 @@ from duckdetect.imaging.io import (
     some_names,
 )
 from duckdetect.imaging.kinds import VIDEO_SUFFIXES, cure, file_kind
+from duckdetect.inference.detections_csv import COUNTS, DETECTIONS, CsvWriter
 from duckdetect.inference.detections_json import Record, write_detections_json
 from duckdetect.inference.detector import Detector, as_detector
 from duckdetect.inference.suppression import check_score
@@ -137,6 +138,7 @@ def detect_video(
     track: bool = False,
     class_ids: Sequence[int] | None = None,
     style: DrawStyle | None = None,
+    csv: bool = False,
     progress: bool = True,
 ) -> Detected:
     """Detect on a video; write `detections.mp4` and `detections.json` into a folder.
@@ -151,6 +153,7 @@ def detect_video(
         track: Give objects identities, and keep them through frames in which they score lower.
         class_ids: Keep these classes alone; all if None.
         style: What is written at the boxes, and how wide their lines are.
+        csv: As `detect`.
         progress: Show a bar on stderr.
 
     Raises:
@@ -190,7 +193,7 @@ def detect_video(
                 writer.write(drawn, frame.seconds - video.begin_s)
                 bar.update()
 
-        write_detections_json(out / "detections.json", records(), detector.classes, verb=_VERB)
+        _write_found(out, records(), detector.classes, csv)
     if writer.sound is not None and writer.sound.broken_s is not None:
         notes.append(
             f"the sound of {video.path} cannot be read from "
@@ -284,6 +287,7 @@ def detect(
     classes: Sequence[str] | None = None,
     save_crops: bool = False,
     strict: bool = False,
+    csv: bool = False,
     known: Sequence[Detections] | None = None,
     labels: bool = True,
     scores: bool = True,
@@ -317,6 +321,8 @@ def detect(
         save_crops: Of pictures, also write what lies in each box to `crops/NAME.jpg`.
         strict: Stop at the first picture that cannot be read; else it is left out and told of in
             `Detected.failed`.
+        csv: Write detections.csv and counts.csv too, a row a detection and a row a picture or frame
+            (detections_csv.py).
         known: What the detector found in these pictures at a threshold no higher, as an `Evaluation`
             keeps it (without masks): it is not asked again.
         labels: Whether names and scores are written at the boxes.
@@ -338,19 +344,21 @@ def detect(
     class_ids = None if classes is None else _class_ids(classes, detector)
     out = Path(out)
     sources = _sources(source)
+    tables = [out / DETECTIONS, out / COUNTS] if csv else []
     if len(sources) == 1 and _is_video(sources[0]):
         if save_crops:
             raise UserError(
                 f"--save-crops is for pictures, and {sources[0]} is a video: leave it out"
             )
         animation = out / "detections.mp4"
-        targets = [animation, out / "detections.json"]
+        targets = [animation, out / "detections.json", *tables]
         check_outputs([*targets, partial_path(animation)], _VERB, sources)
         make_folder(out)
         video = read_video(sources[0], start, end)
         done = detect_video(
             detector, video, out, kept,
-            every=every, track=track, class_ids=class_ids, style=style, progress=progress,
+            every=every, track=track, class_ids=class_ids, style=style, csv=csv,
+            progress=progress,
         )  # fmt: skip
         more = (*_letters(detector.classes, style), *_stale(out, _OF_IMAGES))
         return dataclasses.replace(done, notes=(*done.notes, *more))
@@ -360,7 +368,7 @@ def detect(
     paths = _list(sources)
     notes = [*_notes(sources, paths), *_letters(detector.classes, style)]
     targets = [out / name for name in ("frames", "detections.json", "detections.gif")]
-    check_outputs([*targets, *([out / "crops"] if save_crops else [])], _VERB, paths)
+    check_outputs([*targets, *tables, *([out / "crops"] if save_crops else [])], _VERB, paths)
     make_folder(out)
     failed: list[str] = []
     images = _loaded(paths, None if strict or known is not None else failed)
@@ -380,6 +388,7 @@ def detect(
         seconds_per_frame,
         save_crops,
         style,
+        csv,
     )
     notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])])
     return dataclasses.replace(done, notes=(*done.notes, *notes))
@@ -434,12 +443,21 @@ def _refuse_address(source: str) -> None:
         return
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/+(?!$)", source):
         raise UserError(
-            f"{source} is an address, which is not read: download or record it, and give the file"
+            f"{source} is an address, which is not read: download or record it, and give the file, "
+            "or read it with the script in docs/export.md"
         )
     if source.isdecimal():
         raise UserError(
-            f"{source} is a camera's number, cameras are not read: record a video, and give the file"
+            f"{source} is a camera's number, cameras are not read: record a video, and give the file, "
+            "or look through the camera with a page: `duckdetect export --to web`"
         )
+
+
+def _write_found(out: Path, records: Iterator[Record], classes: Sequence[str], csv: bool) -> None:
+    with contextlib.ExitStack() as stack:
+        if csv:
+            records = stack.enter_context(CsvWriter(out, classes, _VERB)).passing(records)
+        write_detections_json(out / "detections.json", records, classes, verb=_VERB)
 
 
 def _is_video(path: Path) -> bool:
@@ -500,6 +518,7 @@ def _draw_images(
     seconds_per_frame: float | None,
     save_crops: bool,
     style: DrawStyle,
+    csv: bool,
 ) -> Detected:
     count = Count()
     if seconds_per_frame is None:
@@ -530,7 +549,7 @@ def _draw_images(
         crops = None
         if save_crops:
             crops = stack.enter_context(FramesWriter(out / "crops", verb=_VERB))
-        write_detections_json(out / "detections.json", records(frames, crops), classes, verb=_VERB)
+        _write_found(out, records(frames, crops), classes, csv)
     animation = out / "detections.gif"
     write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX, verb=_VERB)
     return Detected(

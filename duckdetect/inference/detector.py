@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import copy
 import json
+import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import tensorflow as tf
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import from_normalised
 from duckdetect.imaging.io import shrink
 from duckdetect.inference import trust
+from duckdetect.inference.exported import MOST_INPUT_PX
 from duckdetect.inference.images import as_images
-from duckdetect.inference.suppression import PER_CLASS, Suppression, check_score
+from duckdetect.inference.suppression import (
+    PER_CLASS,
+    Suppression,
+    check_score,
+    read_suppression,
+)
 from duckdetect.utils.files import atomic_path
 from duckdetect.utils.schema import Fields, read_json
 
 if TYPE_CHECKING:
     import supervision as sv
+    import tensorflow as tf
 
     from duckdetect.inference.images import ImageLike
 
@@ -79,8 +86,6 @@ _BATCH = 8  # images a forward pass
 
 _SETTINGS = "detector.json"
 
-_MOST_INPUT_PX = 10_000  # EfficientDet D7's is 1536
-
 
 class Detector:
     """A trained detector: `predict` finds objects of its classes in images.
@@ -97,6 +102,7 @@ class Detector:
         has_masks: Whether it finds masks.
         high_res_hw: The larger second size of multi-scale inference; None for the base scale only.
         suppression: Which of two overlapping detections is dropped.
+        folder: Where it was loaded from or saved to, if it was.
 
     Example:
         load_detector("results/duck")("a.jpg")       # the same as .predict("a.jpg")
@@ -124,6 +130,7 @@ class Detector:
         self.threshold = threshold
         self.high_res_hw = high_res_hw
         self.suppression = suppression
+        self.folder: Path | None = None
 
     def __repr__(self) -> str:
         return (
@@ -205,6 +212,8 @@ class Detector:
     def _predict_batch(
         self, images: Sequence[np.ndarray], kept: float, masks: bool
     ) -> list[sv.Detections]:
+        import tensorflow as tf  # an exported detector (light.py) does without
+
         prepared = [self._functions.prepare(shrink(p, self.input_hw)) for p in images]
         if self.two_stage:
             return [
@@ -261,6 +270,8 @@ class Detector:
 
     def save(self, folder: str | Path) -> None:
         """Write the detector to a folder, whole or not at all."""
+        import tensorflow as tf
+
         with atomic_path(folder) as part:
             tf.saved_model.save(self._functions, str(part))
             settings = {
@@ -277,6 +288,19 @@ class Detector:
             text = json.dumps(settings, indent=1, ensure_ascii=False)
             (part / _SETTINGS).write_text(text + "\n", encoding="utf-8")
         trust.remember(folder)
+        self.folder = Path(folder)
+
+    def export(self, out: str | Path, to: str | None = None, **settings: Any) -> Any:
+        """Write the detector for another place; see `export.exporting.export_detector`.
+
+        Args:
+            out: The file: `.tflite`, `.onnx` or `.html`.
+            to: "tflite", "onnx", "web" or "saved-model"; what the suffix says if None.
+            settings: `weights`, `scales`, `data`, `accept`.
+        """
+        # By name: exporting stands on evaluation and training, which stand on this module.
+        export = pkgutil.resolve_name("duckdetect.export.exporting:export_detector")
+        return export(self, out, to, **settings)
 
 
 def to_detections(
@@ -362,14 +386,23 @@ def save_threshold(folder: str | Path, threshold: float) -> float:
 
 
 def load_detector(folder: str | Path) -> Detector:
-    """Load a detector from a run's folder, or from its `detector` folder.
+    """Load a detector from a run's folder, from its `detector` folder, or from an exported file.
+
+    A `.tflite` or `.onnx` file runs without TensorFlow (light.py).
 
     Raises:
         UserError: If there is no detector, it is broken or of a newer format, or it holds operations that
             reach beyond it (trust.py). What it computes is not judged: a detector is a program, load
             only those whose author you know.
     """
-    path = _settings_path(Path(folder))
+    folder = Path(folder)
+    if folder.suffix.lower() in (".tflite", ".onnx") and not folder.is_dir():
+        from duckdetect.inference.light import load_light
+
+        return load_light(folder)
+    import tensorflow as tf
+
+    path = _settings_path(folder)
     folder = path.parent
     cure = "train it again"
     settings = read_json(path, cure)
@@ -382,7 +415,7 @@ def load_detector(folder: str | Path) -> Detector:
         for key in ("input_hw", "fine_hw")
         if key == "input_hw" or settings.has(key)
     }
-    if any(side > _MOST_INPUT_PX for size in sizes.values() for side in size):
+    if any(side > MOST_INPUT_PX for size in sizes.values() for side in size):
         settings.fail(f"its input is {list(sizes.values())} pixels")
     trust.check_trust(folder)
     trust.check_operations(folder)
@@ -400,7 +433,7 @@ def load_detector(folder: str | Path) -> Detector:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{folder} is a broken detector ({reason}): {cure}") from error
     input_hw, high_res_hw = sizes["input_hw"], sizes.get("fine_hw")
-    return Detector(
+    detector = Detector(
         functions,
         classes,
         settings.text("base"),
@@ -409,17 +442,10 @@ def load_detector(folder: str | Path) -> Detector:
         two_stage=settings.flag("two_stage", default=False),
         has_masks=settings.flag("masks", default=False),
         high_res_hw=(high_res_hw[0], high_res_hw[1]) if high_res_hw else None,
-        suppression=_suppression(settings),
+        suppression=read_suppression(settings),
     )
-
-
-def _suppression(settings: Fields) -> Suppression:
-    """What detector.json says; a detector of 0.1.0 goes on as it was measured."""
-    if not settings.has("suppression"):
-        return PER_CLASS
-    given = settings.object("suppression")
-    iou = given.number("iou", 0, 1) if given.has("iou") else None
-    return Suppression(given.flag("per_class", default=False), iou)
+    detector.folder = folder
+    return detector
 
 
 def as_detector(what: Any) -> Detector:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import pairwise_iou
+
+if TYPE_CHECKING:
+    from duckdetect.utils.schema import Fields
 
 # The overlap at which the networks suppress within a class.
 ACROSS_IOU = 0.6
@@ -37,13 +40,18 @@ class Suppression:
         if self.iou is not None:
             check_score(self.iou, "iou")
 
+    def limits(self) -> tuple[float, float]:
+        """The overlaps above which one is dropped, between classes and within one; inf for never."""
+        if self.iou is None:
+            return (math.inf if self.per_class else ACROSS_IOU), math.inf
+        return (math.inf if self.per_class else self.iou), self.iou
+
     def keep(
         self, xyxy: npt.NDArray[Any], score: npt.NDArray[Any], class_id: npt.NDArray[Any]
     ) -> npt.NDArray[np.bool_]:
         """Which detections of one image stay, (N,)."""
         kept = np.ones(len(xyxy), bool)
-        within = math.inf if self.iou is None else self.iou
-        across = math.inf if self.per_class else ACROSS_IOU if self.iou is None else self.iou
+        across, within = self.limits()
         if (
             len(xyxy) < 2
             or (within == across == math.inf)
@@ -62,6 +70,15 @@ class Suppression:
 
 # What detectors did up to 0.1.0.
 PER_CLASS = Suppression(per_class=True)
+
+
+def read_suppression(settings: Fields) -> Suppression:
+    """What a detector's settings say; a detector of 0.1.0 goes on as it was measured."""
+    if not settings.has("suppression"):
+        return PER_CLASS
+    given = settings.object("suppression")
+    iou = given.number("iou", 0, 1) if given.has("iou") else None
+    return Suppression(given.flag("per_class", default=False), iou)
 
 
 def check_score(value: Any, name: str = "threshold") -> float:

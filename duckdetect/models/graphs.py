@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from duckdetect.models.interfaces import BaseModel, HeadInputs, TrainPart, TwoStageModel
+from duckdetect.utils.terminal import silenced
 
 # A SavedModel's graph must stay below 2 GB, and is in memory twice while it is written. What larger
 # models gain is small beside their convolutions.
@@ -38,7 +35,7 @@ def with_constants(function: Any, variables: Sequence[tf.Variable]) -> Any:
 def frozen_copy(function: Any) -> Any:
     """A traced function with the present values of its variables, whatever becomes of these."""
     concrete = function.get_concrete_function()
-    with _silence():
+    with silenced():
         constant = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
 
     @traced(input_signature=concrete.structured_input_signature[0])
@@ -46,20 +43,6 @@ def frozen_copy(function: Any) -> Any:
         return tf.nest.pack_sequence_as(concrete.structured_outputs, constant(*inputs))
 
     return run
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """No stderr: TensorFlow's optimiser logs its sessions there, whatever log level is set."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as null:
-            os.dup2(null.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 FrozenPart = Any  # a traced function: inputs -> box activations (or none), class activations

@@ -27,6 +27,7 @@ __getattr__, __dir__ = lazy_names(
         "class_names": "duckdetect.notebook.environment",
         "dated_folder": "duckdetect.notebook.inputs",
         "ducky_photos": "duckdetect.data.sources",
+        "export_run": "duckdetect.notebook.display",
         "is_colab": "duckdetect.utils.environment",
         "latest_run": "duckdetect.notebook.environment",
         "measure": "duckdetect.notebook.display",

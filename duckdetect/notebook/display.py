@@ -5,11 +5,13 @@ show_found(found, pictures.test)      # a contact sheet, mistakes first
 show_animation(found.animation)       # GIF or MP4
 measure(run, pictures.test)           # the metrics and their curves
 show_report(run)                      # all of it on one page, also written beside the run
+export_run(run, "web")                 # the detector for another place, shown and to download
 """
 
 from __future__ import annotations
 
 import html
+import importlib
 import io
 import json
 import os
@@ -30,10 +32,12 @@ from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import FOLDER, Evaluation, evaluate, read_evaluation
 from duckdetect.evaluation.matching import worst_images
 from duckdetect.evaluation.plots import CURVES, plot_f1, plot_precision_recall
+from duckdetect.export.exporting import TARGETS, Exported, export_detector
 from duckdetect.imaging.draw import draw_grid
 from duckdetect.imaging.io import ImageArray, list_images, load_image
 from duckdetect.report.write import Written, write_report
-from duckdetect.utils.files import atomic_path
+from duckdetect.utils.environment import is_colab
+from duckdetect.utils.files import atomic_path, make_folder
 from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
@@ -217,6 +221,8 @@ _SHOWN_PROBLEMS = 20
 
 _PAGE_PX = 720
 
+_SHOWN_PAGE_BYTES = 25 << 20  # of a page within the notebook's own file
+
 
 def check_labels(dataset: Dataset) -> list[Problem]:
     """Say what is wrong or suspicious about labelled images, and show those that it is about."""
@@ -302,3 +308,41 @@ def show_report(run: TrainRun) -> Written:
         say(written.missing)
     display({"text/html": frame, "text/plain": "The report is shown here."}, raw=True)
     return written
+
+
+def export_run(run: TrainRun, to: str = "web") -> Exported:
+    """Write a run's detector for another place into its folder `export`; show a page, offer the file.
+
+    A page and a TFLite file see each picture at one size, as a camera wants it.
+
+    Args:
+        run: The run.
+        to: "web", "tflite", "onnx" or "saved-model".
+
+    Raises:
+        UserError: As `export_detector`.
+    """
+    from IPython.display import FileLink, display
+
+    if run.folder is None:
+        raise ValueError("the run was not written to a folder")
+    name = "served" if to == "saved-model" else f"detector{TARGETS.get(to, '')}"
+    fast = to in ("web", "tflite") and run.detector.high_res_hw is not None
+    folder = make_folder(run.folder / "export")
+    exported = export_detector(run.folder, folder / name, to, scales=1 if fast else None)
+    say_result(f"Compared with the run's own detector:\n{exported.parity.table()}")
+    say(f"The export is in {exported.path}.")
+    if exported.path.is_dir():
+        return exported
+    if to == "web" and exported.path.stat().st_size <= _SHOWN_PAGE_BYTES:
+        page = html.escape(exported.path.read_text(encoding="utf-8"), quote=True)
+        frame = (
+            f'<iframe srcdoc="{page}" title="Detector" allow="camera" width="100%" '
+            f'height="{_PAGE_PX}" style="border: 1px solid #ddd"></iframe>'
+        )
+        display({"text/html": frame, "text/plain": "The page is shown here."}, raw=True)
+    if is_colab():
+        importlib.import_module("google.colab.files").download(str(exported.path))
+    else:
+        display(FileLink(os.path.relpath(exported.path)))
+    return exported

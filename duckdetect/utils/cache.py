@@ -4,7 +4,8 @@
     clear_cache("data")          # unpacked zips; they are unpacked again when they are next read
 
 The cache holds base models' weights (a folder with origin.json each), what zips of labelled images were
-unpacked to (below `data`), and downloads that were interrupted. Whatever else lies there is left alone.
+unpacked to (below `data`), the web page's runtime (below `npm`), and downloads that were interrupted.
+Whatever else lies there is left alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Literal, get_args
 from duckdetect.errors import UserError
 from duckdetect.utils.files import cache_folder, one_at_a_time
 
-Kind = Literal["data", "weights", "downloads"]
+Kind = Literal["data", "weights", "downloads", "npm"]
 
 # As data/loading.py names them: the zip's name and the start of its check sum.
 _UNPACKED = re.compile(r".+-[0-9a-f]{12}")
@@ -46,7 +47,7 @@ def list_cache(cache_dir: str | Path | None = None) -> list[CacheEntry]:
     folder = cache_folder(cache_dir)
     found = [
         CacheEntry(kind, path, _size(path))
-        for parent in (folder, folder / "data")
+        for parent in (folder, folder / "data", folder / "npm")
         if parent.is_dir()
         for path in parent.iterdir()
         if (kind := _kind(path, folder)) is not None
@@ -58,7 +59,7 @@ def clear_cache(kind: str = "data", cache_dir: str | Path | None = None) -> list
     """Remove one kind of what is in the cache.
 
     Args:
-        kind: "data", "weights", "downloads", or "all". Weights must be fetched again then.
+        kind: "data", "weights", "downloads", "npm", or "all". Weights must be fetched again then.
         cache_dir: As `list_cache` has it.
 
     Returns:
@@ -89,6 +90,8 @@ def clear_cache(kind: str = "data", cache_dir: str | Path | None = None) -> list
 def _kind(path: Path, folder: Path) -> Kind | None:
     if path.is_symlink():
         return None
+    if path.parent == folder / "npm":
+        return "npm" if path.is_file() and path.suffix == ".tgz" else None
     if path.parent != folder:
         return "data" if path.is_dir() and _UNPACKED.fullmatch(path.name) else None
     if path.is_dir() and (path / "origin.json").is_file():

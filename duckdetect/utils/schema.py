@@ -177,6 +177,18 @@ def parse_json(path: str | Path, cure: str, limit: int = MAX_JSON_BYTES) -> Any:
         raise UserError(f"{path} is broken ({reason}): {cure}") from error
 
 
+def fields_of(text: str | bytes, where: str, cure: str) -> Fields:
+    """JSON that lies within another file, as an object; errors as `parse_json`."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        reason = (str(error).splitlines() or [""])[0][:_MAX_SHOWN]
+        raise UserError(f"{where} is broken ({reason}): {cure}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is broken (it holds {short(value)}, not an object): {cure}")
+    return Fields(value, where, cure)
+
+
 def read_json(path: str | Path, cure: str, limit: int = MAX_JSON_BYTES) -> Fields:
     """A JSON file that holds an object; errors as `parse_json`."""
     value = parse_json(path, cure, limit)

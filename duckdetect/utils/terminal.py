@@ -9,7 +9,12 @@ leaves the package, an error, a warning, a log line, goes through `printable`.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
 
 # Joiners inside emoji and in Persian or Indic words; invisible, but harmless and needed.
 _JOINERS = {"\u200c", "\u200d"}
@@ -36,3 +41,17 @@ def printable(value: object, keep: str = "") -> str:
 
 def _is_dangerous(sign: str) -> bool:
     return sign not in _JOINERS and unicodedata.category(sign) in _ESCAPED
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """No stderr: TensorFlow and LiteRT write notes there from C++, whatever log level is set."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as null:
+            os.dup2(null.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -15,7 +15,7 @@ from duckdetect.training.config import flag, settings
 
 VERBS = (
     "demo", "bases", "fetch", "check", "convert", "split", "roboflow", "train", "eval",
-    "threshold", "detect", "report", "suggest", "cache",
+    "threshold", "detect", "report", "suggest", "export", "cache",
 )  # fmt: skip
 
 

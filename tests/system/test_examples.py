@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import re
+import runpy
 import shutil
 import textwrap
 from importlib.util import find_spec
@@ -187,3 +188,20 @@ def test_public_names_show_what_runs(finished: dict[str, Any]) -> None:
         exec(
             compile(example(thing), f"{thing.__name__}'s docstring", "exec"), {**finished, **space}
         )
+
+
+def test_the_script_that_counts_at_a_line(tmp_path, monkeypatch, capsys):
+    """docs/examples/zones.py: the square starts in the left half and crosses the middle once."""
+
+    class One(clips.YellowDetector):
+        def predict(self, frame, threshold):
+            return self._find(frame, threshold)
+
+    monkeypatch.setattr(dd, "load_detector", lambda run: One(), raising=False)
+    clip = clips.write(tmp_path / "clip.mp4", 45)
+    monkeypatch.setattr("sys.argv", ["zones.py", "run", str(clip)])
+    runpy.run_path(str(ROOT / "docs" / "examples" / "zones.py"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 45
+    assert lines[0] == "0 in, 0 out, 1 in the zone"
+    assert lines[-1] == "1 in, 0 out, 0 in the zone"

@@ -6,6 +6,7 @@ copy that docs/ shows.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -57,7 +58,11 @@ def colab(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> SimpleName
     for name in ("test_01.jpg", "test_02.jpg"):
         shutil.copy(ROOT / "data" / "ducks" / "test" / name, project / "new_images")
     runtime = runs.ColabRuntime(tmp_path_factory.mktemp("runtime"), drive)
-    notebook = runtime.run({"BASE": BASE})
+    npm = weights.parent / "npm"  # the page's runtime, once it has been brought
+    with_page = npm.is_dir() and importlib.util.find_spec("ai_edge_litert") is not None
+    if with_page:
+        shutil.copytree(npm, project / "cache" / "npm")
+    notebook = runtime.run({"BASE": BASE, "EXPORT": with_page})
     return SimpleNamespace(notebook=notebook, project=project, runtime=runtime, drive=drive)
 
 
@@ -151,6 +156,24 @@ def test_colab(colab: SimpleNamespace) -> None:
     assert "register_callback True" in colab.runtime.calls()  # the box widget is Colab's
     assert str(colab.runtime.content / "gdrive" / "MyDrive") in runs.text(colab.notebook, "base")
     assert not (colab.runtime.content / "root" / ".cache" / "duckdetect").exists()
+
+
+def test_the_exported_page_is_shown_and_downloaded(colab: SimpleNamespace) -> None:
+    if "download detector.html" not in colab.runtime.calls():
+        pytest.skip(
+            'needs ai-edge-litert (pip install "duckdetect[export]") and LiteRT.js in the cache'
+        )
+    (html,) = [
+        o.data["text/html"]
+        for o in runs.outputs(colab.notebook, "export")
+        if "text/html" in o.get("data", {})
+    ]
+    assert 'allow="camera"' in html
+    page = only_run(colab.project) / "export" / "detector.html"
+    assert page.stat().st_size > 10e6
+    told = runs.text(colab.notebook, "export")
+    assert "lost 0, gained 0" in told
+    assert str(page) in told
 
 
 def test_run_again_on_a_new_runtime(colab: SimpleNamespace, tmp_path: Path) -> None:
@@ -267,6 +290,9 @@ def test_colab_gets_what_the_lock_files_pin() -> None:
     for digest in re.findall(r"sha256:([0-9a-f]{64})", colab):
         assert digest in locks
     assert "-r requirements-odapi.txt\n" in colab
+    export = (ROOT / "requirements-colab-export.txt").read_text()
+    for digest in re.findall(r"sha256:([0-9a-f]{64})", export):
+        assert digest in locks
 
 
 @pytest.mark.browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -30,7 +31,7 @@ _FLAGS = (
 
 
 @contextlib.contextmanager
-def start(profile: Path) -> Iterator[Any]:
+def start(profile: Path, *flags: str) -> Iterator[Any]:
     """Start Chromium with a fresh profile; yields selenium's driver, or skips the test."""
     webdriver = pytest.importorskip(
         "selenium.webdriver", reason="selenium is not installed: pip install selenium"
@@ -40,14 +41,26 @@ def start(profile: Path) -> Iterator[Any]:
         pytest.skip("Chromium is missing: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*_FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     service = webdriver.ChromeService(executable_path=driver, log_output=os.devnull)
     chrome = webdriver.Chrome(options=options, service=service)
     try:
         yield chrome
     finally:
         chrome.quit()
+
+
+def requests(chrome: Any) -> list[str]:
+    """The addresses that pages have asked for since the last call, but for the browser's own pages."""
+    messages = (json.loads(entry["message"])["message"] for entry in chrome.get_log("performance"))
+    return [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+        and not message["params"]["request"]["url"].startswith("chrome:")
+    ]
 
 
 def drag(chrome: Any, start: Point, end: Point) -> None:

@@ -1,4 +1,4 @@
-"""Uploads: the files are written to the current folder, and their contents are returned."""
+"""Uploads: the files are written to the current folder, and their contents are returned. Downloads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 from google.colab import log
+
+
+def download(filename: str) -> None:
+    """The browser's download."""
+    log(f"download {Path(filename).name}")
 
 
 def upload() -> dict[str, bytes]:

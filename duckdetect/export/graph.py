@@ -1,0 +1,247 @@
+"""A saved detector's network as one frozen graph, and what surrounds it, found in the graph itself.
+
+    network = read_network(detector, scales=2)
+    network.raw            # inputs (1, h, w, 3) -> y1x1y2x2 (A, 4), score (A, C), before suppression
+    network.whole          # the same inputs -> detections
+    network.inputs, network.postprocess
+
+Nothing is assumed of which base the detector has or which layers were trained: constants are read from
+the saved functions, and what is rebuilt outside TensorFlow (the resize, the post-processing) is compared
+with them on pictures of noise before it is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from duckdetect.errors import UserError
+from duckdetect.inference.postprocess_numpy import Found, PostProcess
+from duckdetect.inference.preprocess_numpy import Preprocess
+from duckdetect.utils.terminal import silenced
+
+if TYPE_CHECKING:
+    from duckdetect.inference.detector import Detector
+
+# Pictures of noise on which the rebuilt resize must give what the saved one gives.
+_PROBES_HW = ((480, 640), (333, 250), (64, 97))
+_MOST_RESIZE_ERROR = 1e-3  # of inputs that lie within a few units or, unnormalised, within 255
+_MOST_BOX_ERROR = 1e-4  # of parts of the picture, and of scores
+
+
+@dataclass(frozen=True)
+class Network:
+    """What an exporter takes.
+
+    Attributes:
+        raw: `inputs -> {"boxes": (1, A, 4), "scores": (1, A, C)}`, all that lies before suppression.
+        whole: `inputs -> {"boxes", "scores", "classes", "count"}`, suppression and voting within.
+        signature: The inputs' specifications, batches of one.
+        inputs: How a picture becomes each input.
+        postprocess: What `raw`'s boxes go through to be `whole`'s.
+    """
+
+    raw: Any
+    whole: Any
+    signature: tuple[tf.TensorSpec, ...]
+    inputs: tuple[Preprocess, ...]
+    postprocess: PostProcess
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The inputs' names, as exported files have them."""
+        return tuple(spec.name for spec in self.signature)
+
+
+def read_network(detector: Detector, scales: int | None = None) -> Network:
+    """Freeze a detector's network and find out what surrounds it.
+
+    Args:
+        detector: A detector of the SSD family, as `load_detector` reads it.
+        scales: 1 or 2, at how many sizes it sees a picture; all it has if None.
+
+    Raises:
+        UserError: If the detector has fewer scales, or is of a kind that is not known.
+    """
+    scales = resolve_scales(detector, scales)
+    functions = detector._functions
+    sizes = [detector.input_hw]
+    resizers: list[Any] = [lambda image: functions.prepare(image)]
+    function = functions.detect
+    if scales == 2:
+        assert detector.high_res_hw is not None
+        sizes.append(detector.high_res_hw)
+        resizers.append(lambda image: (functions.prepare_fine(image), np.ones(2)))
+        function = functions.detect_fine
+    inputs = tuple(
+        _preprocess(resizer, saved, size_hw)
+        for resizer, saved, size_hw in zip(
+            resizers, (functions.prepare, getattr(functions, "prepare_fine", None)), sizes,
+            strict=False,
+        )
+    )  # fmt: skip
+    frozen = freeze(concrete(function))
+    suppressions = [
+        op for op in frozen.graph.get_operations() if op.type == "CombinedNonMaxSuppression"
+    ]
+    if len(suppressions) != 1:
+        raise UserError(
+            f"this {detector.base_name} has {len(suppressions)} suppressions where one is known: "
+            "export it with --to saved-model"
+        )
+    names = ("image", "image_high_resolution")[:scales]
+    signature = tuple(
+        tf.TensorSpec([1, *size_hw, 3], tf.float32, name)
+        for size_hw, name in zip(sizes, names, strict=True)
+    )
+    fed = frozen.inputs[:scales]  # what follows are captured tables, unused once frozen
+    raw = _named(frozen.prune(fed, list(suppressions[0].inputs[:2])), signature, _raw_outputs)
+    whole = _named(frozen.prune(fed, list(frozen.outputs)[:4]), signature, _whole_outputs)
+    postprocess = _postprocess(suppressions[0], raw, whole, signature)
+    return Network(raw, whole, signature, inputs, postprocess)
+
+
+def resolve_scales(detector: Detector, scales: int | None) -> int:
+    """At how many sizes the exported detector sees a picture.
+
+    Raises:
+        UserError: If the detector has fewer.
+    """
+    has = 1 if detector.high_res_hw is None else 2
+    if scales is None:
+        return has
+    if scales not in (1, 2):
+        raise UserError(f"--scales is {scales}: give 1 or 2")
+    if scales > has:
+        raise UserError(
+            f"this {detector.base_name} sees a picture at one size alone: leave --scales out"
+        )
+    return scales
+
+
+def concrete(function: Any) -> Any:
+    """The one traced graph of a saved function, or of one that was just trained."""
+    traced = getattr(function, "concrete_functions", None)
+    return traced[0] if traced else function.get_concrete_function()
+
+
+def freeze(function: Any) -> Any:
+    """A concrete function with constants for its variables."""
+    with silenced():
+        return convert_variables_to_constants_v2(function, lower_control_flow=False)
+
+
+def _named(pruned: Any, signature: Sequence[tf.TensorSpec], name: Callable[..., Any]) -> Any:
+    @tf.function(input_signature=list(signature), autograph=False)
+    def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs: dict[str, tf.Tensor] = name(*pruned(*inputs))
+        return outputs
+
+    return run
+
+
+def _raw_outputs(boxes: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"boxes": tf.squeeze(boxes, 2), "scores": scores}
+
+
+def _whole_outputs(
+    boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, count: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    return {"boxes": boxes, "scores": scores, "classes": classes, "count": count}
+
+
+def _preprocess(run: Any, saved: Any, size_hw: tuple[int, int]) -> Preprocess:
+    """The saved resize and normalisation, rebuilt and compared."""
+    half_pixel = any(
+        op.get_attr("half_pixel_centers")
+        for op in freeze(concrete(saved)).graph.get_operations()
+        if op.type == "ResizeBilinear"
+    )
+    black, white = (
+        np.asarray(run(tf.fill([32, 32, 3], tf.constant(value, tf.uint8)))[0], np.float64)[0, 0]
+        for value in (0, 255)
+    )
+    rng = np.random.default_rng(0)
+    probes = [rng.integers(0, 256, (*hw, 3), dtype=np.uint8) for hw in _PROBES_HW]
+    wanted = [tuple(map(np.asarray, run(tf.constant(probe)))) for probe in probes]
+    rebuilt = Preprocess(
+        size_hw=(int(size_hw[0]), int(size_hw[1])),
+        half_pixel_centers=bool(half_pixel),
+        scale=_triple((white - black) / 255),
+        offset=_triple(black),
+        keep_aspect=any((filled_hw < 1 - 1e-6).any() for _, filled_hw in wanted),
+    )
+    for probe, (inputs, filled_hw) in zip(probes, wanted, strict=True):
+        ours, filled = rebuilt.run(probe)
+        error = np.abs(ours - inputs).max()
+        if error > _MOST_RESIZE_ERROR * max(1.0, np.abs(inputs).max() / 3) or not np.allclose(
+            filled, filled_hw, atol=1e-5
+        ):
+            raise UserError(
+                f"this detector resizes pictures in a way that is not known (off by {error:.3g}): "
+                "export it with --to saved-model"
+            )
+    return rebuilt
+
+
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+def _postprocess(suppression: Any, raw: Any, whole: Any, signature: Any) -> PostProcess:
+    """The suppression's settings, and whether voting follows it."""
+    per_class, total, iou, min_score = (
+        tf.get_static_value(tensor) for tensor in suppression.inputs[2:6]
+    )
+    if None in (per_class, total, iou, min_score):
+        raise UserError(
+            "this detector's suppression has settings that depend on the picture: "
+            "export it with --to saved-model"
+        )
+    plain = PostProcess(
+        iou=round(float(iou), 7),
+        min_score=float(min_score),
+        max_per_class=int(per_class),
+        max_total=int(total),
+    )
+    errors = {plain: 0.0, dataclasses.replace(plain, voting=True): 0.0}
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        inputs = [tf.constant(_noise(rng, s.shape), tf.float32) for s in signature]
+        found_raw = raw(*inputs)
+        boxes, score = (found_raw[k].numpy()[0] for k in ("boxes", "scores"))
+        kept = {k: t.numpy()[0] for k, t in whole(*inputs).items()}
+        for candidate in errors:
+            found = candidate.run(boxes, score)
+            errors[candidate] = max(errors[candidate], _difference(found, kept))
+    best, error = min(errors.items(), key=lambda one: one[1])
+    if error > _MOST_BOX_ERROR:
+        raise UserError(
+            f"this detector's post-processing is not known (off by {error:.3g}): "
+            "export it with --to saved-model or --to onnx"
+        )
+    return best
+
+
+def _difference(found: Found, kept: dict[str, np.ndarray]) -> float:
+    """The largest difference of scores, or of the mean box: equal scores may change places."""
+    n = int(kept["count"])
+    if n != len(found.score):
+        return 1.0
+    scores = np.abs(np.sort(kept["scores"][:n]) - np.sort(found.score)).max(initial=0)
+    boxes = np.abs(kept["boxes"][:n].sum(0) - found.y1x1y2x2.sum(0)).max(initial=0)
+    return max(float(scores), float(boxes) / max(n, 1))
+
+
+def _noise(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
+    """Smooth noise, which looks more like pictures to a network than white noise does."""
+    small = rng.uniform(-1, 1, (1, 9, 9, 3)).astype(np.float32)
+    noise: np.ndarray = tf.image.resize(small, shape[1:3], "bicubic").numpy()
+    return noise

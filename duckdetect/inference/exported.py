@@ -1,0 +1,110 @@
+"""What an exported file says of itself, so that the file alone is enough to use it.
+
+    about = ExportedModel.from_json(text)
+    about.classes, about.threshold, about.inputs[0].size_hw
+
+One JSON text: in a TFLite file an associated file, in an ONNX file a metadata property, in a web page a
+script element.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from duckdetect.errors import UserError
+from duckdetect.inference.postprocess_numpy import PostProcess
+from duckdetect.inference.preprocess_numpy import Preprocess
+from duckdetect.inference.suppression import Suppression, read_suppression
+from duckdetect.utils.schema import Fields, fields_of, rows_of
+
+NAME = "duckdetect.json"
+"""The metadata's name within a file."""
+LABELS = "labels.txt"
+FORMAT = 1
+MOST_INPUT_PX = 10_000
+"""No network sees a larger input; EfficientDet D7's is 1536."""
+_MOST_SCALES = 2
+_CURE = "export the detector again"
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """How to use an exported file.
+
+    Attributes:
+        classes: Names by class id.
+        threshold: The score at or above which a detection is kept by default.
+        base: The base model that the detector was trained from.
+        weights: "float32", "float16" or "int8".
+        inputs: How a picture becomes each of the network's inputs, in order: one for each scale.
+        input_names: The inputs' names in the file.
+        postprocess: What the raw boxes go through; None where the file holds that too.
+        suppression: Which of two overlapping detections is dropped after that.
+    """
+
+    classes: tuple[str, ...]
+    threshold: float
+    base: str
+    weights: str
+    inputs: tuple[Preprocess, ...]
+    input_names: tuple[str, ...]
+    postprocess: PostProcess | None
+    suppression: Suppression = Suppression()  # noqa: RUF009  (it cannot be changed)
+
+    def to_json(self) -> str:
+        """As it is written into a file."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, path: object = "the file") -> ExportedModel:
+        """As it was written by `to_json`; every field is checked, a file may be a stranger's.
+
+        Raises:
+            UserError: If it is something else, or of a newer format.
+        """
+        fields = fields_of(text, str(path), _CURE)
+        if fields.whole("format", least=1) > FORMAT:
+            raise UserError(f"{path} was exported by a newer duckdetect: upgrade duckdetect")
+        inputs = tuple(map(_preprocess, rows_of(fields.list("inputs"), f"{path}: inputs", _CURE)))
+        names = fields.texts("input_names", least=1)
+        if not len(inputs) == len(names) <= _MOST_SCALES:
+            fields.fail(f"it has {len(inputs)} inputs of {len(names)} names")
+        return cls(
+            fields.texts("classes", least=1),
+            fields.number("threshold", 0, 1),
+            fields.text("base"),
+            fields.text("weights"),
+            inputs,
+            names,
+            _postprocess(fields.object("postprocess")) if fields.has("postprocess") else None,
+            read_suppression(fields),
+        )
+
+
+def _preprocess(one: Fields) -> Preprocess:
+    height, width = one.wholes("size_hw", 2, least=1)
+    if max(height, width) > MOST_INPUT_PX:
+        one.fail(f"its size is {height} x {width} pixels")
+    scale, offset = one.numbers("scale", 3), one.numbers("offset", 3)
+    return Preprocess(
+        (height, width),
+        one.flag("half_pixel_centers"),
+        (scale[0], scale[1], scale[2]),
+        (offset[0], offset[1], offset[2]),
+        one.flag("keep_aspect", default=False),
+    )
+
+
+def _postprocess(one: Fields) -> PostProcess:
+    return PostProcess(
+        iou=one.number("iou", 0, 1),
+        min_score=one.number("min_score", 0, 1),
+        max_per_class=one.whole("max_per_class", least=1),
+        max_total=one.whole("max_total", least=1),
+        voting=one.flag("voting"),
+        vote_iou=one.number("vote_iou", 0, 1),
+        voters=one.whole("voters", least=1),
+        soft_nms_sigma=one.number("soft_nms_sigma", 1e-6),
+    )

@@ -1,0 +1,197 @@
+"""An exported detector, run without TensorFlow: the same `predict` on LiteRT or ONNX Runtime.
+
+    detector = load_light("duck.tflite")
+    detections = detector.predict(picture)
+
+Neither TensorFlow nor the Object Detection API is imported: it starts in a fraction of a second, fits a
+Raspberry Pi, and is faster on a CPU.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import shrink
+from duckdetect.inference.detector import Detector, to_detections
+from duckdetect.inference.exported import NAME, ExportedModel
+from duckdetect.inference.postprocess_numpy import Found
+from duckdetect.utils.reading import read_bytes, refuse_pipes
+from duckdetect.utils.terminal import silenced
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+SUFFIXES = (".tflite", ".onnx")
+"""The files that `load_light` reads."""
+_MOST_ABOUT_BYTES = 4 << 20
+
+
+class Runtime(Protocol):
+    """Runs one exported file.
+
+    Attributes:
+        about: What the file says of itself.
+    """
+
+    about: ExportedModel
+
+    def run(self, inputs: Sequence[np.ndarray], threshold: float) -> Found:
+        """The detections that score at least `threshold`, of inputs (h, w, 3) float32."""
+        ...
+
+
+class LightDetector(Detector):
+    """A `Detector` of one exported file.
+
+    Attributes:
+        path: The file.
+        about: What it says of itself.
+    """
+
+    def __init__(self, path: Path, runtime: Runtime) -> None:
+        about = runtime.about
+        high_res_hw = about.inputs[1].size_hw if len(about.inputs) > 1 else None
+        super().__init__(
+            None, about.classes, about.base, about.inputs[0].size_hw, about.threshold,
+            high_res_hw=high_res_hw, suppression=about.suppression,
+        )  # fmt: skip
+        self.path = path
+        self.about = about
+        self._runtime = runtime
+
+    def _predict_batch(
+        self, images: Sequence[np.ndarray], kept: float, masks: bool
+    ) -> list[sv.Detections]:
+        return [self._predict_one(image, kept) for image in images]
+
+    def _predict_one(self, image: np.ndarray, kept: float) -> sv.Detections:
+        if self.high_res_hw is None and len(self.about.inputs) > 1:
+            raise UserError(
+                f"{self.path} sees each picture at two sizes, always: export one with --scales 1"
+            )
+        prepared = [one.run(shrink(image, one.size_hw)) for one in self.about.inputs]
+        found = self._runtime.run([inputs for inputs, _ in prepared], kept)
+        return to_detections(
+            image.shape[:2], prepared[0][1], *found, self.classes, kept,
+            suppression=self.suppression,
+        )  # fmt: skip
+
+    def save(self, folder: str | Path) -> None:
+        """An exported file stays what it is.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"{self.path} is an exported detector: copy the file")
+
+
+def load_light(path: str | Path, threads: int | None = None) -> LightDetector:
+    """Load a `.tflite` or `.onnx` file that `duckdetect export` wrote.
+
+    Args:
+        path: The file.
+        threads: CPU threads; all cores if None.
+
+    Raises:
+        UserError: If it is missing or something else, or its runtime is not installed.
+    """
+    path = Path(path)
+    refuse_pipes(path)
+    if not path.is_file():
+        raise UserError(f"{path} is not there: check its name")
+    threads = threads or len(os.sched_getaffinity(0))
+    kind = _LiteRt if path.suffix.lower() == ".tflite" else _OnnxRuntime
+    return LightDetector(path, kind(path, threads))
+
+
+class _LiteRt:
+    """A TFLite file: raw boxes, which numpy suppresses."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        _needed("ai_edge_litert", path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if archive.getinfo(NAME).file_size > _MOST_ABOUT_BYTES:
+                    raise _broken(path, ValueError(f"its {NAME} is too large"))
+                text = archive.read(NAME)
+        # A ZIP of a stranger: encrypted, compressed in an unknown way, cut off.
+        except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, zlib.error) as error:
+            raise _foreign(path, "tflite") from error
+        self.about = ExportedModel.from_json(text, path)
+        if self.about.postprocess is None:
+            raise _broken(path, ValueError("it does not say how boxes are suppressed"))
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            with silenced():  # which delegates it has
+                self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
+            self._signature = self._interpreter.get_signature_runner()
+        except (ValueError, RuntimeError) as error:
+            raise _broken(path, error) from error
+
+    def run(self, inputs: Sequence[np.ndarray], threshold: float) -> Found:
+        """See `Runtime.run`."""
+        fed = {n: one[np.newaxis] for n, one in zip(self.about.input_names, inputs, strict=True)}
+        raw = self._signature(**fed)
+        assert self.about.postprocess is not None  # looked at when it was loaded
+        return self.about.postprocess.run(raw["boxes"][0], raw["scores"][0], threshold)
+
+
+class _OnnxRuntime:
+    """An ONNX file: the whole detector, suppression within."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        _needed("onnxruntime", path)
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            # From memory: weights in other files, which a stranger's may name, are not read.
+            self._session = onnxruntime.InferenceSession(
+                read_bytes(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # a dozen kinds, of no common base
+            raise _broken(path, error) from error
+        properties = self._session.get_modelmeta().custom_metadata_map
+        if NAME not in properties:
+            raise _foreign(path, "onnx")
+        self.about = ExportedModel.from_json(properties[NAME], path)
+
+    def run(self, inputs: Sequence[np.ndarray], threshold: float) -> Found:
+        """See `Runtime.run`."""
+        fed = {n: one[np.newaxis] for n, one in zip(self.about.input_names, inputs, strict=True)}
+        boxes, score, class_id, count = self._session.run(
+            ["boxes", "scores", "classes", "count"], fed
+        )
+        n = int(np.ravel(count)[0])
+        return Found(boxes[0][:n], score[0][:n], class_id[0][:n].astype(np.int32))
+
+
+def _needed(module: str, path: Path) -> None:
+    if importlib.util.find_spec(module) is None:
+        package = module.replace("_", "-")
+        raise UserError(f"{path} needs {package} to run: pip install {package}")
+
+
+def _foreign(path: Path, target: str) -> UserError:
+    return UserError(
+        f"{path} is no detector that duckdetect exported: "
+        f"export one with `duckdetect export RUN --to {target}`"
+    )
+
+
+def _broken(path: Path, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return UserError(f"{path} is broken ({reason}): export it again")

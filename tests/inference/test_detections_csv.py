@@ -1,0 +1,96 @@
+"""The tables of `detect --csv`: every detection, every picture's counts, nothing that runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import supervision as sv
+
+from duckdetect.inference.detections_csv import CsvWriter
+
+
+def found(*class_id: int, track: int | None = None) -> sv.Detections:
+    n = len(class_id)
+    return sv.Detections(
+        xyxy=np.tile(np.array([[1, 2, 30.5, 40]], np.float32), (n, 1)),
+        confidence=np.full(n, 0.87, np.float32),
+        class_id=np.array(class_id, int),
+        tracker_id=None if track is None else np.full(n, track),
+    )
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def test_both_tables(tmp_path):
+    classes = ["duck", "=HYPERLINK()"]
+    records = [
+        (0, "a.jpg", found(0, 0, 1)),
+        (1, "b.jpg", found()),
+        (7, "clip.mp4", found(1, track=5), {"frame": 7, "time": 0.25}),
+    ]
+    with CsvWriter(tmp_path, classes) as tables:
+        assert list(tables.passing(records)) == records
+        assert not list(tmp_path.glob("*.csv")), "whole or not at all"
+    detections, counts = rows(tmp_path / "detections.csv"), rows(tmp_path / "counts.csv")
+    assert detections[0] == {
+        "file": "a.jpg", "frame": "", "time_s": "", "class": "duck", "score": "0.87", "x1": "1.0",
+        "y1": "2.0", "x2": "30.5", "y2": "40.0", "track": "",
+    }  # fmt: skip
+    assert [row["class"] for row in detections] == [
+        "duck",
+        "duck",
+        "'=HYPERLINK()",
+        "'=HYPERLINK()",
+    ]
+    assert (detections[3]["frame"], detections[3]["time_s"], detections[3]["track"]) == (
+        "7", "0.25", "5",
+    )  # fmt: skip
+    assert [[row["duck"], row["'=HYPERLINK()"], row["all"]] for row in counts] == [
+        ["2", "1", "3"], ["0", "0", "0"], ["0", "1", "1"],
+    ]  # fmt: skip
+
+
+def test_an_interrupted_run_leaves_no_tables(tmp_path):
+    def records():
+        yield 0, "a.jpg", found(0)
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"), CsvWriter(tmp_path, ["duck"]) as tables:
+        list(tables.passing(records()))
+    assert not list(tmp_path.iterdir())
+
+
+class Stub:
+    """Finds one object in each picture."""
+
+    classes = ("duck",)
+    threshold = 0.5
+
+    def predict(self, images, threshold):
+        return [found(0) for _ in images]
+
+
+def test_detect_writes_them_beside_the_json(tmp_path, project_data):
+    from duckdetect.inference.detect import detect
+
+    source = project_data / "ducks" / "train"
+    detect(Stub(), source, tmp_path / "new", csv=True, progress=False)
+    detections = json.loads((tmp_path / "new" / "detections.json").read_text())
+    table = rows(tmp_path / "new" / "detections.csv")
+    assert [row["file"] for row in table] == [one["file_name"] for one in detections]
+    assert [row["all"] for row in rows(tmp_path / "new" / "counts.csv")] == ["1"] * 5
+
+
+@pytest.mark.parametrize("source", ["0", "rtsp://camera/stream", "http://host/clip.mp4"])
+def test_cameras_are_the_pages_business(source, tmp_path):
+    from duckdetect import UserError
+    from duckdetect.inference.detect import detect
+
+    with pytest.raises(UserError, match=r"--to web|docs/export.md"):
+        detect(Stub(), source, tmp_path / "new")
