@@ -112,7 +112,7 @@ if [ "$stamp" != "$(cat "$root/venv/stamp" 2>/dev/null || true)" ]; then
         python3 -m venv /venv
         python tools/colab_requirements.py constraints ../colab-freeze.txt > ../constraints.txt
         pip install -q -c ../constraints.txt pip setuptools
-        pip install -q -c ../constraints.txt -r requirements.txt jupyter-bbox-widget ipykernel ipywidgets pytest
+        pip install -q -c ../constraints.txt -r requirements.txt anywidget ipykernel ipywidgets pytest
         # What Colab lacks goes again: it has to come in as it does there.
         python tools/colab_requirements.py extra ../colab-freeze.txt > ../extra.txt
         pip uninstall -q -y -r ../extra.txt
@@ -124,7 +124,7 @@ if [ "$stamp" != "$(cat "$root/venv/stamp" 2>/dev/null || true)" ]; then
         pip install -q --no-index -r requirements.txt
         python tools/colab_requirements.py check ../colab-freeze.txt'
     step "test tools"
-    run 'pip install -q -c ../constraints.txt pytest hypothesis nbformat nbclient ipykernel'
+    run 'pip install -q -c ../constraints.txt pytest pytest-xdist hypothesis nbformat nbclient ipykernel'
     echo "$stamp" >"$root/venv/stamp"
 fi
 step "the project itself"
@@ -133,6 +133,6 @@ run '
     python tools/colab_requirements.py check ../colab-freeze.txt'
 step "tests"
 result=0
-run 'python -m pytest -m "not browser" "$@"' "$@" || result=$?
+run 'python -m pytest -n 2 --dist loadfile -m "not browser" "$@"' "$@" || result=$?
 printf '   %d s\n== %d s in all\n' $((SECONDS - started)) "$SECONDS"
 exit "$result"
