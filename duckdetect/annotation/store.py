@@ -306,7 +306,8 @@ def _check(coco: Any) -> None:
         if not isinstance(image["file_name"], str):
             raise ValueError(f"file_name {image['file_name']!r} is no text")
     for category in coco["categories"]:
-        hash(category["name"])
+        if not isinstance(category["name"], str):
+            raise ValueError(f"a category is named {category['name']!r}, no text")
     for annotation in coco["annotations"]:
         hash(annotation["image_id"]), hash(annotation["category_id"])
         if len([float(value) for value in annotation.get("bbox", [])]) not in (0, 4):
@@ -314,6 +315,17 @@ def _check(coco: Any) -> None:
     for entry in [*coco["categories"], *coco["annotations"]]:
         if not isinstance(entry["id"], int):
             raise ValueError(f"id {entry['id']!r} is not a whole number")
+    for key, entries in (("image_id", coco["images"]), ("category_id", coco["categories"])):
+        ids = {entry["id"] for entry in entries}
+        texts = {str(each): each for each in ids}
+        for annotation in coco["annotations"]:
+            meant = texts.get(str(annotation[key]))
+            # Its box would not be shown, and be drawn a second time.
+            if meant is not None and annotation[key] not in ids:
+                raise ValueError(
+                    f"annotation {annotation['id']}: {key} is {annotation[key]!r}, where the "
+                    f"{key.removesuffix('_id')}'s own id is {meant!r}"
+                )
 
 
 def _image_ids(coco: dict[str, Any], file_name: str) -> set[Any]:

@@ -104,6 +104,8 @@ def kind_of_bytes(head: bytes, suffix: str = "") -> Kind:
         2:3
     ] in (b"\n", b" ", b"\t", b"\r", b"#"):
         return Kind("image", "PPM")
+    if head[128:132] == b"DICM":
+        return Kind("other", "DICOM")
     if b"%PDF-" in head[:1024]:
         return Kind("other", "a PDF")
     if head[:1] == b"\x47" and (len(head) < 189 or head[188:189] == b"\x47"):
@@ -140,6 +142,10 @@ CURES = {
     "a Git LFS pointer": "fetch the file itself with `git lfs pull`",
     "a zip": "unpack it, or give it as DATA if it holds labels",
     "a Photoshop file": "export it as JPEG or PNG",
+    "JPEG XL": "save it as JPEG or PNG",
+    "OpenEXR": "export it as PNG",
+    "an icon": "save it as PNG",
+    "DICOM": "export it as PNG",
 }
 
 _MAGIC = (
@@ -166,6 +172,11 @@ _MAGIC = (
     (b"%!PS", Kind("other", "PostScript")),
     (b"\xc5\xd0\xd3\xc6", Kind("other", "PostScript")),
     (b"8BPS", Kind("other", "a Photoshop file")),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", Kind("other", "JPEG XL")),
+    (b"\xff\x0a", Kind("other", "JPEG XL")),
+    (b"v/1\x01", Kind("other", "OpenEXR")),
+    (b"\x00\x00\x01\x00", Kind("other", "an icon")),
+    (b"icns", Kind("other", "an icon")),
     (b"PK\x03\x04", Kind("other", "a zip")),
     (b"PK\x05\x06", Kind("other", "a zip")),
     (b"Rar!", Kind("other", "a RAR archive")),

@@ -339,6 +339,8 @@ class VideoReader:
         with container:
             # Pictures of albums are streams of a single frame, too.
             streams = [s for s in container.streams.video if not _is_cover(s)]
+            if not streams and _is_mp4(self.path) and not _has_index(self.path):
+                raise self._unopened(ValueError("its index is cut off"))
             if not streams:
                 raise self._bad("it holds no pictures")
             stream = streams[0]

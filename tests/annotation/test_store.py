@@ -128,6 +128,11 @@ def test_paths_and_marks_of_other_programs_are_read(tmp_path: Path) -> None:
         '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [NaN, 1, 2, 3]}]}',
         '{"categories": [3]}',
         '{"images": [{"id": 1, "file_name": null}]}',
+        '{"categories": [{"id": 1, "name": 5}]}',
+        '{"images": [{"id": 1, "file_name": "a.jpg"}], '
+        '"annotations": [{"id": 1, "image_id": "1", "category_id": 1, "bbox": [1, 1, 2, 3]}]}',
+        '{"categories": [{"id": 1, "name": "duck"}], '
+        '"annotations": [{"id": 1, "image_id": 1, "category_id": "1", "bbox": [1, 1, 2, 3]}]}',
     ],
 )
 def test_a_broken_file_is_named_and_left_alone(tmp_path: Path, text: str) -> None:

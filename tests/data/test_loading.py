@@ -180,7 +180,9 @@ def test_folders_without_labels(tmp_path: Path, make: Any, message: str) -> None
 
 
 def test_two_images_of_one_name(tmp_path: Path) -> None:
-    put_coco(tmp_path, names=["x/a.jpg", "y/a.jpg"])
+    put_coco(tmp_path / "two", names=["x/a.jpg", "y/a.jpg"])
+    assert len(load_dataset(tmp_path / "two")) == 2
+    put_coco(tmp_path, names=["x/a.jpg", "x/a.jpg"])
     with pytest.raises(UserError, match=r"2 entries are named a\.jpg"):
         load_dataset(tmp_path)
 

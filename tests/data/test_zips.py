@@ -161,7 +161,7 @@ def unknown_method(path: Path) -> None:
         (lambda p: entry(p, "x" * 300), "cannot be unpacked into .*: unpack it by hand"),
         (locked, "is locked by a password: unpack it by hand and give the folder"),
         (flipped, "is damaged or no zip"),
-        (unknown_method, "is damaged or no zip"),
+        (unknown_method, "is packed in a way that is not read here"),
         (bomb, r"would grow from 0\.\d MB to 302\.\d MB, as a zip bomb does: if you trust it"),
         (lambda p: p.write_bytes(p.read_bytes()[:-30]), "is damaged or no zip"),
         (lambda p: p.write_bytes(b""), "is damaged or no zip"),
@@ -206,9 +206,7 @@ def test_no_labels_inside_and_other_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no labels"):
         dd.load_dataset(zip_of(tmp_path / "in", tmp_path / "export.zip"))
     (tmp_path / "a.rar").write_bytes(b"Rar!")
-    with pytest.raises(
-        UserError, match="is a file: give the folder of labelled pictures, or a zip"
-    ):
+    with pytest.raises(UserError, match="is a RAR archive: unpack it and give the folder"):
         dd.load_dataset(tmp_path / "a.rar")
 
 

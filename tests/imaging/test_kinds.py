@@ -143,3 +143,23 @@ def test_a_runs_own_output_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "detections.json").write_text("[]")
     assert [path.name for path in list_images(tmp_path)] == ["a.jpg"]
     assert list_folder(tmp_path).folders == []
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xff\x0a\0\0", "JPEG XL"),
+        (b"v/1\x01\2\0\0\0", "OpenEXR"),
+        (b"\0" * 128 + b"DICM", "DICOM"),
+        (b"\0\0\1\0\1\0", "an icon"),
+        (b"icns\0\0\0\0", "an icon"),
+    ],
+)
+def test_pictures_of_kinds_that_are_not_read_are_no_videos(
+    tmp_path: Path, head: bytes, name: str
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(head)
+    assert kind_of_bytes(head) == ("other", name)
+    with pytest.raises(UserError, match=rf"is not a picture but {name}: (save|export) it as"):
+        load_image(tmp_path / "a.jpg")

@@ -124,7 +124,9 @@ def test_the_pdf_turns_right_to_left_names_round() -> None:
     from duckdetect.report.pdf import PdfInAnyScript
 
     text = "class بطة was found 3 times"
-    assert PdfInAnyScript(text).clean(text) == "class \ufe94\ufec4\ufe91 was found 3 times"
+    document = PdfInAnyScript(text)
+    assert document.clean(text) == "class \ufe94\ufec4\ufe91 was found 3 times"
+    document.output()  # which closes the fonts' files
 
 
 def test_the_pdf_is_in_order(made: SimpleNamespace) -> None:

@@ -74,8 +74,8 @@ def test_training_on_a_bad_image(
         assert not (tmp_path / "run").exists()
 
 
-def put_two_of_one_name(folder: Path) -> None:
-    put_coco(folder, names=["x/a.jpg", "y/a.jpg"])
+def put_one_twice(folder: Path) -> None:
+    put_coco(folder, names=["a.jpg", "a.jpg"])
 
 
 def put_text(name: str, text: str) -> Callable[[Path], Any]:
@@ -100,7 +100,7 @@ DATA: list[tuple[Callable[[Path], Any], str]] = [
     (lambda p: put_coco(p, [annotation([9, 1, -5, 9])]), "is inverted"),
     (lambda p: put_coco(p, [annotation([1, float("nan"), 5, 9])]), "not finite"),
     (lambda p: put_coco(p, [annotation(category_id=5)]), "there is no category 5 (there are 1)"),
-    (put_two_of_one_name, "2 entries are named a.jpg"),
+    (put_one_twice, "2 entries are named a.jpg"),
     (lambda p: put_coco(p, []), "has no box in any of its 1 picture: draw boxes"),
     (lambda p: put_coco(p, [], names=[]), "holds no labelled picture: draw boxes"),
 ]

@@ -256,3 +256,12 @@ def test_sound_that_breaks_ends_there_and_is_told(tmp_path: Path) -> None:
     assert float(writer.sound.broken_s or 0) == pytest.approx(50 * 1024 / 44100, abs=0.05)
     assert len(clips.times(out)) == 75
     assert clips.loud_from_to(out)[1] == pytest.approx(float(writer.sound.broken_s or 0), abs=0.05)
+
+
+@pytest.mark.parametrize("part", [0.5, 0.66, 0.9])
+def test_an_mp4_that_is_cut_is_never_said_to_hold_no_pictures(tmp_path: Path, part: float) -> None:
+    path = clips.write(tmp_path / "a.mp4")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(UserError, match=r"is cut off .*: copy it again"):
+        read_video(path)
