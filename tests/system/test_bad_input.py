@@ -178,7 +178,7 @@ def test_detecting_on_a_bad_image_keeps_what_was_there(
     put_image(tmp_path / "in" / "2.png", (300, 400))
     damage(kind, tmp_path / "in" / "2.png")
     source = tmp_path / "in" / "2.png" if kind == "missing" else tmp_path / "in"
-    line = refused("detect", detector.folder, source, "--out", out)
+    line = refused("detect", detector.folder, source, "--out", out, "--strict")
     assert "2.png" in line
     assert ("is not there" if kind == "missing" else message) in line
     assert {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()} == before
