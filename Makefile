@@ -41,6 +41,7 @@ bench: setup-dev  ## Speed ratios, as JSON in results/bench.
 	$(BIN)/python benchmarks/mask_rcnn.py
 	$(BIN)/python benchmarks/validation.py
 	$(BIN)/python benchmarks/scale.py --sizes 100 1000
+	$(BIN)/python benchmarks/export.py
 
 lock: setup-dev  ## Renew the lock files.
 	$(PIP) uv

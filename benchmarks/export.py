@@ -1,6 +1,6 @@
 """Exported detectors against the run they come from: speed on one thread, start-up, memory, size, AP.
 
-    python benchmarks/export.py results/demo [--rounds 3]
+    python benchmarks/export.py [--run results/demo] [--rounds 3]
 
 Each measurement is a fresh process held to one processor, and the files take turns, so that
 a busy machine slows all of them; ratios are of the processor's time, which depends little on its load.
@@ -75,7 +75,7 @@ def measure(path: Path, scales: int, images: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("--run", type=Path, default=ROOT / "results" / "demo")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scales", type=int, nargs="+", default=(1, 2))
     parser.add_argument("--images", type=Path, default=ROOT / "data" / "ducks" / "test")

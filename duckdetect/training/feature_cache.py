@@ -335,8 +335,9 @@ def cache_features(
                 names.append(view.name)
             if not class_maps:
                 # Patches of very many views need more memory than whole maps on disk.
-                needed = _patch_bytes(base, box or classes, targets) * n_views / len(targets)
-                patches = patches and needed <= MEMORY_LIMIT / 2  # joining them doubles it
+                if patches:
+                    needed = _patch_bytes(base, box or classes, targets) * n_views / len(targets)
+                    patches = needed <= MEMORY_LIMIT / 2  # joining them doubles it
                 kept = classes if patches else [*box, *classes]
                 n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
                 on_disk = n_bytes > MEMORY_LIMIT

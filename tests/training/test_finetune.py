@@ -75,7 +75,8 @@ def test_five_shots_of_raccoons_find_the_others(shared_data):
 def test_the_run_folder(run):
     config = json.loads((run.folder / "config.json").read_text())
     assert config["done"] is True
-    assert config["train"] == STOCK().to_dict()
+    # Ducks are familiar to the base: of "auto" the heads.
+    assert config["train"] == {**STOCK().to_dict(), "train": "heads"}
     assert config["data"]["pictures"] == 5
     for read, kept in zip(run_folder.read_history(run.folder), run.history, strict=True):
         assert read == pytest.approx(kept)

@@ -141,7 +141,6 @@ def test_the_same_seed_and_step_throw_the_same_dice(base, views):
         ("mask_rcnn", "towers"),
         ("faster_rcnn_resnet50_v1_640x640_coco17_tpu-8", "towers"),
         ("ssd_mobilenet_v2", "second-stage"),
-        ("retinanet50", "all"),
     ],
 )
 def test_a_part_of_another_family_is_refused_before_anything_is_fetched(project_data, name, part):

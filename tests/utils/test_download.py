@@ -102,7 +102,7 @@ def test_interrupted_by_the_user(
             return super().update(n)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tqdm, "tqdm", Interrupted)
+        patch.setattr("duckdetect.utils.progress.tqdm", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             download(f"{server.address}/model", tmp_path / "model", progress=False)
     download(f"{server.address}/model", tmp_path / "model", sha256=SUM, progress=False)
