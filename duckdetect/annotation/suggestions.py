@@ -8,7 +8,6 @@ write_suggestions(found, "prelabels", to="yolo")  # for a labelling tool
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,17 +16,16 @@ from typing import Any
 import numpy as np
 
 from duckdetect.data.contact_sheet import label_sheet
-from duckdetect.data.convert import check_out, write_splits
+from duckdetect.data.convert import write_splits
 from duckdetect.data.dataset import Dataset, Problem, Sample
 from duckdetect.data.similar import hash_distances, image_hash
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import detection_rles
-from duckdetect.imaging.io import list_images, load_image
+from duckdetect.imaging.io import list_images
+from duckdetect.inference.detect import loaded_images, predicted_images
 from duckdetect.inference.detector import as_detector
 from duckdetect.inference.suppression import check_score
-from duckdetect.utils.progress import progress_bar
 
-_BATCH = 8  # images in memory at once
 _LOWEST = 0.05  # below it a score says nothing of an image
 
 
@@ -94,37 +92,17 @@ def suggest(
     samples: list[Sample] = []
     hashes: list[np.ndarray] = []
     failed: list[str] = []
-    coming = iter(paths)
-    with progress_bar(
-        total=len(paths), desc="suggesting", unit="picture", disable=not progress
-    ) as bar:
-        while batch := list(itertools.islice(coming, _BATCH)):
-            read = []
-            for path in batch:
-                try:
-                    read.append((path, load_image(path)))
-                except UserError as error:
-                    failed.append(str(error))
-            images = [image for _, image in read]
-            for (path, image), found in zip(
-                read, detector.predict(images, min(_LOWEST, kept)), strict=True
-            ):
-                samples.append(_sample(path, len(samples) + 1, image.shape[:2], found))
-                hashes.append(image_hash(image))
-            bar.update(len(batch))
+    images = loaded_images(paths, failed)
+    lowest = min(_LOWEST, kept)
+    for path, image, found in predicted_images(
+        detector, images, len(paths), lowest, progress, "suggesting"
+    ):
+        samples.append(_sample(path, len(samples) + 1, image.shape[:2], found))
+        hashes.append(image_hash(image))
     if not samples:
         raise UserError(failed[0])
     dataset = Dataset(root, tuple(detector.classes), tuple(samples))
     return Suggestions(dataset, kept, np.stack(hashes), tuple(failed))
-
-
-def refuse_out(out: Path, sources: Sequence[Path], overwrite: bool) -> None:
-    """Raise UserError at once, before detecting, where `write_suggestions` would refuse its folder."""
-    check_out(out, [], overwrite, "suggest")
-    if out.exists():
-        for source in sources:
-            if source.resolve().is_relative_to(out.resolve()):
-                raise UserError(f"{out} holds the pictures to be read: choose another --out")
 
 
 def rank(found: Suggestions, n: int) -> list[Ranked]:

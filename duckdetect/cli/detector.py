@@ -271,12 +271,13 @@ def suggest(
 ) -> None:
     """Write images with the detector's boxes as labels, to be corrected in an annotation tool."""
     from duckdetect.annotation.suggestions import rank as choose
-    from duckdetect.annotation.suggestions import refuse_out, suggestion_sheet, write_suggestions
     from duckdetect.annotation.suggestions import suggest as find
+    from duckdetect.annotation.suggestions import suggestion_sheet, write_suggestions
+    from duckdetect.data.convert import check_out
 
     if sheet is not None:
         check_outputs([sheet], "suggest", source)
-    refuse_out(out, source, overwrite)
+    check_out(out, source, overwrite, "suggest")  # at once, not after detecting
     found = find(run, source[0] if len(source) == 1 else source, threshold, progress=progress)
     ranked = None if rank is None else choose(found, rank)
     lost = write_suggestions(found, out, to, ranked, overwrite)

@@ -52,7 +52,7 @@ def write_splits(
     if writer is None:
         raise UserError(f"there is no format {to!r}: give one of {', '.join(WRITERS)}")
     parts = classes_alike(parts)
-    check_out(out, parts.values(), overwrite, verb)
+    check_out(out, (s.path for part in parts.values() for s in part), overwrite, verb)
     if to == "yolo" and None in parts:
         if "train" in parts:
             raise UserError(
@@ -127,7 +127,7 @@ def _check_names(dataset: Dataset) -> None:
             raise UserError(f"{dataset.root}: the class name {name!r} cannot be written: rename it")
 
 
-def check_out(out: Path, sources: Iterable[Dataset], overwrite: bool, verb: str) -> None:
+def check_out(out: Path, sources: Iterable[Path], overwrite: bool, verb: str) -> None:
     """Refuse to put a folder in the place of anything but what an earlier `verb` wrote."""
     if not out.exists():
         return
@@ -137,10 +137,9 @@ def check_out(out: Path, sources: Iterable[Dataset], overwrite: bool, verb: str)
         return
     if not overwrite:
         raise UserError(f"{out} holds something already: choose another --out, or --overwrite it")
-    for dataset in sources:
-        for sample in dataset.samples:
-            if sample.path.resolve().is_relative_to(out.resolve()):
-                raise UserError(f"{out} holds the pictures to be read: choose another --out")
+    for source in sources:
+        if source.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"{out} holds the pictures to be read: choose another --out")
     check_outputs([out], verb)
 
 

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from duckdetect.errors import UserError
 from duckdetect.inference.postprocess_numpy import Found, PostProcess
 from duckdetect.inference.preprocess_numpy import Preprocess
-from duckdetect.utils.terminal import silenced
+from duckdetect.models.graphs import freeze
 
 if TYPE_CHECKING:
     from duckdetect.inference.detector import Detector
@@ -129,12 +128,6 @@ def concrete(function: Any) -> Any:
     """The one traced graph of a saved function, or of one that was just trained."""
     traced = getattr(function, "concrete_functions", None)
     return traced[0] if traced else function.get_concrete_function()
-
-
-def freeze(function: Any) -> Any:
-    """A concrete function with constants for its variables."""
-    with silenced():
-        return convert_variables_to_constants_v2(function, lower_control_flow=False)
 
 
 def _named(pruned: Any, signature: Sequence[tf.TensorSpec], name: Callable[..., Any]) -> Any:

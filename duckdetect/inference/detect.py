@@ -371,9 +371,9 @@ def detect(
     check_outputs([*targets, *tables, *([out / "crops"] if save_crops else [])], _VERB, paths)
     make_folder(out)
     failed: list[str] = []
-    images = _loaded(paths, None if strict or known is not None else failed)
+    images = loaded_images(paths, None if strict or known is not None else failed)
     if known is None:
-        found = _detected(detector, images, len(paths), kept, progress)
+        found = predicted_images(detector, images, len(paths), kept, progress)
     else:
         at_least = (d[np.asarray(d.confidence) >= kept] for d in known)
         found = ((*pair, d) for pair, d in zip(images, at_least, strict=True))
@@ -565,7 +565,9 @@ def _crops(image: ImageArray, found: Detections) -> Iterator[ImageArray]:
         yield image[top : max(top + 1, round(float(y2))), left : max(left + 1, round(float(x2)))]
 
 
-def _loaded(paths: Iterable[Path], failed: list[str] | None) -> Iterator[tuple[Path, ImageArray]]:
+def loaded_images(
+    paths: Iterable[Path], failed: list[str] | None
+) -> Iterator[tuple[Path, ImageArray]]:
     """The pictures with their paths; without those that cannot be read, unless `failed` is None."""
     for path in paths:
         try:
@@ -578,16 +580,16 @@ def _loaded(paths: Iterable[Path], failed: list[str] | None) -> Iterator[tuple[P
         yield path, image
 
 
-def _detected(
+def predicted_images(
     detector: Detector,
     images: Iterator[tuple[Path, ImageArray]],
     n_images: int,
     kept: float,
     progress: bool,
+    desc: str = "detecting",
 ) -> Iterator[tuple[Path, ImageArray, Any]]:
-    with progress_bar(
-        total=n_images, desc="detecting", unit="picture", disable=not progress
-    ) as bar:
+    """Pictures with their paths and the detections of score `kept` or more, a batch at a time."""
+    with progress_bar(total=n_images, desc=desc, unit="picture", disable=not progress) as bar:
         while batch := list(itertools.islice(images, _BATCH)):
             found = detector.predict([image for _, image in batch], kept)
             for (path, image), detections in zip(batch, found, strict=True):

@@ -32,11 +32,16 @@ def with_constants(function: Any, variables: Sequence[tf.Variable]) -> Any:
     return function if n_bytes > _MAX_BYTES else frozen_copy(function)
 
 
+def freeze(concrete: Any) -> Any:
+    """A concrete function with constants for its variables."""
+    with silenced():
+        return convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+
+
 def frozen_copy(function: Any) -> Any:
     """A traced function with the present values of its variables, whatever becomes of these."""
     concrete = function.get_concrete_function()
-    with silenced():
-        constant = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    constant = freeze(concrete)
 
     @traced(input_signature=concrete.structured_input_signature[0])
     def run(*inputs: tf.Tensor) -> Any:

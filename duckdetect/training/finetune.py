@@ -202,12 +202,13 @@ def finetune(
     two_stage = spec.family.stages == 2
     plain = PlainViews(dataset.samples, masks=two_stage)
     candidates = given.candidates(spec, len(dataset), dataset.n_boxes)
-    begun = _begun(folder, candidates, base_name, files, dataset, val)
+    # Reads every image: once, whichever of the candidates it is.
+    identity = {} if folder is None else run_folder.describe(base_name, files, dataset, given, val)
+    begun = _begun(folder, candidates, identity)
     config = begun or candidates[0]
     state = "new"
     if folder is not None:
-        identity = run_folder.describe(base_name, files, dataset, config, val)
-        state = run_folder.check_run(folder, identity, overwrite)
+        state = run_folder.check_run(folder, _settled(identity, config), overwrite)
         if state == "done":
             history, validation = run_folder.read_histories(folder)
             found = load_detector(folder)
@@ -219,8 +220,7 @@ def finetune(
         known = measure_familiarity(base, dataset)
         config = given.for_data(spec, len(dataset), dataset.n_boxes, known)
     if folder is not None and state == "new":
-        identity = run_folder.describe(base_name, files, dataset, config, val)
-        run_folder.begin_run(folder, identity)
+        run_folder.begin_run(folder, _settled(identity, config))
 
     if two_stage:
         trained, detector = _train_two_stage(files, dataset, plain, config, folder, val, progress)
@@ -238,22 +238,18 @@ def finetune(
     )
 
 
+def _settled(identity: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """A run's description with other settings."""
+    return {**identity, "train": config.to_dict()}
+
+
 def _begun(
-    folder: Path | None,
-    candidates: Sequence[TrainConfig],
-    base_name: str,
-    files: BaseFiles,
-    dataset: Dataset,
-    val: Dataset | None,
+    folder: Path | None, candidates: Sequence[TrainConfig], identity: Mapping[str, Any]
 ) -> TrainConfig | None:
     """The settings of the run that the folder holds, if "auto" may have meant them."""
     if folder is None:
         return None
-    for settled in candidates:
-        identity = run_folder.describe(base_name, files, dataset, settled, val)
-        if run_folder.is_same(folder, identity):
-            return settled
-    return None
+    return next((c for c in candidates if run_folder.is_same(folder, _settled(identity, c))), None)
 
 
 def _load_one_stage(files: BaseFiles, dataset: Dataset, seed: int) -> BaseModel:
