@@ -1,6 +1,7 @@
 """What the documentation says of the code: the path through the heart, links, the README's length."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,21 @@ def test_links_to_headings_lead_to_one() -> None:
 def test_the_readme_fits_two_screens() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 110
+
+
+def test_the_address_to_clone_is_the_one_of_pyproject() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    address = project["urls"]["Repository"]
+    own = address.rpartition("github.com/")[2]
+    said: dict[Path, list[str]] = {}
+    for page in [*PAGES, *ROOT.glob("*.ipynb"), *ROOT.glob("docs/*.ipynb")]:
+        text = page.read_text(encoding="utf-8")
+        found = re.findall(r"git clone (?:--\S+ )*(https\S+)", text)
+        found += re.findall(r'REPOSITORY = \\?"(.*?)\\?"', text)
+        found += [
+            address.replace(own, name)
+            for name in re.findall(r"research\.google\.com/github/([\w-]+/[\w-]+)", text)
+        ]
+        assert set(found) <= {address}, page.name
+        said[page] = found
+    assert all(len(said[ROOT / name]) == 2 for name in ("README.md", "model.ipynb", "people.ipynb"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -80,5 +82,13 @@ def test_show_tensorboard(tmp_path, monkeypatch):
     assert said == [f"TensorBoard: tensorboard --logdir '{folder}'"]
     kernel = _Kernel()
     monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: kernel)
+    # `.venv/bin/jupyter lab`: the environment's programs are not on PATH; TensorBoard's manager,
+    # which starts the program, takes this variable.
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    (tmp_path / "tensorboard").touch(mode=0o755)
+    monkeypatch.setenv("TENSORBOARD_BINARY", "")
+    monkeypatch.delenv("TENSORBOARD_BINARY")
     notebook.show_tensorboard(folder)
     assert kernel.magics == [("load_ext", "tensorboard"), ("tensorboard", f"--logdir '{folder}'")]
+    assert os.environ["TENSORBOARD_BINARY"] == str(tmp_path / "tensorboard")
