@@ -203,6 +203,11 @@ def _texts(block: Block) -> list[str]:
             return list(lines)
 
 
+def spread(n: int, most: int) -> list[int]:
+    """Evenly chosen indices of `n` things, at most `most`."""
+    return [int(i) for i in np.linspace(0, n - 1, min(n, most)).round()] if n else []
+
+
 def photo(image: npt.NDArray[np.uint8], caption: str, alt: str = "") -> Figure:
     """A drawn image, (H, W, 3) RGB uint8, as JPEG."""
     from PIL import Image

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from duckdetect.errors import UserError
 from duckdetect.evaluation.matching import (
     CONFUSED,
     DUPLICATE,
@@ -28,7 +30,8 @@ from duckdetect.evaluation.matching import (
 from duckdetect.evaluation.metrics import bootstrap_intervals
 from duckdetect.evaluation.plots import plot_confusion, plot_f1, plot_precision_recall
 from duckdetect.imaging.draw import draw_boxes
-from duckdetect.imaging.io import ImageArray, fit
+from duckdetect.imaging.io import ImageArray, fit, list_images, load_image
+from duckdetect.inference.detections_json import read_detections
 from duckdetect.report.blocks import (
     Block,
     Figure,
@@ -45,6 +48,7 @@ from duckdetect.report.blocks import (
     show,
     show_percent,
     show_range,
+    spread,
 )
 from duckdetect.utils.words import plural
 
@@ -185,6 +189,51 @@ def failures_section(evaluation: Evaluation, threshold: float) -> Section:
         images.append(photo(drawn, f"{name}, found: {said}"))
     blocks.append(Figures(images, columns=2))
     return Section("Where it fails", blocks)
+
+
+_FOUND, _SHOWN, _FOUND_PX = "What it finds", 9, 480
+
+
+def found_section(run: Path) -> Section | None:
+    """What `detect` wrote into the run's folder, where nothing is labelled to measure it by.
+
+    None if there is nothing, it is a video's, or the detector was trained since.
+    """
+    path = run / "detections.json"
+    frames = list_images(run / "frames") if (run / "frames").is_dir() else []
+    try:
+        current = path.stat().st_mtime >= (run / "detector" / "saved_model.pb").stat().st_mtime
+    except OSError:
+        return None
+    if not frames or not current:
+        return None
+    try:
+        rows = read_detections(path, check_masks=False)
+    except UserError as error:
+        return Section(_FOUND, [Note(str(error))])
+    found = {Path(name).stem: one for _, name, one in rows}
+    if len(found) < len(rows) or not found.keys() <= {frame.stem for frame in frames}:
+        return None
+    n = sum(map(len, found.values()))
+    words = (
+        f"{plural(n, 'object')} in {len(found)} of {plural(len(frames), 'picture')} without labels, so "
+        "nobody counted what is right."
+    )
+    shown = [frames[i] for i in spread(len(frames), _SHOWN)]
+    if len(shown) < len(frames):
+        words += f" {len(shown)} of the pictures are shown; all are in {place(run / 'frames')}."
+    images = []
+    for frame in shown:
+        one = found.get(frame.stem)
+        said = "nothing" if one is None else f"{plural(len(one), 'object')}, {_scores(one)}"
+        images.append(photo(fit(load_image(frame), _FOUND_PX), f"{frame.stem}: {said}"))
+    return Section(_FOUND, [Text(words), Figures(images, columns=3)])
+
+
+def _scores(found: Detections) -> str:
+    score, _ = score_and_class(found)
+    least, most = float(score.min()), float(score.max())
+    return f"score {most:.2f}" if least == most else f"scores {least:.2f} to {most:.2f}"
 
 
 _MOST_CURVES = 6  # lines of one plot that can be told apart

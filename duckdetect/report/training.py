@@ -30,6 +30,7 @@ from duckdetect.report.blocks import (
     place,
     plot,
     quote,
+    spread,
 )
 from duckdetect.training.config import RECIPES, TrainConfig, flag
 from duckdetect.training.run_folder import read_history, read_validation
@@ -158,7 +159,7 @@ def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Sect
             )
         )
     else:
-        shown = [dataset.samples[i] for i in _spread(len(dataset), _SAMPLES)]
+        shown = [dataset.samples[i] for i in spread(len(dataset), _SAMPLES)]
         of_all = "" if len(shown) == len(dataset) else f" {len(shown)} of {len(dataset)} are shown."
         blocks.append(Text(f"The training pictures with their labelled boxes.{of_all}"))
         images = [_labelled(sample, dataset.classes) for sample in shown]
@@ -278,8 +279,3 @@ def _labelled(sample: Sample, classes: Sequence[str]) -> Figure:
     n = len(sample.class_id)
     caption = f"{sample.path.name}: {plural(n, 'box') if n else 'no object'}"
     return photo(draw_detections(small, ground_truth, classes), caption)
-
-
-def _spread(n: int, most: int) -> list[int]:
-    """Evenly chosen indices, at most `most`."""
-    return [int(i) for i in np.linspace(0, n - 1, min(n, most)).round()] if n else []

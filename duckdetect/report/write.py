@@ -28,7 +28,7 @@ from duckdetect.evaluation.evaluate import (
 from duckdetect.imaging.fonts import missing_letters
 from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.report.blocks import Figure, Note, Report, Section, place, quote
-from duckdetect.report.evaluation import evaluation_sections
+from duckdetect.report.evaluation import evaluation_sections, found_section
 from duckdetect.report.training import curves_section, reproduce_section, training_section
 from duckdetect.utils.files import atomic_path
 from duckdetect.utils.schema import Fields
@@ -128,7 +128,8 @@ def build_report(
         short, *others = evaluation_sections(evaluation)
         sections = [short, *sections[:2], *others, sections[2]]
     else:
-        sections.insert(0, Section("How good it is", [Note(missing)]))
+        first = [Section("How good it is", [Note(missing)]), found_section(run)]
+        sections = [section for section in first if section is not None] + sections
     return Report(
         title=f"Detector report: {_few(config['classes'])}",
         subtitle=f"{config['base']}, trained on {plural(data['pictures'], 'picture')}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import supervision as sv
 from helpers.labelled_folders import put_coco
 from helpers.run_folders import Guesser, put_csv, put_run
 
@@ -19,6 +21,8 @@ import duckdetect as dd
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import evaluate_run
+from duckdetect.imaging.draw import FramesWriter
+from duckdetect.inference.detections_json import write_detections_json
 from duckdetect.report import write as report_module
 from duckdetect.report.blocks import Code, Note, Report, Section, Table, Text
 from duckdetect.report.pdf import render_pdf
@@ -219,6 +223,34 @@ def test_the_kept_evaluation_is_used_and_split_beside_it_found(
     gone = write_report(run)
     assert "is gone or was changed" in gone.missing
     assert squeezed("no longer in") in html_text(gone.html)
+
+
+def test_unlabelled_pictures_are_shown_with_what_was_found(tmp_path: Path) -> None:
+    """As detect writes it into a run's folder; not what an earlier detector found, nor a video."""
+    run = put_run(tmp_path / "run", dd.load_dataset(put_coco(tmp_path / "own")))
+    (run / "detector" / "saved_model.pb").touch()
+    one = sv.Detections(
+        np.array([[10, 10, 50, 60]], np.float32),
+        confidence=np.array([0.87]),
+        class_id=np.array([0]),
+    )
+    with FramesWriter(run / "frames") as frames:
+        for name in ("a.png", "b.png"):
+            frames.write(name, np.zeros((80, 120, 3), np.uint8))
+    path = run / "detections.json"
+    write_detections_json(path, [(0, "a.png", one)], ("duck",))
+    written = write_report(run)
+    for text in (html_text(written.html), pdf_text(written.pdf)):
+        assert "1objectin1of2pictureswithoutlabels" in text
+        assert "a:1object,score0.87" in text
+        assert "b:nothing" in text
+    path.write_text("[{}]")
+    assert "detectagain" in html_text(write_report(run).html)
+    write_detections_json(path, [(0, "clip.mp4", one)], ("duck",))
+    assert "Whatitfinds" not in html_text(write_report(run).html)
+    write_detections_json(path, [(0, "a.png", one)], ("duck",))
+    os.utime(path, (1, 1))
+    assert "Whatitfinds" not in html_text(write_report(run).html)
 
 
 def test_training_images_and_curves_may_be_missing(tmp_path: Path) -> None:
