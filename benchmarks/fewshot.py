@@ -14,6 +14,7 @@ even half and seed 2 are reported beside them.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import random
 import sys
@@ -60,7 +61,10 @@ def load(data: str, shots: int | None, seed: int, n_test: int) -> tuple[dd.Datas
     if not second:
         return draw(whole, shots, seed, n_test)
     train = whole if shots in (None, len(whole)) else draw(whole, shots, seed, 0)[0]
-    return train, dd.load_dataset(second)
+    test = dd.load_dataset(second)
+    if len(train.classes) == len(test.classes) == 1:  # one object, whatever each calls it
+        test = dataclasses.replace(test, classes=train.classes)
+    return train, test
 
 
 def draw(

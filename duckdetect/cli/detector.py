@@ -39,7 +39,7 @@ PerClass = Annotated[
     typer.Option(
         "--per-class/--across-classes",
         help="Whether one object may get boxes of several classes; by default as the detector is set: "
-        "only its best one, but several from a detector of version 0.1.0.",
+        "one, and what else it may be at 0.3 of its score; several from a detector of version 0.1.0.",
         show_default=False,
     ),
 ]
@@ -47,8 +47,8 @@ PerClass = Annotated[
 Iou = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(
-        help="Of two detections that overlap by more than this (intersection over union, 0 to 1) drop "
-        "the lower-scored; by default 0.6."
+        help="Of two detections that overlap by more than this (intersection over union, 0 to 1) the "
+        "lower-scored gives way; by default 0.6."
     ),
 ]
 

@@ -243,7 +243,7 @@ def evaluate(
         out: A JSON file to write the metrics to as well.
         per_class: Whether detections of different classes leave each other alone; as the detector
             is set if None. See `Suppression`.
-        iou: The overlap above which the lower-scored of two detections is dropped.
+        iou: The overlap above which the lower-scored of two detections gives way.
         progress: Show a bar on stderr.
 
     Raises:

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from duckdetect.export.graph import resolve_scales
 from duckdetect.inference.detector import to_detections
+from duckdetect.inference.suppression import SECOND_ANSWER
 from duckdetect.utils.terminal import silenced
 
 if TYPE_CHECKING:
@@ -74,10 +75,12 @@ def write_saved_model(detector: Detector, folder: Path, scales: int | None) -> N
             boxes, score, class_id, count = out[:4]
         # Of the picture, not of an input that it may not fill.
         boxes = tf.clip_by_value(boxes / tf.tile(filled_hw, [2]), 0.0, 1.0)
-        kept, count = suppressed(boxes[0], score[0], class_id[0], count[0], detector.suppression)
-        found, boxes, score, class_id = tf.nest.map_structure(
-            lambda t: _packed(t, kept), (found, boxes, score, class_id)
+        kept, kept_score = rescored(boxes[0], score[0], class_id[0], count[0], detector.suppression)
+        rows = tf.shape(score)[1]
+        found, boxes, class_id = tf.nest.map_structure(
+            lambda t: _packed(tf.gather(t[0], kept), rows), (found, boxes, class_id)
         )
+        score, count = _packed(kept_score, rows), tf.size(kept)
         return {
             **found,
             "detection_boxes": boxes,
@@ -99,24 +102,24 @@ def write_saved_model(detector: Detector, folder: Path, scales: int | None) -> N
     (folder / "assets.extra" / "duckdetect.json").write_text(text + "\n", encoding="utf-8")
 
 
-def suppressed(
+def rescored(
     y1x1y2x2: tf.Tensor,
     score: tf.Tensor,
     class_id: tf.Tensor,
     count: tf.Tensor,
     suppression: Suppression,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`Suppression.keep` as a graph, for one image.
+    """`Suppression.rescore` as a graph, for one image.
 
     Args:
         y1x1y2x2: (D, 4), the first `count` of them detections, best first.
         score: (D,).
         class_id: (D,).
         count: How many there are.
-        suppression: Which of two overlapping detections is dropped.
+        suppression: What becomes of the lower-scored of two overlapping detections.
 
     Returns:
-        The indices of those that stay, (K,), best first, and K.
+        The indices of those that stay, (K,), best first, and their scores, (K,).
     """
     across, within = suppression.limits()
     y1x1y2x2, score, class_id = y1x1y2x2[:count], score[:count], class_id[:count]
@@ -128,20 +131,25 @@ def suppressed(
     )
     iou = common / tf.maximum(areas - common, 1e-12)
     same = tf.cast(class_id, tf.int32)[:, tf.newaxis] == tf.cast(class_id, tf.int32)
-    clash = tf.cast(iou > tf.where(same, within, across), tf.float32)
-    kept = tf.raw_ops.NonMaxSuppressionWithOverlaps(
-        overlaps=clash, scores=score, max_output_size=tf.size(score), overlap_threshold=0.5,
-        score_threshold=-1.0,
-    )  # fmt: skip
-    return kept, tf.size(kept)
+
+    def greedy(clash: tf.Tensor) -> tf.Tensor:
+        kept = tf.raw_ops.NonMaxSuppressionWithOverlaps(
+            overlaps=tf.cast(clash, tf.float32), scores=score, max_output_size=tf.size(score),
+            overlap_threshold=0.5, score_threshold=-1.0,
+        )  # fmt: skip
+        return tf.scatter_nd(kept[:, tf.newaxis], tf.ones_like(kept), tf.shape(score)) > 0
+
+    first = greedy(iou > tf.where(same, within, across))
+    kept = tf.where(first | greedy(same & (iou > within)))[:, 0]
+    score = tf.gather(tf.where(first, score, SECOND_ANSWER * score), kept)
+    best = tf.argsort(-score, stable=True)
+    return tf.gather(kept, best), tf.gather(score, best)
 
 
-def _packed(values: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-    """(1, D, ...) with the rows `kept` first and zeros for the rest."""
-    rows = tf.gather(values[0], kept)
-    n_gone = tf.shape(values)[1] - tf.size(kept)
-    paddings = [[0, n_gone], *[[0, 0]] * (len(values.shape) - 2)]
-    return tf.pad(rows, paddings)[tf.newaxis]
+def _packed(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """(1, rows, ...): the K `values` and zeros for the rest."""
+    paddings = [[0, rows - tf.shape(values)[0]], *[[0, 0]] * (len(values.shape) - 1)]
+    return tf.pad(values, paddings)[tf.newaxis]
 
 
 class ServedDetector:

@@ -315,8 +315,8 @@ def detect(
             (`Detector.high_res_hw`): small
             objects are missed more often, in a quarter of the time.
         per_class: Whether detections of different classes leave each other alone; else of two that
-            overlap the one with the lower score is dropped. As the detector is set if None.
-        iou: The overlap above which one is dropped, 0 to 1; see `Suppression`.
+            overlap the one with the lower score gives way. As the detector is set if None.
+        iou: The overlap above which one gives way, 0 to 1; see `Suppression`.
         classes: Keep detections of these classes alone, by name; all if None.
         save_crops: Of pictures, also write what lies in each box to `crops/NAME.jpg`.
         strict: Stop at the first picture that cannot be read; else it is left out and told of in

@@ -101,7 +101,7 @@ class Detector:
         two_stage: Whether it takes one image at a time.
         has_masks: Whether it finds masks.
         high_res_hw: The larger second size of multi-scale inference; None for the base scale only.
-        suppression: Which of two overlapping detections is dropped.
+        suppression: What becomes of the lower-scored of two overlapping detections.
         folder: Where it was loaded from or saved to, if it was.
 
     Example:
@@ -159,7 +159,7 @@ class Detector:
         Args:
             fast: At one scale only.
             per_class: Whether detections of different classes leave each other alone.
-            iou: The overlap above which the lower-scored of two detections is dropped, 0 to 1.
+            iou: The overlap above which the lower-scored of two detections gives way, 0 to 1.
         """
         other = copy.copy(self)
         if fast:
@@ -325,7 +325,7 @@ def to_detections(
         classes: Names by class id.
         threshold: Keep detections with at least this score.
         masks: (D, h, w), the probabilities of a Mask R-CNN's masks within their boxes.
-        suppression: Which of two overlapping detections is dropped.
+        suppression: What becomes of the lower-scored of two overlapping detections.
     """
     import supervision as sv  # takes half a second, which training hides
 
@@ -333,12 +333,15 @@ def to_detections(
     xyxy = from_normalised(y1x1y2x2, (height, width), filled_hw)
     xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
     # A box that lies wholly in a model's padding has no area left.
-    good = (score >= threshold) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-    good[good] = suppression.keep(xyxy[good], score[good], class_id[good])
+    good = np.flatnonzero(
+        (score >= threshold) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    )
+    order, score = suppression.rescore(xyxy[good], score[good], class_id[good])
+    good, score = good[order][score >= threshold], score[score >= threshold]
     return sv.Detections(
         xyxy=xyxy[good].astype(np.float32),
         mask=None if masks is None else paste_masks(masks[good], xyxy[good], (height, width)),
-        confidence=score[good].astype(np.float32),
+        confidence=score.astype(np.float32),
         class_id=class_id[good].astype(int),
         data={"class_name": np.array(classes, dtype=object)[class_id[good]].astype(str)},
     )

@@ -41,7 +41,7 @@ class ExportedModel:
         inputs: How a picture becomes each of the network's inputs, in order: one for each scale.
         input_names: The inputs' names in the file.
         postprocess: What the raw boxes go through; None where the file holds that too.
-        suppression: Which of two overlapping detections is dropped after that.
+        suppression: What becomes of the lower-scored of two overlapping detections after that.
     """
 
     classes: tuple[str, ...]

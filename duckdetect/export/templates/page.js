@@ -82,7 +82,7 @@ function iou(a, b) {
   const union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both;
   return both / Math.max(union, 1e-12);
 }
-const ACROSS_IOU = 0.6;
+const ACROSS_IOU = 0.6, SECOND_ANSWER = 0.3;
 const clipped = (box) => box.map((v) => Math.min(1, Math.max(0, v)));
 
 function postprocess(boxes, scores, threshold) {
@@ -137,17 +137,24 @@ function postprocess(boxes, scores, threshold) {
   return found.filter((one) => one.score >= threshold);
 }
 
-// inference/suppression.py: of two that overlap the surer one stays, by default across classes alone.
-function suppressed(detections) {
+// inference/suppression.py: of two that overlap the less sure one is dropped or a second answer.
+function rescored(detections) {
   const { per_class: perClass, iou: limit } = about.suppression;
   const within = limit ?? Infinity, across = perClass ? Infinity : limit ?? ACROSS_IOU;
-  const kept = [];
+  const first = [], ofClass = [];
   for (const one of detections) {
-    const clash = (other) =>
-      iou(one.xyxy, other.xyxy) > (one.class_id === other.class_id ? within : across);
-    if (!kept.some(clash)) kept.push(one);
+    const isSame = (other) => one.class_id === other.class_id;
+    const overlap = (other) => iou(one.xyxy, other.xyxy);
+    const isFirst = !first.some((other) => overlap(other) > (isSame(other) ? within : across));
+    const stays = !ofClass.some((other) => isSame(other) && overlap(other) > within);
+    if (isFirst) first.push(one);
+    if (stays) ofClass.push(one);
+    one.kept = isFirst || stays;
+    one.factor = isFirst ? 1 : SECOND_ANSWER;
   }
-  return kept;
+  return detections.filter((one) => one.kept)
+    .map(({ xyxy, score, class_id, factor }) => ({ xyxy, score: score * factor, class_id }))
+    .sort((a, b) => b.score - a.score);
 }
 
 // -- the network --------------------------------------------------------------------------------------
@@ -191,7 +198,10 @@ async function detectPixels(image, threshold) {
     const [y1, x1, y2, x2] = one.box.map((v, i) => Math.min(limit[i], Math.max(0, v * scale[i])));
     return { xyxy: [x1, y1, x2, y2], score: one.score, class_id: one.class_id };
   }).filter(({ xyxy }) => xyxy[2] > xyxy[0] && xyxy[3] > xyxy[1]);
-  return { detections: suppressed(detections), ms: performance.now() - start };
+  return {
+    detections: rescored(detections).filter((one) => one.score >= threshold),
+    ms: performance.now() - start,
+  };
 }
 
 // -- the page -------------------------------------------------------------------------------------------
