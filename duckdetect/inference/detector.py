@@ -272,8 +272,13 @@ class Detector:
         """Write the detector to a folder, whole or not at all."""
         import tensorflow as tf
 
+        from duckdetect.inference.serving import serving_signature
+
         with atomic_path(folder) as part:
-            tf.saved_model.save(self._functions, str(part))
+            signature = serving_signature(self)
+            tf.saved_model.save(
+                self._functions, str(part), signatures={"serving_default": signature}
+            )
             settings = {
                 # What an older duckdetect can read, it shall read.
                 "format": FORMAT if self.two_stage else 1,

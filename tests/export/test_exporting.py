@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import duckdetect as dd
 from duckdetect import UserError
@@ -19,6 +21,7 @@ from duckdetect.imaging.geometry import pairwise_iou
 from duckdetect.inference.suppression import PER_CLASS, Suppression
 from duckdetect.training import threshold
 
+ROOT = Path(__file__).parents[2]
 NEEDS = 'pip install "duckdetect[export]"'
 MODES = [{"per_class": False}, {"per_class": True}, {"per_class": False, "iou": 0.3}]
 
@@ -132,6 +135,39 @@ def test_a_saved_model_has_the_apis_signature(original, images, tmp_path):
         assert n <= found["num_detections"] <= 100
 
 
+def test_a_saved_detector_runs_in_plain_tensorflow(run, original, images, tmp_path):
+    """The ten lines of docs/, in a process that cannot import duckdetect."""
+    Image.fromarray(images[4]).save(tmp_path / "a.png")
+    script = ROOT / "docs" / "examples" / "plain_tensorflow.py"
+    words = [str(script), str(run / "detector"), str(tmp_path / "a.png")]
+    code = f"import runpy, sys; sys.modules['duckdetect'] = None; sys.argv = {words}\n"
+    code += f"runpy.run_path({str(script)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    wanted = original.predict(images[4])
+    assert len(lines) == len(wanted) > 0
+    for line, name, score, xyxy in zip(
+        lines, wanted["class_name"], wanted.confidence, wanted.xyxy, strict=True
+    ):
+        assert " ".join(line[:-5]) == name
+        np.testing.assert_allclose([*map(float, line[-5:])], [score, *xyxy], atol=0.06)
+
+
+def test_a_loaded_detector_is_saved_again(original, images, tmp_path):
+    """With a signature of its own: another suppression, another number of scales."""
+    import tensorflow as tf
+
+    changed = original.changed(fast=True, per_class=True)
+    changed.save(tmp_path / "again")
+    serve = tf.saved_model.load(str(tmp_path / "again")).signatures["serving_default"]
+    wanted = changed.predict(images[3], 0.05)
+    found = serve(image=tf.constant(images[3]))
+    n = len(wanted)
+    np.testing.assert_allclose(found["scores"][:n], wanted.confidence, atol=1e-4)
+    np.testing.assert_allclose(found["boxes"][:n], wanted.xyxy, atol=0.1)
+    np.testing.assert_array_equal(found["class_ids"][:n], wanted.class_id)
+
+
 @pytest.mark.parametrize(
     "suppression",
     [Suppression(), PER_CLASS, Suppression(iou=0.3), Suppression(per_class=True, iou=0.3)],
@@ -139,7 +175,7 @@ def test_a_saved_model_has_the_apis_signature(original, images, tmp_path):
 def test_the_graphs_suppression_is_the_detectors(suppression):
     import tensorflow as tf
 
-    from duckdetect.export.saved_model import rescored
+    from duckdetect.inference.serving import rescored
 
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -147,7 +183,7 @@ def test_the_graphs_suppression_is_the_detectors(suppression):
         corner = rng.uniform(0, 0.5, (n, 2))
         boxes = np.concatenate([corner, corner + rng.uniform(0.05, 0.5, (n, 2))], axis=1)
         boxes, score = boxes.astype(np.float32), np.sort(rng.random(n).astype(np.float32))[::-1]
-        class_id = rng.integers(0, 3, n).astype(np.float32)
+        class_id = rng.integers(0, 3, n).astype(np.int32)
         wanted = suppression.rescore(boxes[:count], score[:count], class_id[:count])
         found = rescored(
             *map(tf.constant, (boxes, score.copy(), class_id, np.int32(count))), suppression
