@@ -16,6 +16,7 @@ import typer
 
 from duckdetect.errors import UserError
 from duckdetect.training.config import default_text, flag, settings
+from duckdetect.utils import progress
 from duckdetect.utils.reading import refuse_pipes
 
 Data = Annotated[
@@ -149,7 +150,8 @@ def add_verb(
                 for path in value if isinstance(value, list) else [value]:
                     if isinstance(path, Path):
                         refuse_pipes(path)  # reading from one may wait for ever
-            verb(**given)
+            with progress.quiet(quiet):
+                verb(**given)
         except UserError:
             if verbose:
                 traceback.print_exc()

@@ -38,6 +38,7 @@ from duckdetect.imaging.geometry import compacted
 from duckdetect.inference.detections_json import read_detections, write_detections_json
 from duckdetect.inference.run_config import read_config
 from duckdetect.utils.files import atomic_path, folder_sha256, write_json
+from duckdetect.utils.outputs import check_folder
 from duckdetect.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ def _list(names: Sequence[str]) -> str:
 
 
 FOLDER = "evaluation"
+
+FILES = r"about\.json|detections\.json|(precision_recall|f1)\.png"
+"""What lies in it; the plots are a notebook's."""
 
 _FORMAT = 1
 
@@ -247,8 +251,8 @@ def evaluate(
         progress: Show a bar on stderr.
 
     Raises:
-        UserError: If the run holds no detector, the data cannot be read or hold no images, or no class
-            name is in both.
+        UserError: If the run holds no detector, the data cannot be read or hold no images, no class
+            name is in both, or a file of somebody else lies where a run's metrics are kept.
 
     Example:
         evaluate("results/duck", "test").AP50
@@ -320,6 +324,7 @@ def evaluate_run(
 ) -> Evaluation:
     """`evaluate` for a run's folder, with its detector if that is loaded already."""
     run = Path(run)
+    check_folder(run / FOLDER, FILES, "eval")
     if detector is None:
         from duckdetect.inference.detector import load_detector
 

@@ -379,17 +379,10 @@ def detect(
         found = ((*pair, d) for pair, d in zip(images, at_least, strict=True))
     chosen = ((path, image, _only(d, class_ids)) for path, image, d in found)
     done = _draw_images(
-        chosen,
-        len(paths),
-        failed,
-        detector.classes,
-        out,
-        kept,
-        seconds_per_frame,
-        save_crops,
-        style,
-        csv,
-    )
+        chosen, out,
+        n_images=len(paths), failed=failed, classes=detector.classes, kept=kept, style=style,
+        seconds_per_frame=seconds_per_frame, save_crops=save_crops, csv=csv,
+    )  # fmt: skip
     notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])])
     return dataclasses.replace(done, notes=(*done.notes, *notes))
 
@@ -510,14 +503,15 @@ def _list(sources: Sequence[Path]) -> list[Path]:
 
 def _draw_images(
     found: Iterable[tuple[Path, ImageArray, Any]],
+    out: Path,
+    *,
     n_images: int,
     failed: Sequence[str],
     classes: Sequence[str],
-    out: Path,
     kept: float,
+    style: DrawStyle,
     seconds_per_frame: float | None,
     save_crops: bool,
-    style: DrawStyle,
     csv: bool,
 ) -> Detected:
     count = Count()

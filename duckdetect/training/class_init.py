@@ -26,6 +26,7 @@ from duckdetect.models.interfaces import BaseModel, ClassHead, LastLayer
 from duckdetect.models.postprocess import ConfusableClasses
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.training.feature_cache import FeatureCache, cache_features, cut_patches, to_truth
+from duckdetect.utils.progress import DELAY_S, progress_bar
 
 _MOST_ALIKE = 3
 
@@ -52,6 +53,7 @@ def own_scores(
     own: ClassHead,
     n_plain: int,
     class_inputs: Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]] = list,
+    progress: bool = False,
 ) -> OwnScores:
     """Score the objects of the plain views by the base's own classes.
 
@@ -64,9 +66,17 @@ def own_scores(
         n_plain: How many plain views there are; only these are scored.
         class_inputs: From the cached activations to what the class head reads; see
             `graphs.frozen_class_inputs`.
+        progress: Show a bar on stderr, if it takes long.
     """
     scores, class_ids, numbers = [], [], []
-    for start in range(0, n_plain, _BATCH):
+    starts = progress_bar(
+        range(0, n_plain, _BATCH),
+        "classes alike",
+        unit="batch",
+        delay=DELAY_S,
+        disable=not progress,
+    )
+    for start in starts:
         batch = cache.batch(np.arange(start, min(start + _BATCH, n_plain)))
         maps = [level.numpy() for level in class_inputs(batch.class_features)]
         for view, class_index in enumerate(batch.class_index.numpy()):

@@ -228,7 +228,7 @@ def finetune(
         base = base or _load_one_stage(files, dataset, config.seed)
         trained, detector = _train_one_stage(base, dataset, plain, config, folder, val, progress)
     best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
-    detector.threshold = choose_threshold(detector, plain, config, val, best_round)
+    detector.threshold = choose_threshold(detector, plain, config, val, best_round, progress)
     if folder is not None:
         plot_history(trained.history, folder / CURVES, trained.validation)
         detector.save(folder / "detector")
@@ -290,7 +290,7 @@ def _train_one_stage(
     confusables, own = None, base.own_class_head
     if own is not None and (config.class_init or config.confusables):
         class_inputs = frozen_class_inputs(base, frozen, part)  # as they are before training
-        alike = own_scores(base, cache, own, len(plain), class_inputs)
+        alike = own_scores(base, cache, own, len(plain), class_inputs, progress)
         if config.class_init:
             init_classes(base, own, alike)
         if config.confusables:

@@ -15,7 +15,6 @@ import csv
 import itertools
 import json
 import os
-import re
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -29,11 +28,13 @@ from duckdetect._version import __version__
 from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import describe_data
 from duckdetect.errors import UserError
+from duckdetect.evaluation.evaluate import FILES as EVALUATION_FILES
 from duckdetect.evaluation.plots import CURVES
 from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.models.weights import BaseFiles
 from duckdetect.training.config import TrainConfig
 from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
+from duckdetect.utils.outputs import check_folder
 from duckdetect.utils.schema import is_number, read_json, short
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ Rows = list[dict[str, float]]
 _FILES = (_STATE, _HISTORY, _VALIDATION, CURVES, "metrics.json", "report.html", "report.pdf")
 _FOLDERS = {
     "detector": r"detector\.json|[^/]+\.pb|variables/[^/]+|assets/[^/]+",
-    "evaluation": r"about\.json|detections\.json",
+    "evaluation": EVALUATION_FILES,
     "tensorboard": r"[^/]+/events\.out\.tfevents\.[^/]+",
 }
 
@@ -141,13 +142,7 @@ def _remove_run(folder: Path) -> None:
         UserError: If its folders hold anything else; nothing is removed then.
     """
     for name, known in _FOLDERS.items():
-        for path in sorted((folder / name).rglob("*")):
-            below = path.relative_to(folder / name).as_posix()
-            if path.is_symlink() or (path.is_file() and not re.fullmatch(known, below)):
-                raise UserError(
-                    f"{path} was not written by `duckdetect train`: move it away, or choose another "
-                    "--out"
-                )
+        check_folder(folder / name, known, "train")
     for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in _FILES:

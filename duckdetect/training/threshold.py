@@ -20,8 +20,11 @@ from duckdetect.evaluation.matching import Curve, threshold_curves
 from duckdetect.evaluation.metrics import score_detections
 from duckdetect.inference.detector import DEFAULT_THRESHOLD, Detector
 from duckdetect.training.config import TrainConfig
+from duckdetect.utils.progress import DELAY_S, progress_bar
 
 _HELD_OUT = 20
+
+_BATCH = 8  # views; the detector's own
 
 # Far from any seed that a user would choose, so that training never saw the same views.
 _SEED_OFFSET = 1_000_003
@@ -39,6 +42,7 @@ def choose_threshold(
     config: TrainConfig,
     val: Dataset | None = None,
     best_round: Mapping[str, float] | None = None,
+    progress: bool = False,
 ) -> float:
     """The threshold that a finished run's detector gets.
 
@@ -48,20 +52,26 @@ def choose_threshold(
         config: The run's settings.
         val: The validation pictures, if there are any.
         best_round: What was measured on them in the round whose weights the detector has.
+        progress: Show a bar on stderr, if it takes long.
     """
     if val is not None and detector.high_res_hw is not None:
         # Validation runs the base scale alone; multi-scale inference finds more, at other scores.
         chosen = val.evenly(config.val_images)
-        return f1_threshold(score_detections(chosen, collect_detections(detector, chosen)).curve)
+        found = collect_detections(detector, chosen, progress)
+        return f1_threshold(score_detections(chosen, found).curve)
     if best_round is not None:
         return best_round["best_threshold"]
     if config.views:
-        return threshold_on_views(detector, plain, config.seed, config.distractors)
+        return threshold_on_views(detector, plain, config.seed, config.distractors, progress)
     return detector.threshold
 
 
 def threshold_on_views(
-    detector: Detector, plain: PlainViews, seed: int, distractors: bool = False
+    detector: Detector,
+    plain: PlainViews,
+    seed: int,
+    distractors: bool = False,
+    progress: bool = False,
 ) -> float:
     """The threshold with the best F1 on held-out views, drawn towards 0.43; from 0.33 to 0.57.
 
@@ -71,6 +81,7 @@ def threshold_on_views(
         seed: The training's seed.
         distractors: Whether a one-stage detector's views get distractors (data/distractors.py), as
             its training views did: false positives on them show how high the background scores.
+        progress: Show a bar on stderr, if it takes long.
     """
     seed += _SEED_OFFSET
     two_stage = getattr(detector, "two_stage", False)
@@ -82,7 +93,16 @@ def threshold_on_views(
     )
     # Boxes decide; a Mask R-CNN's masks would take most of the time.
     without = {"masks": False} if getattr(detector, "has_masks", False) else {}
-    detections = detector.predict([view.image for view in views], threshold=0.01, **without)
+    images = [view.image for view in views]
+    starts = progress_bar(
+        range(0, len(images), _BATCH), "choosing the threshold", unit="batch",
+        delay=DELAY_S, disable=not progress,
+    )  # fmt: skip
+    detections = [
+        one
+        for start in starts
+        for one in detector.predict(images[start : start + _BATCH], threshold=0.01, **without)
+    ]
     curve, _ = threshold_curves(Dataset(Path(), detector.classes, samples), detections)
     best = f1_threshold(curve)
     return best if two_stage or curve.best is None else round(_SLOPE * best + _OFFSET, 3)

@@ -24,6 +24,7 @@ from typing import IO, cast
 
 from duckdetect.errors import UserError
 from duckdetect.utils.files import atomic_path
+from duckdetect.utils.progress import DELAY_S, progress_bar
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -190,7 +191,9 @@ def unzip(path: Path, folder: Path) -> None:
             with zipfile.ZipFile(path) as archive:
                 entries = _entries(path, archive)
                 _check_sizes(path, part, sum(info.file_size for info in entries.values()))
-                for name, info in entries.items():
+                for name, info in progress_bar(
+                    entries.items(), f"unpacking {path.name}", unit="file", delay=DELAY_S
+                ):
                     target = part / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     # It reads no more than the size that was counted, and compares the check sum.

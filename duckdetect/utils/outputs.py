@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,28 @@ def check_outputs(
         if foreign:
             raise UserError(
                 f"{foreign}, so {target} is not replaced: move it away, or choose another output"
+            )
+
+
+def check_folder(folder: str | Path, known: str, verb: str) -> None:
+    """Refuse to replace a folder that holds anything but what a run of `verb` writes, by its names.
+
+    For what a command knows by its names, and earlier versions wrote without a manifest.
+
+    Args:
+        folder: The folder; it need not be there.
+        known: A regular expression of its files' names, as paths from the folder.
+        verb: The command, such as "train".
+
+    Raises:
+        UserError: If it is a link, holds one, or another file.
+    """
+    folder = Path(folder)
+    for path in [folder, *sorted(folder.rglob("*"))]:
+        below = path.relative_to(folder).as_posix()
+        if path.is_symlink() or (path.is_file() and not re.fullmatch(known, below)):
+            raise UserError(
+                f"{path} was not written by `duckdetect {verb}`: move it away, or choose another --out"
             )
 
 

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 from tqdm import tqdm
+
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+DELAY_S = 2
+"""Before a bar of what is hardly ever long is shown."""
+
+
+@contextlib.contextmanager
+def quiet(on: bool) -> Iterator[None]:
+    """While the block runs, no bar is shown, if `on`."""
+    token = _QUIET.set(on)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
 
 
 def in_kernel() -> bool:
@@ -28,4 +45,5 @@ def progress_bar(
 ) -> Any:
     """Tqdm's bar, on `stream()`."""
     bar: Any = tqdm  # whose overloads know no **more
+    more["disable"] = more.get("disable", False) or _QUIET.get()
     return bar(iterable, desc, total, file=stream(), **more)

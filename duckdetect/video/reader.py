@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import re
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -136,6 +137,8 @@ _DEFAULT_FPS = Fraction(25)
 _UNTOLD_COLORSPACE = 2  # FFmpeg's AVCOL_SPC_UNSPECIFIED
 
 _HD_ROWS = 720
+
+_REORDERED = 4  # frames; the last one decoded is shown up to so many before the last
 
 _ATTACHED_IMAGE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 
@@ -357,6 +360,7 @@ class VideoReader:
         count = 0
         seconds: Fraction | None = None
         cut = False
+        damaged: deque[bool] = deque(maxlen=_REORDERED)
         try:
             for packet in stream.container.demux(stream):
                 # The demuxer marks a packet that the file does not hold whole. Only the last tells
@@ -372,6 +376,7 @@ class VideoReader:
                     if seconds is not None and now <= seconds:
                         now = seconds + self.time_base  # times that stand still or run back
                     seconds = now
+                    damaged.append(frame.is_corrupt)
                     yield seconds, frame
                     count += 1
         except av.FFmpegError as error:
@@ -384,7 +389,9 @@ class VideoReader:
                 f"{first_number + count + 1}: {reason(error)}): what lies before is used"
             )
             return
-        self._cut = cut
+        # Streams without packets' lengths (MPEG-TS, MPG, WMV, raw H.264) end in a frame that the
+        # decoder could not complete.
+        self._cut = cut or any(damaged)
 
     def _unopened(self, error: Exception) -> UserError:
         """Why the file cannot be opened, and the cure."""

@@ -463,6 +463,11 @@ def test_train_overwrites_runs_alone(trained: Path, tmp_path: Path) -> None:
         with untouched(tmp_path / "run"):
             line = refused(*argv, tmp_path / "run", "--overwrite")
             assert "detector/notes.txt was not written by `duckdetect train`" in line
+            notes = tmp_path / "run" / "evaluation" / "notes.txt"
+            notes.parent.mkdir(exist_ok=True)
+            notes.write_text("mine")
+            line = refused("eval", tmp_path / "run", data, "--trust")
+            assert "evaluation/notes.txt was not written by `duckdetect eval`" in line
         for name in ("config.json", "history.csv", "detector"):
             folder = tmp_path / f"with {name}"
             folder.mkdir()

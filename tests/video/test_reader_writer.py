@@ -265,3 +265,29 @@ def test_an_mp4_that_is_cut_is_never_said_to_hold_no_pictures(tmp_path: Path, pa
     path.write_bytes(content[: int(len(content) * part)])
     with pytest.raises(UserError, match=r"is cut off .*: copy it again"):
         read_video(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.ts", "libx264"), ("a.mpg", "mpeg2video"), ("a.wmv", "wmv2"), ("a.h264", "libx264")],
+)
+def test_a_stream_that_is_cut_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
+) -> None:
+    """Of kinds that do not say how long they should be; a whole one is not blamed."""
+    random = np.random.default_rng(0)  # noise: no frame is so small that the cut falls beside it
+    monkeypatch.setattr(
+        clips, "scene", lambda *_: random.integers(0, 255, (96, 128, 3)).astype(np.uint8)
+    )
+    path = clips.write(tmp_path / name, codec=codec, gop=4)
+    content = path.read_bytes()
+    whole = read_video(path)
+    n = sum(1 for _ in whole)
+    assert whole.notes == []
+    path.write_bytes(content[: int(len(content) * 0.62)])
+    cut = read_video(path)
+    n_left = sum(1 for _ in cut)
+    assert 2 < n_left < n
+    (note,) = cut.notes
+    assert "is cut off after frame" in note
+    assert "what is there is used" in note
