@@ -5,7 +5,9 @@ PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 	'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) and print("$(p)")' 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The lock files are whole; what pip calls a conflict is what the Object Detection API asks for in
+# requirements-odapi.txt and does not need.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts
 # Where base weights are kept; several checkouts share one.
 export DUCKDETECT_CACHE ?= $(HOME)/.cache/duckdetect
 export TF_CPP_MIN_LOG_LEVEL ?= 3

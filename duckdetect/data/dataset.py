@@ -228,11 +228,15 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled pictures: `root` is where they were read from, `classes` are names by class id."""
+    """Labelled pictures: `root` is where they were read from, `classes` are names by class id.
+
+    `options` is what the user said of the labels when they were read; None if they were not.
+    """
 
     root: Path
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
+    options: ReadOptions | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -478,6 +482,7 @@ def join(parts: Sequence[Dataset]) -> Dataset:
         parts[0].root,
         alike[0].classes,
         tuple(replace(sample, image_id=i) for i, sample in enumerate(samples, 1)),
+        parts[0].options,
     )
 
 

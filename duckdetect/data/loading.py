@@ -244,7 +244,8 @@ def _read(
     reading = Reading(root, report, (*beside, *part.beside))
     if part.source != path:  # else the user has named the file itself
         reading.inside(part.source)
-    return _checked(part.read(part.source, part.split, reading), reading)
+    dataset = _checked(part.read(part.source, part.split, reading), reading)
+    return replace(dataset, options=reading.options)
 
 
 def find_splits(path: Path) -> dict[str, Path]:
@@ -289,7 +290,7 @@ def _read_split(source: Path, split: str | None, reading: Reading) -> Dataset:
         cure = "split the data set again to use them"
         reading(Problem(str(source), what, cure, "warning"))
     found = tuple(samples[name] for name in wanted if name in samples)
-    return Dataset(source, whole.classes, found)
+    return replace(whole, root=source, samples=found)
 
 
 class _Part(NamedTuple):
@@ -594,7 +595,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
     `folder` is as the user named it, from the folder that he worked in; `path` is absolute; `options`, if
     there are any, are what the user said of its labels (`as_recorded`).
     """
-    options = current_options()
+    options = dataset.options or current_options()
     said = {name: True for name in ("labels_as_stored", "merge_classes") if getattr(options, name)}
     return {
         "folder": str(dataset.root),

@@ -452,6 +452,15 @@ def test_what_the_system_refuses_is_one_line(
     assert "memory is used up" in refused("check", data, "--sheet", tmp_path / "sheet.jpg")
 
 
+def test_eval_keeps_foreign_files(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "evaluation").mkdir(exist_ok=True)
+    (tmp_path / "run" / "evaluation" / "notes.txt").write_text("mine")
+    with untouched(tmp_path / "run"):
+        line = refused("eval", tmp_path / "run", put_coco(tmp_path / "data"), "--trust")
+        assert "evaluation/notes.txt was not written by `duckdetect eval`" in line
+
+
 def test_train_overwrites_runs_alone(trained: Path, tmp_path: Path) -> None:
     data = put_coco(tmp_path / "data")
     shutil.copytree(trained, tmp_path / "run")
@@ -463,11 +472,6 @@ def test_train_overwrites_runs_alone(trained: Path, tmp_path: Path) -> None:
         with untouched(tmp_path / "run"):
             line = refused(*argv, tmp_path / "run", "--overwrite")
             assert "detector/notes.txt was not written by `duckdetect train`" in line
-            notes = tmp_path / "run" / "evaluation" / "notes.txt"
-            notes.parent.mkdir(exist_ok=True)
-            notes.write_text("mine")
-            line = refused("eval", tmp_path / "run", data, "--trust")
-            assert "evaluation/notes.txt was not written by `duckdetect eval`" in line
         for name in ("config.json", "history.csv", "detector"):
             folder = tmp_path / f"with {name}"
             folder.mkdir()
