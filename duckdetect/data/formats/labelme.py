@@ -49,10 +49,12 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
     read_labels: list[Label] = []
+    embedded = 0
     for path, content in contents:
         name = str(content.get("imagePath") or path.stem)
         image = reading.image(str(path), name, places.of_images(path))
         if image is None:
+            embedded += bool(content.get("imageData"))
             continue
         labels = [
             label
@@ -65,6 +67,13 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         sample = make_sample(image, len(samples) + 1, declared, labels, reading)  # type: ignore[arg-type]
         if sample is not None:
             samples.append(sample)
+    if embedded:
+        what = (
+            f"{embedded} of the pictures that are missing are inside the JSON files, as imageData"
+        )
+        reading.warn(
+            source, what, "save each beside its file (base64), under the name in imagePath"
+        )
     if are_normalised(read_labels):
         reading(Problem(str(source), *NORMALISED))
     return Dataset(source, classes, tuple(samples))

@@ -116,6 +116,14 @@ def test_normalised_boxes_are_refused_in_all_formats_of_pixels(tmp_path: Path, k
 # labelme
 
 
+def test_pictures_inside_labelmes_files_are_named(tmp_path: Path) -> None:
+    shape = {"label": "duck", "points": [[10, 20], [40, 35]], "shape_type": "rectangle"}
+    content = {"shapes": [shape], "imagePath": "a.jpg", "imageData": "/9j/4AAQ"}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    said = "\n".join(map(str, check_dataset(tmp_path)))
+    assert "1 of the pictures that are missing are inside the JSON files" in said
+
+
 def test_labelmes_turned_boxes_and_its_words_for_no_class(tmp_path: Path) -> None:
     put_image(tmp_path / "a.jpg")
     turned = [[10, 30], [30, 10], [50, 30], [30, 50]]
