@@ -41,6 +41,7 @@ bench: setup-dev  ## Speed ratios, as JSON in results/bench.
 	$(BIN)/python benchmarks/detect.py
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/mask_rcnn.py
+	$(BIN)/python benchmarks/masks.py --seeds 0 --sets ducks
 	$(BIN)/python benchmarks/validation.py
 	$(BIN)/python benchmarks/scale.py --sizes 100 1000
 	$(BIN)/python benchmarks/export.py

@@ -65,7 +65,9 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
     results = [out / name for name in ("frames", "detections.gif", "detections.json")]
     check_outputs(results, "detect", [sample])
     # Half a minute in all; `auto` may train deeper, for another.
-    run = finetune(base_name, load_dataset(sample, "train"), TrainConfig(train="heads"), out)
+    run = finetune(
+        base_name, load_dataset(sample, "train"), TrainConfig(train="heads", masks="no"), out
+    )
     test = load_dataset(sample, "test")
     measured = evaluate(run, test)
     write_report(out, test)

@@ -162,6 +162,10 @@ def detect(
     ] = False,
     per_class: PerClass = None,
     iou: Iou = None,
+    no_masks: Annotated[
+        bool,
+        typer.Option("--no-masks", help="Make no masks, boxes alone: the faster for it."),
+    ] = False,
     classes: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Keep this class alone; give it again for more. By default all."),
@@ -204,7 +208,7 @@ def detect(
     done = dd.detect(
         run, source, out, threshold,
         every=every, start=start, end=end, track=track, fast=fast, per_class=per_class, iou=iou,
-        classes=classes, save_crops=save_crops, csv=csv, strict=strict,
+        masks=not no_masks, classes=classes, save_crops=save_crops, csv=csv, strict=strict,
         labels=not no_labels, scores=not no_scores, line_width=line_width,
         progress=progress,
     )  # fmt: skip

@@ -36,6 +36,7 @@ from duckdetect.errors import UserError
 from duckdetect.evaluation.metrics import Metrics, score_detections
 from duckdetect.imaging.geometry import compacted
 from duckdetect.inference.detections_json import read_detections, write_detections_json
+from duckdetect.inference.detector import Detector
 from duckdetect.inference.run_config import read_config
 from duckdetect.utils.files import atomic_path, folder_sha256, write_json
 from duckdetect.utils.outputs import check_folder
@@ -44,8 +45,8 @@ from duckdetect.utils.progress import progress_bar
 if TYPE_CHECKING:
     from supervision import Detections
 
-# Images in memory at once; a detector's batch is its own affair. With masks one is enough: a
-# hundred masks of a photo may take a gigabyte.
+# Images in memory at once; a detector's batch is its own affair. With masks one is enough: those of
+# another's detector may take a gigabyte.
 BATCH, BATCH_WITH_MASKS = 8, 1
 
 
@@ -61,7 +62,7 @@ class Predictor(Protocol):
 
 
 def collect_detections(
-    detector: Predictor, dataset: Dataset, progress: bool = False
+    detector: Predictor, dataset: Dataset, progress: bool = False, masks: bool = True
 ) -> list[Detections]:
     """Every detection of a data set's images, whatever its score, in the data set's class ids.
 
@@ -76,11 +77,13 @@ def collect_detections(
         raise UserError(f"{dataset.root} holds no pictures to evaluate on: choose another data set")
     table = _class_table(detector.classes, dataset)
     found: list[Detections] = []
-    batch = BATCH_WITH_MASKS if getattr(detector, "has_masks", False) else BATCH
+    has_masks = masks and getattr(detector, "has_masks", False)
+    batch = BATCH_WITH_MASKS if has_masks else BATCH
+    how: dict[str, Any] = {"masks": masks and "rle"} if isinstance(detector, Detector) else {}
     with _bar(len(dataset.samples), progress) as bar:
         for start in range(0, len(dataset.samples), batch):
             images = [sample.load() for sample in dataset.samples[start : start + batch]]
-            for one in detector.predict(images, threshold=0.0):
+            for one in detector.predict(images, threshold=0.0, **how):
                 found.append(compacted(_translate(one, table)))
             bar.update(len(images))
     return found

@@ -60,7 +60,8 @@ def plot_history(
     rows, views = list(rows), list(validation)
     if not any(_column(rows, name)[0] for name in _LOSSES):
         raise ValueError("the history holds no losses to draw")
-    known = any(_column(table, "class_accuracy")[0] for table in (rows, views))
+    shares = ("class_accuracy", "mask_iou")
+    known = any(_column(table, name)[0] for table in (rows, views) for name in shares)
     figure, panels = new_panels(2 if known else 1)
     for name, (label, color) in _LOSSES.items():
         _draw(panels[0], rows, name, label, color)
@@ -72,7 +73,10 @@ def plot_history(
         label = "class accuracy, validation"
         _draw(panels[1], views, "class_accuracy", label, "#d55e00", dots=True)
         _draw(panels[1], views, "AP50", "AP50, validation", "#009e73", dots=True)
-        panels[1].set_ylabel("accuracy")
+        _draw(panels[1], rows, "mask_iou", "mean IoU of masks", "#cc79a7")
+        _draw(panels[1], views, "mask_iou", "mean IoU, validation", "#cc79a7", dots=True)
+        of_masks = any("mask_iou" in row for row in rows)
+        panels[1].set_ylabel("mean IoU" if of_masks else "accuracy")
         panels[1].set_ylim(-0.02, 1.05)
     for axes in panels:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

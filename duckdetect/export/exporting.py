@@ -112,6 +112,10 @@ def export_detector(
     notes: list[str] = []
     datasets = _datasets(folder, data, notes)
     original = _at_scales(detector, scales, to)
+    if original.has_masks and to != "saved-model":
+        notes.append(
+            f"{to} gets the boxes alone, masks are left out: --to saved-model has them too"
+        )
     parity_path = out.with_name(out.name + ".parity.json")
     check_outputs([parity_path], _VERB, [folder])
     with own_output(out, _VERB, [folder]) as part:

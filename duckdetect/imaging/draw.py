@@ -261,7 +261,8 @@ def draw_masks(
         x, y, width, height = cv2.boundingRect(bits)
         if width:
             inside = np.s_[y : y + height, x : x + width]
-            placed.append((int(np.count_nonzero(bits[inside])), inside, bits[inside], fill))
+            # A copy: a view would keep the whole mask, a hundred of a photo a gigabyte.
+            placed.append((int(np.count_nonzero(bits[inside])), inside, bits[inside].copy(), fill))
     placed.sort(key=lambda one: -one[0])
     for _, inside, bits, fill in placed:
         plain = np.empty((*bits.shape, 3), np.uint8)

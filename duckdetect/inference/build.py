@@ -15,6 +15,7 @@ from duckdetect.models.interfaces import (
     TrainPart,
     TwoStageModel,
 )
+from duckdetect.models.mask_head import MaskHead
 from duckdetect.models.postprocess import ConfusableClasses
 
 
@@ -27,6 +28,7 @@ def export_detector(
     refine: bool = False,
     high_res: bool = False,
     confusables: ConfusableClasses | None = None,
+    mask_head: MaskHead | None = None,
 ) -> Detector:
     """Make a detector of a base model whose heads are trained.
 
@@ -39,46 +41,75 @@ def export_detector(
         refine: Whether detections are refined by box voting and Soft-NMS rescoring.
         high_res: Whether refined detections come from multi-scale inference, where the base gains by it.
         confusables: The base classes that suppress refined detections.
+        mask_head: Makes masks of the maps that detecting comes by, of the high-resolution input where
+            there is one; `frozen` gives its maps as well then.
     """
 
-    @traced(input_signature=[tf.TensorSpec([None, *base.input_hw, 3], tf.float32)])
-    def detect(inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        base_scale = heads(frozen(inputs))
-        return base.refined_detections(base_scale) if refine else base.detections(*base_scale[:2])
+    def detections(inputs: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], list[tf.Tensor]]:
+        base_scale, maps = heads(frozen(inputs))
+        refined = base.refined_detections if refine else lambda said: base.detections(*said[:2])
+        return refined(base_scale), maps
 
-    def heads(maps: tuple[list[tf.Tensor], list[tf.Tensor]]) -> HeadOutputs:
-        box, classes = maps
-        inputs = base.upper(HeadInputs(box or classes, classes), part)
-        return HeadOutputs(
+    def heads(found: tuple[list[tf.Tensor], ...]) -> tuple[HeadOutputs, list[tf.Tensor]]:
+        box, classes, *below = found
+        inputs = base.upper(HeadInputs(box or classes, classes, *below), part)
+        outputs = HeadOutputs(
             base.box_codes(inputs.box),
             base.class_logits(inputs.classes),
             confusables.suppression_factor(classes) if refine and confusables else None,
         )
+        return outputs, list(inputs.masks)
 
     functions = tf.Module()
     functions.prepare = prepare_function(base)
-    functions.detect = detect
+    one = [tf.TensorSpec([None, *base.input_hw, 3], tf.float32)]
+    functions.detect = traced(lambda inputs: detections(inputs)[0], input_signature=one)
+    if mask_head is not None:
+        functions.detect_masks = traced(detections, input_signature=one)
     high_res_hw = base.high_res_hw if refine and high_res else None
     if high_res_hw is not None:
         both = [tf.TensorSpec([None, *hw, 3], tf.float32) for hw in (base.input_hw, high_res_hw)]
 
-        @traced(input_signature=both)
-        def detect_fine(inputs: tf.Tensor, high_res: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return base.refined_detections(heads(frozen(inputs)), heads(frozen(high_res)))
+        def fused(
+            inputs: tf.Tensor, high_res: tf.Tensor
+        ) -> tuple[tuple[tf.Tensor, ...], list[tf.Tensor]]:
+            fine, maps = heads(frozen(high_res))
+            return base.refined_detections(heads(frozen(inputs))[0], fine), maps
 
-        functions.detect_fine = detect_fine
+        functions.detect_fine = traced(lambda *both: fused(*both)[0], input_signature=both)
+        if mask_head is not None:
+            functions.detect_fine_masks = traced(fused, input_signature=both)
         functions.prepare_fine = traced(
             base.prepare_fine, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)]
         )
     # Named so that SavedModel finds them: Keras layers are left out, they need the API to load. What
     # `frozen` has as constants need not be written twice.
-    last = functions.detect if high_res_hw is None else functions.detect_fine
-    read = {v.ref() for v in last.get_concrete_function().graph.variables}
+    last = [functions.detect if high_res_hw is None else functions.detect_fine]
     every = [*base.variables(), *(confusables.variables if confusables else ())]
+    if mask_head is not None:
+        last = [functions.detect_masks if high_res_hw is None else functions.detect_fine_masks]
+        maps = last[0].get_concrete_function().structured_outputs[1]
+        functions.masks = traced(
+            mask_head.probability,
+            input_signature=[
+                [tf.TensorSpec([None, None, None, m.shape[-1]], tf.float32) for m in maps],
+                tf.TensorSpec([None, 4], tf.float32),
+                tf.TensorSpec([None], tf.int32),
+            ],
+        )
+        last.append(functions.masks)
+        every += mask_head.variables
+    read = {v.ref() for f in last for v in f.get_concrete_function().graph.variables}
     functions.weights = [v for v in every if v.ref() in read]  # the graph keeps them in no order
     assert len(functions.weights) == len(read), "a variable that the base does not name"
     detector = Detector(
-        functions, classes, base.name, base.input_hw, threshold, high_res_hw=high_res_hw
+        functions,
+        classes,
+        base.name,
+        base.input_hw,
+        threshold,
+        has_masks=mask_head is not None,
+        high_res_hw=high_res_hw,
     )
     detector.warm_up()
     return detector

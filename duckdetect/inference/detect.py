@@ -284,6 +284,7 @@ def detect(
     fast: bool = False,
     per_class: bool | None = None,
     iou: float | None = None,
+    masks: bool = True,
     classes: Sequence[str] | None = None,
     save_crops: bool = False,
     strict: bool = False,
@@ -317,6 +318,7 @@ def detect(
         per_class: Whether detections of different classes leave each other alone; else of two that
             overlap the one with the lower score gives way. As the detector is set if None.
         iou: The overlap above which one gives way, 0 to 1; see `Suppression`.
+        masks: Whether the masks of a detector that has them are made.
         classes: Keep detections of these classes alone, by name; all if None.
         save_crops: Of pictures, also write what lies in each box to `crops/NAME.jpg`.
         strict: Stop at the first picture that cannot be read; else it is left out and told of in
@@ -335,8 +337,8 @@ def detect(
             `out` cannot be written.
     """
     detector = as_detector(detector)
-    if fast or per_class is not None or iou is not None:
-        detector = detector.changed(fast=fast, per_class=per_class, iou=iou)
+    if fast or per_class is not None or iou is not None or not masks:
+        detector = detector.changed(fast=fast, per_class=per_class, iou=iou, masks=masks)
     kept = detector.threshold if threshold is None else check_score(threshold)
     style = DrawStyle(labels, scores, line_width)
     if every < 1:
@@ -584,8 +586,9 @@ def predicted_images(
 ) -> Iterator[tuple[Path, ImageArray, Any]]:
     """Pictures with their paths and the detections of score `kept` or more, a batch at a time."""
     with progress_bar(total=n_images, desc=desc, unit="picture", disable=not progress) as bar:
+        how: Any = {"masks": "rle"} if getattr(detector, "has_masks", False) else {}
         while batch := list(itertools.islice(images, _BATCH)):
-            found = detector.predict([image for _, image in batch], kept)
+            found = detector.predict([image for _, image in batch], kept, **how)
             for (path, image), detections in zip(batch, found, strict=True):
                 yield path, image, detections
             bar.update(len(batch))

@@ -12,12 +12,12 @@ import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from duckdetect.errors import UserError
-from duckdetect.imaging.geometry import from_normalised
+from duckdetect.imaging.geometry import RLE_KEY, encode_mask, from_normalised, rle_column
 from duckdetect.imaging.io import shrink
 from duckdetect.inference import trust
 from duckdetect.inference.exported import MOST_INPUT_PX
@@ -81,6 +81,8 @@ FORMAT = 2
 """1: `detect` takes a batch of one-stage inputs. 2: also two-stage ones, an image at a time."""
 
 DEFAULT_THRESHOLD = 0.5
+
+Masks = bool | Literal["rle"]
 
 _BATCH = 8  # images a forward pass
 
@@ -152,7 +154,12 @@ class Detector:
         return self.predict(images, threshold, **more)
 
     def changed(
-        self, *, fast: bool = False, per_class: bool | None = None, iou: float | None = None
+        self,
+        *,
+        fast: bool = False,
+        per_class: bool | None = None,
+        iou: float | None = None,
+        masks: bool = True,
     ) -> Detector:
         """The same detector, detecting in another way.
 
@@ -160,8 +167,10 @@ class Detector:
             fast: At one scale only.
             per_class: Whether detections of different classes leave each other alone.
             iou: The overlap above which the lower-scored of two detections gives way, 0 to 1.
+            masks: Whether it still makes masks, if it does.
         """
         other = copy.copy(self)
+        other.has_masks = self.has_masks and masks
         if fast:
             other.high_res_hw = None
         if per_class is not None:
@@ -172,18 +181,18 @@ class Detector:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path is a sequence of texts, too
-        self, images: ImageLike, threshold: float | None = None, *, masks: bool = True
+        self, images: ImageLike, threshold: float | None = None, *, masks: Masks = True
     ) -> sv.Detections: ...
     @overload
     def predict(
-        self, images: Iterable[ImageLike], threshold: float | None = None, *, masks: bool = True
+        self, images: Iterable[ImageLike], threshold: float | None = None, *, masks: Masks = True
     ) -> list[sv.Detections]: ...
     def predict(
         self,
         images: ImageLike | Iterable[ImageLike],
         threshold: float | None = None,
         *,
-        masks: bool = True,
+        masks: Masks = True,
     ) -> sv.Detections | list[sv.Detections]:
         """Find objects in one image or in a list of images of any sizes.
 
@@ -191,12 +200,14 @@ class Detector:
             images: A path, a PIL image or an array (H, W, 3) uint8 RGB (OpenCV's are BGR: convert
                 them first), or a list of these.
             threshold: Keep detections with at least this score, 0 to 1; the detector's own if None.
-            masks: Whether a Mask R-CNN's masks are made, which takes most of its time.
+            masks: Whether the masks of a detector that has them are made: some milliseconds, of a
+                Mask R-CNN most of the time. "rle": made one by one and kept as run lengths in
+                `data["segmentation"]`: a hundred masks of a photo would take a gigabyte.
 
         Returns:
             supervision.Detections for each image, best first: `xyxy` float32 in pixels of the
-            image, `confidence`, `class_id`, the class names in `data["class_name"]`, and, of a
-            Mask R-CNN, `mask` (N, H, W) bool.
+            image, `confidence`, `class_id`, the class names in `data["class_name"]`, and, if it
+            `has_masks`, `mask` (N, H, W) bool.
 
         Raises:
             UserError: If an image is of another shape or type, or cannot be read; or the threshold is
@@ -204,13 +215,14 @@ class Detector:
         """
         kept = self.threshold if threshold is None else check_score(threshold)
         arrays, is_one = as_images(images)
+        masks = self.has_masks and masks
         found: list[sv.Detections] = []
         for start in range(0, len(arrays), _BATCH):
             found += self._predict_batch(arrays[start : start + _BATCH], kept, masks)
         return found[0] if is_one else found
 
     def _predict_batch(
-        self, images: Sequence[np.ndarray], kept: float, masks: bool
+        self, images: Sequence[np.ndarray], kept: float, masks: Masks
     ) -> list[sv.Detections]:
         import tensorflow as tf  # an exported detector (light.py) does without
 
@@ -220,26 +232,47 @@ class Detector:
                 self._predict_multi_scale(image.shape[:2], inputs, filled_hw, kept, masks)
                 for image, (inputs, filled_hw) in zip(images, prepared, strict=True)
             ]
-        inputs = tf.stack([inputs for inputs, _ in prepared])
-        if self.high_res_hw is None:
-            found = self._functions.detect(inputs)
-        else:
+        inputs = [tf.stack([inputs for inputs, _ in prepared])]
+        if self.high_res_hw is not None:
             high_res = [self._functions.prepare_fine(shrink(p, self.high_res_hw)) for p in images]
-            found = self._functions.detect_fine(inputs, tf.stack(high_res))
+            inputs.append(tf.stack(high_res))
+        found = self.network(bool(masks))(*inputs)
+        found, maps = found if masks else (found, None)
         y1x1y2x2, score, class_id, count = (t.numpy() for t in found)
-        return [
-            to_detections(
-                image.shape[:2],
-                filled_hw.numpy(),
-                y1x1y2x2[i][: count[i]],
-                score[i][: count[i]],
-                class_id[i][: count[i]],
-                self.classes,
-                kept,
-                suppression=self.suppression,
+        detections = []
+        for i, (image, (_, filled_hw)) in enumerate(zip(images, prepared, strict=True)):
+            # Sorted by score: masks are made of those that are kept alone.
+            n = count[i] if maps is None else int((score[i][: count[i]] >= kept).sum())
+            detections.append(
+                to_detections(
+                    image.shape[:2],
+                    filled_hw.numpy(),
+                    y1x1y2x2[i][:n],
+                    score[i][:n],
+                    class_id[i][:n],
+                    self.classes,
+                    kept,
+                    None if maps is None else self._probability(maps, y1x1y2x2[i][:n], i),
+                    self.suppression,
+                    rle=masks == "rle",
+                )
             )
-            for i, (image, (_, filled_hw)) in enumerate(zip(images, prepared, strict=True))
-        ]
+        return detections
+
+    def network(self, masks: bool) -> Callable[..., Any]:
+        """Of a one-stage base: detects in inputs of each scale; with the maps for masks, if asked."""
+        fine = "_fine" * (self.high_res_hw is not None)
+        found: Callable[..., Any] = getattr(self._functions, f"detect{fine}{'_masks' * masks}")
+        return found
+
+    def _probability(self, maps: Any, y1x1y2x2: np.ndarray, image: int) -> np.ndarray:
+        """(R, h, w) within the boxes (R, 4) of one of a batch's images."""
+        if not len(y1x1y2x2):
+            return np.zeros((0, 1, 1), np.float32)
+        found: np.ndarray = self._functions.masks(
+            maps, y1x1y2x2, np.full(len(y1x1y2x2), image, np.int32)
+        ).numpy()
+        return found
 
     def _predict_multi_scale(
         self,
@@ -247,7 +280,7 @@ class Detector:
         inputs: tf.Tensor,
         filled_hw: tf.Tensor,
         kept: float,
-        masks: bool,
+        masks: Masks,
     ) -> sv.Detections:
         # No score reaches 2: no mask is made.
         found = self._functions.detect(inputs[None], filled_hw, kept, kept if masks else 2.0)
@@ -262,6 +295,7 @@ class Detector:
             kept,
             probability[0] if masks and probability else None,
             self.suppression,
+            rle=masks == "rle",
         )
 
     def warm_up(self) -> None:
@@ -282,7 +316,8 @@ class Detector:
             settings = {
                 # What an older duckdetect can read, it shall read.
                 "format": FORMAT if self.two_stage else 1,
-                **({"two_stage": True, "masks": self.has_masks} if self.two_stage else {}),
+                **({"two_stage": True} if self.two_stage else {}),
+                **({"masks": self.has_masks} if self.two_stage or self.has_masks else {}),
                 "classes": list(self.classes),
                 "threshold": self.threshold,
                 "base": self.base_name,
@@ -318,6 +353,7 @@ def to_detections(
     threshold: float = 0.0,
     masks: np.ndarray | None = None,
     suppression: Suppression = PER_CLASS,
+    rle: bool = False,
 ) -> sv.Detections:
     """A model's output for one image as supervision.Detections in the image's pixels.
 
@@ -329,8 +365,9 @@ def to_detections(
         class_id: (D,).
         classes: Names by class id.
         threshold: Keep detections with at least this score.
-        masks: (D, h, w), the probabilities of a Mask R-CNN's masks within their boxes.
+        masks: (D, h, w), the probabilities of masks within their boxes.
         suppression: What becomes of the lower-scored of two overlapping detections.
+        rle: Whether masks become run lengths, one at a time.
     """
     import supervision as sv  # takes half a second, which training hides
 
@@ -343,12 +380,23 @@ def to_detections(
     )
     order, score = suppression.rescore(xyxy[good], score[good], class_id[good])
     good, score = good[order][score >= threshold], score[score >= threshold]
+    data: dict[str, Any] = {
+        "class_name": np.array(classes, dtype=object)[class_id[good]].astype(str)
+    }
+    mask = None
+    if masks is not None and rle:
+        each = zip(masks[good, np.newaxis], xyxy[good, np.newaxis], strict=True)
+        data[RLE_KEY] = rle_column(
+            [encode_mask(paste_masks(*one, (height, width))[0]) for one in each]
+        )
+    elif masks is not None:
+        mask = paste_masks(masks[good], xyxy[good], (height, width))
     return sv.Detections(
         xyxy=xyxy[good].astype(np.float32),
-        mask=None if masks is None else paste_masks(masks[good], xyxy[good], (height, width)),
+        mask=mask,
         confidence=score.astype(np.float32),
         class_id=class_id[good].astype(int),
-        data={"class_name": np.array(classes, dtype=object)[class_id[good]].astype(str)},
+        data=data,
     )
 
 
@@ -425,16 +473,17 @@ def load_detector(folder: str | Path) -> Detector:
     }
     if any(side > MOST_INPUT_PX for size in sizes.values() for side in size):
         settings.fail(f"its input is {list(sizes.values())} pixels")
+    two_stage = settings.flag("two_stage", default=False)
+    has_masks = settings.flag("masks", default=False)
     trust.check_trust(folder)
     trust.check_operations(folder)
     load: Callable[[str], Any] = tf.saved_model.load
     try:
         functions = load(str(folder))
-        for name in (
-            "prepare",
-            "detect",
-            *(["prepare_fine", "detect_fine"] * ("fine_hw" in sizes)),
-        ):
+        needed = ["prepare", "detect", *(["prepare_fine", "detect_fine"] * ("fine_hw" in sizes))]
+        if has_masks and not two_stage:
+            needed += ["masks", *(f"{name}_masks" for name in needed if "detect" in name)]
+        for name in needed:
             if not callable(getattr(functions, name, None)):
                 raise ValueError(f"it has no function {name!r}")
     except Exception as error:  # TensorFlow and protobuf raise a dozen kinds for a broken model
@@ -447,8 +496,8 @@ def load_detector(folder: str | Path) -> Detector:
         settings.text("base"),
         (input_hw[0], input_hw[1]),
         settings.number("threshold", 0, 1),
-        two_stage=settings.flag("two_stage", default=False),
-        has_masks=settings.flag("masks", default=False),
+        two_stage=two_stage,
+        has_masks=has_masks,
         high_res_hw=(high_res_hw[0], high_res_hw[1]) if high_res_hw else None,
         suppression=read_suppression(settings),
     )

@@ -21,7 +21,7 @@ import numpy as np
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import shrink
-from duckdetect.inference.detector import Detector, to_detections
+from duckdetect.inference.detector import Detector, Masks, to_detections
 from duckdetect.inference.exported import NAME, ExportedModel
 from duckdetect.inference.postprocess_numpy import Found
 from duckdetect.utils.reading import read_bytes, refuse_pipes
@@ -69,7 +69,7 @@ class LightDetector(Detector):
         self._runtime = runtime
 
     def _predict_batch(
-        self, images: Sequence[np.ndarray], kept: float, masks: bool
+        self, images: Sequence[np.ndarray], kept: float, masks: Masks
     ) -> list[sv.Detections]:
         return [self._predict_one(image, kept) for image in images]
 

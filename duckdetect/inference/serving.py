@@ -25,7 +25,7 @@ class Found(NamedTuple):
     y1x1y2x2: tf.Tensor  # (K, 4) parts of the picture's sides
     score: tf.Tensor  # (K,)
     class_id: tf.Tensor  # (K,) int32
-    masks: tf.Tensor | None  # (K, h, w) probabilities within the boxes, of a Mask R-CNN
+    masks: tf.Tensor | None  # (K, h, w) probabilities within the boxes; see `serving_signature`
     most: tf.Tensor  # how many the network finds at most
 
 
@@ -34,8 +34,9 @@ def serving_signature(detector: Detector) -> Any:
 
     Returns:
         A traced function: `image` (H, W, 3) uint8 RGB -> `boxes` (K, 4) float32 as x1, y1, x2, y2 in
-        pixels of the image, `scores` (K,) float32, `class_ids` (K,) int32 from 0; of a Mask R-CNN also
-        `masks` (K, h, w), probabilities within the boxes.
+        pixels of the image, `scores` (K,) float32, `class_ids` (K,) int32 from 0; of a detector with
+        masks also `masks` (K, h, w), probabilities within the boxes: of a one-stage base zeros for
+        detections below the detector's threshold.
     """
 
     @tf.function(
@@ -59,29 +60,36 @@ def detect_picture(detector: Detector, image: tf.Tensor) -> Found:
     """`Detector.predict` as a graph, for one image, (H, W, 3) uint8."""
     functions = detector._functions
     inputs, filled_hw = functions.prepare(shrink(image, detector.input_hw))
-    masks = None
+    masks = maps = None
     if detector.two_stage:
         boxes, score, class_id, *more = functions.detect(inputs[tf.newaxis], filled_hw, 0.0, 0.0)
         masks = more[0] if more else None
         count = tf.size(score)
     else:
-        if detector.high_res_hw is None:
-            out = functions.detect(inputs[tf.newaxis])
-        else:
-            high_res = functions.prepare_fine(shrink(image, detector.high_res_hw))
-            out = functions.detect_fine(inputs[tf.newaxis], high_res[tf.newaxis])
+        both = [inputs[tf.newaxis]]
+        if detector.high_res_hw is not None:
+            both.append(functions.prepare_fine(shrink(image, detector.high_res_hw))[tf.newaxis])
+        out = detector.network(detector.has_masks)(*both)
+        out, maps = out if detector.has_masks else (out, None)
         boxes, score, class_id, count = (t[0] for t in out[:4])
+    places = boxes
     # Of the picture, not of an input that it may not fill; nothing is left of a box in the padding.
     boxes = tf.clip_by_value(boxes / tf.tile(filled_hw, [2]), 0.0, 1.0)
     class_id = tf.cast(class_id, tf.int32)
     kept, kept_score = rescored(boxes, score, class_id, count, detector.suppression)
     has_area = tf.gather(tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=1), kept)
     kept, kept_score = kept[has_area], kept_score[has_area]
+    if masks is not None:
+        masks = tf.gather(masks, kept)
+    if maps is not None:
+        n = tf.reduce_sum(tf.cast(kept_score >= detector.threshold, tf.int32))
+        masks = functions.masks(maps, tf.gather(places, kept)[:n], tf.zeros([n], tf.int32))
+        masks = tf.pad(masks, [[0, tf.size(kept) - n], [0, 0], [0, 0]])
     return Found(
         tf.gather(boxes, kept),
         kept_score,
         tf.gather(class_id, kept),
-        None if masks is None else tf.gather(masks, kept),
+        masks,
         tf.size(score),
     )
 

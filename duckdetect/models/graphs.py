@@ -54,19 +54,21 @@ FrozenPart = Any  # a traced function: inputs -> box activations (or none), clas
 FrozenUpper = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
 
 
-def frozen_part(base: BaseModel, part: TrainPart) -> FrozenPart:
+def frozen_part(base: BaseModel, part: TrainPart, masks: bool = False) -> FrozenPart:
     """The base's frozen part as one traced function of inputs (B, h, w, 3) float32.
 
     It returns the inputs of the box head and of the class head, a map for each level; the first list
-    is empty where both heads read the same. Of a small model it holds the weights as they are now.
+    is empty where both heads read the same. With `masks` come the maps below the cut that a mask head
+    reads. Of a small model it holds the weights as they are now.
     """
     # Where there is a fine input too, one graph serves both.
     height, width = base.input_hw if base.high_res_hw is None else (None, None)
 
     @traced(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)])
-    def run(inputs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    def run(inputs: tf.Tensor) -> tuple[list[tf.Tensor], ...]:
         features = base.lower(inputs, part)
-        return [] if features.box is features.classes else features.box, features.classes
+        box = [] if features.box is features.classes else features.box
+        return (box, features.classes, *([list(features.masks)] if masks else []))
 
     return with_constants(run, base.variables())
 
@@ -81,7 +83,7 @@ def frozen_class_inputs(base: BaseModel, frozen: FrozenPart, part: TrainPart) ->
     """
     if part == "heads":
         return lambda activations: list(activations)
-    _, classes = frozen.get_concrete_function().structured_outputs
+    classes = frozen.get_concrete_function().structured_outputs[1]
     fixed = base.high_res_hw is None
     signature = [
         tf.TensorSpec(spec.shape if fixed else [None, None, None, spec.shape[-1]], tf.float32)

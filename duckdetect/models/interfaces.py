@@ -89,11 +89,13 @@ class Level:
 class HeadInputs:
     """What the trained part reads for B views: for each level a tensor (B, h, w, c) float32.
 
-    `box` and `classes` are the same list where both heads read the same features.
+    `box` and `classes` are the same list where both heads read the same features. `masks` are the maps
+    that a mask head crops regions from, finest first, as far as they have been computed.
     """
 
     box: list[tf.Tensor]
     classes: list[tf.Tensor]
+    masks: Sequence[tf.Tensor] = ()
 
 
 @dataclass(frozen=True)
@@ -139,11 +141,16 @@ class BaseModel(Protocol):
         box_kernel_size: The side of the box head's kernel, cells.
         own_class_head: The class head that it was published with, or None where it has another form
             than one convolution a level.
+        mask_depths: The depths of the maps for masks (`HeadInputs.masks`).
+        mask_pyramid: Whether these are a pyramid, each region's level chosen by its size; else a region
+            is cropped from all of them.
     """
 
     name: str
     num_classes: int
     input_hw: tuple[int, int]
+    mask_depths: tuple[int, ...]
+    mask_pyramid: bool
     high_res_hw: tuple[int, int] | None
     levels: tuple[Level, ...]
     box_kernel_size: int

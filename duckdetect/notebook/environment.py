@@ -157,8 +157,9 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
     Args:
         name: A base's name, or an SSD model's in the TF2 zoo.
         weights: A file or folder brought by hand instead of the download; "" for none.
-        fall_back: Whether ssd_mobilenet_v2 is taken where the weights cannot be had; it is then said
-            here and in the first line of every later result.
+        fall_back: Whether ssd_mobilenet_v2 is taken where the weights cannot be had, or where there is
+            no GPU for a two-stage base that is not brought by hand; it is then said here and in the
+            first line of every later result. It finds masks too, where the labels have outlines.
 
     Returns:
         The base to train: `name`, or ssd_mobilenet_v2, which is then said.
@@ -171,6 +172,9 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
 
     set_first_line("")
     spec = spec_for(name)  # a wrong name is no reason to fall back
+    if fall_back and spec.family.stages == 2 and not weights and not _has_gpu():
+        say(f"No GPU here, without which {name} needs about 4 s for each training step.")
+        return _fall_back(name, "which needs a GPU")
     try:
         files = fetch(name, source=weights or None)
     except UserError as error:
@@ -182,19 +186,25 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
                 f"{switch('FALL_BACK', True)}"
             ) from error
         say(f"{error}.")
-        boxes = ", finds boxes and no masks," if spec.has_masks else ""
-        say(
-            f"FALLING BACK to {QUICK_BASE}, which is smaller{boxes} and less exact. To stop here "
-            f"instead, {switch('FALL_BACK', False)}."
-        )
-        choose_base(QUICK_BASE)
-        set_first_line(
-            f"NOT {name}, whose weights could not be had: this is {QUICK_BASE}, smaller{boxes} and less "
-            "exact."
-        )
-        return QUICK_BASE
+        return _fall_back(name, "whose weights could not be had")
     say(f"Base model {name}: {files.spec.description}. Its weights lie in {files.folder}.")
     return name
+
+
+def _fall_back(name: str, reason: str) -> str:
+    say(
+        f"FALLING BACK to {QUICK_BASE}, which is smaller and less exact. To have {name} or nothing, "
+        f"{switch('FALL_BACK', False)}."
+    )
+    choose_base(QUICK_BASE)
+    set_first_line(f"NOT {name}, {reason}: this is {QUICK_BASE}, smaller and less exact.")
+    return QUICK_BASE
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def run_folder(

@@ -33,7 +33,7 @@ from duckdetect.report.blocks import (
     spread,
 )
 from duckdetect.training.config import RECIPES, TrainConfig, flag
-from duckdetect.training.run_folder import read_history, read_validation
+from duckdetect.training.run_folder import MASKS, read_histories, read_history, read_validation
 from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
@@ -201,7 +201,23 @@ def curves_section(run: Path) -> Section:
                 "the training loss falls means that it learns the pictures by heart."
             )
         )
-    return Section(title, [*blocks, Figures([drawn])])
+    return Section(title, [*blocks, Figures([drawn]), *_mask_blocks(run)])
+
+
+def _mask_blocks(run: Path) -> list[Block]:
+    """Of a mask head that was trained after the boxes: its curves."""
+    history, views = read_histories(run / MASKS)
+    if not history:
+        return []
+    iou = float(np.mean([row["mask_iou"] for row in history[-20:]]))
+    words = (
+        f"Masks were trained after the boxes, for {plural(len(history), 'step')}. In boxes that are "
+        f"given, they overlap the labelled outlines by {iou:.2f} in the end (mean intersection over "
+        "union)."
+    )
+    caption = "The mask head over its steps, as above."
+    drawn = plot(lambda path: plot_history(history, path, views), caption)
+    return [Text(words), Figures([drawn])]
 
 
 def _watched_with(validation: Mapping[str, Any] | None) -> list[tuple[str, str]]:

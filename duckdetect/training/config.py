@@ -20,6 +20,8 @@ Decay = Literal["cosine", "none"]
 
 TrainLevel = Literal["auto"] | TrainPart
 
+Masks = Literal["auto", "yes", "no"]
+
 _DECAYS, _TRAIN_LEVELS = get_args(Decay), ("auto", *get_args(TrainPart))
 
 # Bases whose levels were measured; of others "auto" means the heads.
@@ -165,6 +167,12 @@ class TrainConfig:
         "as well) or all. auto: what suits the base and the images.",
         choices=_TRAIN_LEVELS,
     )
+    masks: Masks = setting(  # noqa: RUF009
+        "auto",
+        "Whether masks are trained, from outlines: yes, no, or auto, of Mask R-CNN where there is any "
+        "outline, of other bases where at least half of the boxes have one.",
+        choices=get_args(Masks),
+    )
     clip_norm: float | None = setting(
         None,
         "The gradient's largest norm; 0 for no limit.",
@@ -224,6 +232,7 @@ class TrainConfig:
                 "box_lr_multiplier": 1.0,
                 "refine": False,
                 "confusables": False,
+                "masks": "no",
                 **changes,
             }
         )

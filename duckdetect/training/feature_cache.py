@@ -23,6 +23,7 @@ import contextlib
 import itertools
 import os
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from duckdetect.models.interfaces import BaseModel, GroundTruth, ProposalTargets
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.models.tfod.rcnn_losses import sample
 from duckdetect.utils.prefetch import prefetch
-from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.progress import progress_bar, tell_minutes
 
 MEMORY_LIMIT = 2_000_000_000
 
@@ -327,7 +328,7 @@ def cache_features(
     with contextlib.closing(prefetch(views, _BATCH)) as coming:
         while group := list(itertools.islice(coming, _BATCH)):
             prepared = [prepare(shrink(view.image, base.input_hw)) for view in group]
-            box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))
+            box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))[:2]
             for view, (_, filled_hw) in zip(group, prepared, strict=True):
                 filled.append(filled_hw.numpy())
                 normalised = to_normalised(view.xyxy, view.image.shape[:2], filled[-1])
@@ -453,7 +454,13 @@ def cache_views(
     truths: list[GroundTruth] = []
     filled = np.empty((n_views, 2), np.float32)
     bar = progress_bar(views, "features", n_views, unit="view", disable=not progress)
+    began = 0.0
     for i, view in enumerate(bar):
+        if i == 1:  # the first one is also the network's tracing
+            began = time.monotonic()
+        if i == 3 and progress:
+            seconds = (time.monotonic() - began) / 2
+            tell_minutes(f"features of {n_views} views", seconds * n_views)
         inputs, filled_hw = prepare(shrink(view.image, base.input_hw))
         filled[i] = filled_hw
         ground_truth = to_truth(base, view, filled[i])

@@ -29,7 +29,8 @@ from duckdetect.inference.build import export_detector
 from duckdetect.inference.detector import Detector, load_detector
 from duckdetect.models.catalog import spec_for
 from duckdetect.models.graphs import frozen_class_inputs, frozen_part, traced
-from duckdetect.models.interfaces import BaseModel
+from duckdetect.models.interfaces import BaseModel, LayerGroup
+from duckdetect.models.mask_head import MaskHead
 from duckdetect.models.weights import BaseFiles, fetch
 from duckdetect.training import run_folder
 from duckdetect.training.class_init import (
@@ -48,6 +49,7 @@ from duckdetect.training.config import (
 )
 from duckdetect.training.feature_cache import Batch, FeatureCache, cache_features
 from duckdetect.training.loop import Trained, Validator, best_step, make_optimizer, run_loop
+from duckdetect.training.masks import train_masks, wants_masks
 from duckdetect.training.threshold import choose_threshold
 from duckdetect.training.validation import (
     OneStageValidator,
@@ -80,6 +82,10 @@ class TrainRun:
             there, `AP`, `AP50`, `AR100` and `best_threshold`; empty without validation images.
         best: The step whose weights the detector has, where it was validated.
         config: The settings, with what was left open settled.
+        mask_history: Of a one-stage base's mask head, which is trained after the boxes, for each step
+            `mask_loss` and `mask_iou`, the mean IoU of masks within their boxes.
+        mask_validation: The same for each of its validation rounds.
+        mask_resumed: The step that its training was taken up at, as `resumed`.
     """
 
     folder: Path | None
@@ -89,14 +95,19 @@ class TrainRun:
     validation: list[dict[str, float]] = field(default_factory=list)
     best: int | None = None
     config: TrainConfig = field(default_factory=TrainConfig)
+    mask_history: list[dict[str, float]] = field(default_factory=list)
+    mask_validation: list[dict[str, float]] = field(default_factory=list)
+    mask_resumed: int = 0
 
     def text(self) -> str:
         """What was trained, in a line or two."""
-        if self.resumed == self.config.steps:
+        masks_done = self.mask_resumed == len(self.mask_history)
+        if self.resumed == self.config.steps and masks_done:
             return f"{self.folder} was trained already, with these settings on these images"
         again = f" (resumed at step {self.resumed})" if self.resumed else ""
         first, last = self.history[0]["loss"], self.history[-1]["loss"]
         told = f"trained {plural(len(self.history), 'step')}{again}: loss {first:.3f} -> {last:.3f}"
+        told += self._masks_text()
         best = next((row for row in self.validation if row["step"] == self.best), None)
         if best is None:
             return told
@@ -108,6 +119,18 @@ class TrainRun:
             f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}; its weights are kept, "
             f"see {self.folder}/{CURVES}"
         )
+
+    def _masks_text(self) -> str:
+        if not self.mask_history:
+            return ""
+        last = np.mean([row["mask_iou"] for row in self.mask_history[-20:]])
+        text = (
+            f"\nmasks: {plural(len(self.mask_history), 'step')}, mean IoU {last:.2f} in their boxes"
+        )
+        if self.mask_validation:
+            best = max(row["mask_iou"] for row in self.mask_validation)
+            text += f", {best:.2f} on the validation images"
+        return text
 
 
 def train(
@@ -199,7 +222,9 @@ def finetune(
         val = in_classes_of(val, dataset)
     files = fetch(base_name, source=weights, progress=progress)
     folder = None if out is None else Path(out)
+    masks = wants_masks(given, spec, dataset)
     two_stage = spec.family.stages == 2
+    # One-stage boxes are trained on the same views with masks and without.
     plain = PlainViews(dataset.samples, masks=two_stage)
     candidates = given.candidates(spec, len(dataset), dataset.n_boxes)
     # Reads every image: once, whichever of the candidates it is.
@@ -212,8 +237,17 @@ def finetune(
         if state == "done":
             history, validation = run_folder.read_histories(folder)
             found = load_detector(folder)
+            if masks and progress and not found.has_masks:
+                tqdm.write(f"{folder} was trained without masks: --overwrite trains it with them")
             best = best_step(validation)
-            return TrainRun(folder, found, history, config.steps, validation, best, config)
+            of_masks = run_folder.read_histories(folder / run_folder.MASKS)
+            return TrainRun(
+                folder, found, history, config.steps, validation, best, config,
+                *of_masks, len(of_masks[0]),
+            )  # fmt: skip
+    if folder is not None and state == "resumable" and not two_stage:
+        # What a version without masks began ends as it would have.
+        masks = masks and "masks" in run_folder.read_identity(folder)["train"]
     base = None
     if begun is None and len(candidates) > 1:
         base = _load_one_stage(files, dataset, given.seed)
@@ -222,20 +256,30 @@ def finetune(
     if folder is not None and state == "new":
         run_folder.begin_run(folder, _settled(identity, config))
 
+    mask_phase = Trained()
     if two_stage:
-        trained, detector = _train_two_stage(files, dataset, plain, config, folder, val, progress)
+        trained, detector = _train_two_stage(
+            files, dataset, plain, config, folder, val, progress, masks
+        )
     else:
         base = base or _load_one_stage(files, dataset, config.seed)
-        trained, detector = _train_one_stage(base, dataset, plain, config, folder, val, progress)
+        head = MaskHead(base.mask_depths, base.mask_pyramid, config.seed) if masks else None
+        trained, detector, mask_phase = _train_one_stage(
+            base, head, dataset, plain, config, folder, val, progress
+        )
     best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
     detector.threshold = choose_threshold(detector, plain, config, val, best_round, progress)
     if folder is not None:
         plot_history(trained.history, folder / CURVES, trained.validation)
+        if mask_phase.history:
+            path = folder / run_folder.MASKS / CURVES
+            plot_history(mask_phase.history, path, mask_phase.validation)
         detector.save(folder / "detector")
         run_folder.close_run(folder)
     return TrainRun(
-        folder, detector, trained.history, trained.resumed, trained.validation, trained.best, config
-    )
+        folder, detector, trained.history, trained.resumed, trained.validation, trained.best, config,
+        mask_phase.history, mask_phase.validation, mask_phase.resumed,
+    )  # fmt: skip
 
 
 def _settled(identity: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
@@ -260,21 +304,26 @@ def _load_one_stage(files: BaseFiles, dataset: Dataset, seed: int) -> BaseModel:
 
 def _train_one_stage(
     base: BaseModel,
+    head: MaskHead | None,
     dataset: Dataset,
     plain: PlainViews,
     config: TrainConfig,
     folder: Path | None,
     val: Dataset | None,
     progress: bool,
-) -> tuple[Trained, Detector]:
+) -> tuple[Trained, Detector, Trained]:
     part = config.part
     if progress:
-        tqdm.write(summary_text(base.name, one_stage_summary(base, part)))
+        groups = one_stage_summary(base, part)
+        if head is not None:
+            ids = {id(v) for v in head.variables}
+            groups.append(LayerGroup.count("mask head", head.variables, ids))
+        tqdm.write(summary_text(base.name, groups))
         tqdm.write(level_text(base.name, config, len(dataset), dataset.n_boxes))
     high_res = config.refine and typical_side(dataset) < _SMALL_SIDE
     if high_res:
         base.set_high_res(typical_side(dataset))
-    frozen = frozen_part(base, part)
+    frozen = frozen_part(base, part, masks=head is not None)
     views = TrainingViews(
         plain,
         config.views or 0,
@@ -310,15 +359,26 @@ def _train_one_stage(
             refine=config.refine,
             high_res=high_res,
             confusables=confusables,
+            mask_head=head,
         )
 
+    def train() -> tuple[Trained, Trained]:
+        boxes = train_heads(base, cache, config, folder, progress, validator)
+        if head is None:
+            return boxes, Trained()
+        return boxes, train_masks(
+            head, base, frozen, dataset, config,
+            high_res=high_res, folder=folder, val=val, progress=progress,
+        )  # fmt: skip
+
     if os.environ.get(_ONE_THREAD):
-        return train_heads(base, cache, config, folder, progress, validator), make_detector()
+        boxes, masks = train()
+        return boxes, make_detector(), masks
     # Tracing takes seconds of one core, and training leaves a half of one idle.
     with ThreadPoolExecutor(1) as beside:
         making = beside.submit(make_detector)
-        trained = train_heads(base, cache, config, folder, progress, validator)
-        return trained, making.result()
+        boxes, masks = train()
+        return boxes, making.result(), masks
 
 
 def _train_two_stage(*args: Any) -> tuple[Trained, Detector]:

@@ -10,6 +10,7 @@ TensorBoard's files are written by `tf.summary`, which does not load the tensorb
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ import tensorflow as tf
 from duckdetect.errors import UserError
 from duckdetect.training import run_folder
 from duckdetect.training.config import TrainConfig
-from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.progress import progress_bar, tell_minutes
 
 FOLDER = "tensorboard"
 
@@ -102,7 +103,7 @@ class Validator(Protocol):
     every: int
 
     def validate(self) -> Row:
-        """Measure the model as it is: losses, `AP50`, `AP` and whatever else there is."""
+        """Measure the model as it is: losses, `AP50` and `AP` or `mask_iou`, and whatever else."""
         ...
 
     def images(self) -> Iterable[tuple[str, np.ndarray]]:
@@ -178,6 +179,7 @@ def run_loop(
     trained = Trained(saved.history, saved.validation, resumed=len(saved.history))
     best = saved.best
     board = TensorBoardWriter(folder, config.to_dict() if not trained.resumed else None)
+    began = 0.0
     bar = progress_bar(
         desc="training",
         unit="step",
@@ -187,6 +189,11 @@ def run_loop(
     )
     while len(trained.history) < config.steps and not _stalled(trained.validation, config):
         number = len(trained.history)
+        if number == trained.resumed + 1:  # the step before was also traced
+            began = time.monotonic()
+        if number == trained.resumed + 4 and progress:
+            seconds = (time.monotonic() - began) / 3 * (config.steps - number)
+            tell_minutes(f"{config.steps - number} steps", seconds)
         index = batch_index(len(names), config.batch_size, config.seed, number)
         metrics = step(index)
         # The optimiser tells the rate that it last applied: only now this step's.
@@ -265,8 +272,11 @@ def _describe(row: Row) -> str:
 
 
 def _rank(row: Row) -> float:
-    """The model-selection score: AP50 (finding objects) plus AP (placing their boxes well)."""
-    return row["AP50"] + row["AP"]
+    """The model-selection score: AP50 (finding objects) plus AP (placing their boxes well).
+
+    Of masks, in boxes that are given, their mean IoU.
+    """
+    return row["AP50"] + row["AP"] if "AP50" in row else row["mask_iou"]
 
 
 def _stalled(validation: Sequence[Row], config: TrainConfig) -> bool:

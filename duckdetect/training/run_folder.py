@@ -4,6 +4,7 @@ config.json      base, classes, settings, fingerprints of data and weights, whet
 state.npz        trained variables, optimiser, histories and best weights at the last saved step
 history.csv      a row a step
 validation.csv   a row a validation round
+masks/           of a one-stage base's mask head the same: state, histories, TensorBoard's files
 tensorboard/     written by loop.py
 detector/        written by inference/detector.py at the end
 """
@@ -56,7 +57,11 @@ _FOLDERS = {
     "detector": r"detector\.json|[^/]+\.pb|variables/[^/]+|assets/[^/]+",
     "evaluation": EVALUATION_FILES,
     "tensorboard": r"[^/]+/events\.out\.tfevents\.[^/]+",
+    # A phase of its own, with the files of one.
+    "masks": r"state\.npz|(history|validation)\.csv|curves\.png"
+    r"|tensorboard/[^/]+/events\.out\.tfevents\.[^/]+",
 }
+MASKS = "masks"
 
 
 @dataclass
@@ -123,7 +128,7 @@ def check_run(
         found = read_identity(folder)
         if _same(found, identity):
             if found.get("done") and (folder / "detector").is_dir():
-                (folder / _STATE).unlink(missing_ok=True)
+                _remove_states(folder)
                 return "done"
             return "resumable"
         if not overwrite:
@@ -201,7 +206,12 @@ def describe_model(folder: Path, model: dict[str, Any]) -> None:
 def close_run(folder: Path) -> None:
     """Mark a run as done; its state is no longer needed."""
     write_json(folder / CONFIG, {**read_config(folder), "done": True})
-    (folder / _STATE).unlink(missing_ok=True)
+    _remove_states(folder)
+
+
+def _remove_states(folder: Path) -> None:
+    for phase in (folder, folder / MASKS):
+        (phase / _STATE).unlink(missing_ok=True)
 
 
 def save_state(
@@ -344,15 +354,16 @@ def _difference(found: dict[str, Any], identity: dict[str, Any]) -> str:
         for key in ("base", "classes")
         if found.get(key) != identity[key]
     ]
-    here = identity["train"]
+    here = TrainConfig.from_dict(identity["train"]).to_dict()
     try:
-        there = TrainConfig.from_dict(found["train"]).to_dict()
+        # A run of a version that knew none of it is this run, whatever is wanted of masks now.
+        there = TrainConfig.from_dict({"masks": here["masks"], **found["train"]}).to_dict()
     except (KeyError, TypeError, AttributeError, UserError):
         words.append("other settings")  # that this version does not know
     else:
         words += [
             f"{key}: {_short(there[key])} there, {_short(value)} here"
-            for key, value in TrainConfig.from_dict(here).to_dict().items()
+            for key, value in here.items()
             if there[key] != value
         ]
     words += [

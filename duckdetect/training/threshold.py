@@ -57,7 +57,7 @@ def choose_threshold(
     if val is not None and detector.high_res_hw is not None:
         # Validation runs the base scale alone; multi-scale inference finds more, at other scores.
         chosen = val.evenly(config.val_images)
-        found = collect_detections(detector, chosen, progress)
+        found = collect_detections(detector, chosen, progress, masks=False)
         return f1_threshold(score_detections(chosen, found).curve)
     if best_round is not None:
         return best_round["best_threshold"]

@@ -212,7 +212,7 @@ class TwoStageTrainer:
         self.cache: ViewCache | None = None
         self.notes = []
         if base.has_masks and not self.masks:
-            self.notes.append("no box has a mask: boxes are trained, the mask head stays as it was")
+            self.notes.append("without masks: boxes are trained, the mask head stays as it was")
         self.model: dict[str, Any] = {
             "input_hw": list(base.input_hw),
             "proposals": base.n_proposals,
@@ -326,6 +326,7 @@ def train_two_stage(
     folder: Path | None,
     val: Dataset | None,
     progress: bool,
+    masks: bool,
 ) -> tuple[Trained, Detector]:
     """Load the base, run what stays frozen, train, and export.
 
@@ -337,9 +338,9 @@ def train_two_stage(
         folder: The run's folder, or None.
         val: Images to validate on, in the data set's classes, or None.
         progress: Show what is trained, and how far it is, on stderr.
+        masks: Whether masks are trained.
     """
     base = load_two_stage(files, len(dataset.classes), config.seed, config.sizes)
-    masks = any(any(sample.segmentation or ()) for sample in dataset.samples)
     trainer = TwoStageTrainer(base, masks, config)
     if progress:
         for text in (summary_text(base.name, trainer.summary), *trainer.notes):

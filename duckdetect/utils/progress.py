@@ -37,6 +37,12 @@ def stream() -> TextIO:
     return sys.stdout if in_kernel() else sys.stderr
 
 
+def tell_minutes(what: str, seconds: float) -> None:
+    """Say what a wait of a minute or more will be, measured on its first part."""
+    if seconds >= 60:
+        tqdm.write(f"{what}: about {seconds / 60:.0f} min on this machine", file=stream())
+
+
 def progress_bar(
     iterable: Iterable[Any] | None = None,
     desc: str | None = None,

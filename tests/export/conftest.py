@@ -44,7 +44,7 @@ def _train(ducks, data, out):
     for annotation in coco["annotations"]:
         annotation["category_id"] = 1 if annotation["image_id"] < 3 else 2
     labels.write_text(json.dumps(coco))
-    config = dd.TrainConfig(steps=20, views=0, distractors=False)
+    config = dd.TrainConfig(steps=20, views=0, distractors=False, masks="no")
     dd.train(data, out=out, config=config, progress=False)
 
 

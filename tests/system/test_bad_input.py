@@ -156,7 +156,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory, project_data: Path) -> Si
 
     folder = tmp_path_factory.mktemp("run")
     data = dd.load_dataset(project_data / "ducks", "train")
-    config = dd.TrainConfig(steps=5, train="heads")
+    config = dd.TrainConfig(steps=5, train="heads", masks="no")
     run = dd.finetune("ssd_mobilenet_v2", data, config, out=folder, progress=False)
     return SimpleNamespace(folder=folder, detector=run.detector, data=project_data / "ducks")
 
@@ -249,7 +249,16 @@ def test_another_run_is_not_trained_over(
     refused: Callable[..., str], detector: SimpleNamespace
 ) -> None:
     before = {p: p.read_bytes() for p in sorted(detector.folder.rglob("*")) if p.is_file()}
-    argv = ("train", detector.data / "train", "--base", "ssd_mobilenet_v2", "--steps", 6)
+    argv = (
+        "train",
+        detector.data / "train",
+        "--base",
+        "ssd_mobilenet_v2",
+        "--steps",
+        6,
+        "--masks",
+        "no",
+    )
     line = refused(*argv, "--out", detector.folder)
     assert (
         "holds another run (steps: 5 there, 6 here): choose another --out, or --overwrite it"

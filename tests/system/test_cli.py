@@ -98,6 +98,8 @@ def test_training_with_validation(project_data, tmp_path, capsys):
     settings = [
         "--train",
         "heads",
+        "--masks",
+        "no",
         "--steps",
         "12",
         "--looks",

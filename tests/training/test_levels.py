@@ -81,7 +81,7 @@ def test_a_run_that_trained_the_heads_is_still_the_same_run(ducks, tmp_path, mon
 
 
 def test_a_deep_run_resumes_and_its_detector_holds_what_it_trained(ducks, tmp_path, monkeypatch):
-    config = dd.TrainConfig(train="top", steps=4, batch_size=2, save_every=2, seed=1)
+    config = dd.TrainConfig(train="top", steps=4, batch_size=2, save_every=2, seed=1, masks="no")
     base = mobilenet(1)
     before = values(base)
     frozen = frozen_part(base, "top")

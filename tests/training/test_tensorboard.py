@@ -13,7 +13,7 @@ from duckdetect import UserError, notebook
 from duckdetect.imaging.draw import class_color
 from duckdetect.notebook import display
 
-CONFIG = dd.TrainConfig(steps=6, train="heads", views=4, val_every=3)
+CONFIG = dd.TrainConfig(steps=6, train="heads", masks="no", views=4, val_every=3)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,9 @@ from duckdetect.training.loop import batch_index, make_optimizer, run_loop
 from duckdetect.training.validation import OneStageValidator, class_accuracy
 
 BASE = "ssd_mobilenet_v2"
-CONFIG = dd.TrainConfig(steps=30, train="heads", views=16, val_every=6, patience=2, save_every=5)
+CONFIG = dd.TrainConfig(
+    steps=30, train="heads", masks="no", views=16, val_every=6, patience=2, save_every=5
+)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from duckdetect.models.postprocess import (
     suppress,
 )
 from duckdetect.models.tfod.api import box_list, input_hw, model_builder, target_assigner
-from duckdetect.models.tfod.backbone_cut import CUT_LEVELS, BackboneCut
+from duckdetect.models.tfod.backbone_cut import CUT_LEVELS, BackboneCut, mask_taps, run_extractor
 from duckdetect.models.tfod.checkpoints import BOX, CLASS, reset_class_layer
 
 Assign = Callable[[np.ndarray, np.ndarray], Targets]
@@ -79,6 +79,9 @@ def assigner(model: Any, anchors: Any, num_classes: int) -> Assign:
 # Larger inputs show small objects as they are.
 _MOST_SIDE_FOR_HIGH_RES = 320
 
+# Of a pyramid; a mask of a region that is coarser yet has the picture's size.
+_MASK_LEVELS = 3
+
 # Output channels up to which a convolution is faster as a product and shifts.
 _NARROW = 64
 
@@ -110,6 +113,10 @@ class SsdModel:
             Level(int(f.shape[1]), int(f.shape[2]), int(q))
             for f, q in zip(shapes["feature_maps"], per_cell, strict=True)
         )
+        taps = mask_taps(self.model._feature_extractor)
+        self.mask_pyramid = not taps
+        maps = taps or shapes["feature_maps"][:_MASK_LEVELS]
+        self.mask_depths = tuple(int(m.shape[-1]) for m in maps)
         self.high_res_hw: tuple[int, int] | None = None
         self._cuts: dict[TrainPart, BackboneCut] = {}
         self.set_high_res(1.0)
@@ -155,21 +162,25 @@ class SsdModel:
     def lower(self, inputs: tf.Tensor, part: TrainPart) -> HeadInputs:
         """See `BaseModel.lower`."""
         if part in CUT_LEVELS:
-            activations = self._cut(part).lower(inputs)
-            return HeadInputs(activations, activations)
-        features = self._projected(list(self.model._feature_extractor(inputs)))
+            activations, taps = self._cut(part).lower(inputs)
+            return HeadInputs(activations, activations, taps)
+        features, taps = run_extractor(self.model._feature_extractor, inputs)
+        masks = features[:_MASK_LEVELS] if self.mask_pyramid else taps
+        features = self._projected(features)
         if part == "towers":
-            return HeadInputs(features, features)
-        return HeadInputs(*self._towers(features, features))
+            return HeadInputs(features, features, masks)
+        return HeadInputs(*self._towers(features, features), masks)
 
     def upper(self, activations: HeadInputs, part: TrainPart) -> HeadInputs:
         """See `BaseModel.upper`."""
         if part == "heads":
             return activations
-        features = activations.classes
+        features, masks = activations.classes, list(activations.masks)
         if part in CUT_LEVELS:
-            features = self._projected(self._cut(part).upper(features))
-        return HeadInputs(*self._towers(features, features))
+            features, taps = self._cut(part).upper(features)
+            masks = features[:_MASK_LEVELS] if self.mask_pyramid else [*masks, *taps]
+            features = self._projected(features)
+        return HeadInputs(*self._towers(features, features), masks)
 
     def _cut(self, part: TrainPart) -> BackboneCut:
         if part not in self._cuts:

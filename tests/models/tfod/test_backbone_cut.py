@@ -31,7 +31,9 @@ def test_the_two_halves_are_the_whole(base, part):
     inputs = noise(base)
     whole = base.lower(inputs, "heads")
     cut = base.upper(base.lower(inputs, part), part)
-    for one, other in ((whole.box, cut.box), (whole.classes, cut.classes)):
+    assert [m.shape[-1] for m in whole.masks] == list(base.mask_depths)
+    pairs = ((whole.box, cut.box), (whole.classes, cut.classes), (whole.masks, cut.masks))
+    for one, other in pairs:
         for a, b in zip(one, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
@@ -64,7 +66,7 @@ def test_the_frozen_copy_stays_when_the_base_changes():
 def test_the_extractor_is_whole_again_after_a_failure(base, monkeypatch):
     extractor = base.model._feature_extractor
     cut = BackboneCut(base.name, extractor, "top")
-    activations = cut.lower(noise(base, 1))
+    activations, _ = cut.lower(noise(base, 1))
     backbone = extractor.classification_backbone
     monkeypatch.setattr(extractor, "_extract_features", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
