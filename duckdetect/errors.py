@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 from duckdetect.utils.terminal import printable
@@ -57,7 +58,11 @@ _SYSTEM = {
 
 def of_system(error: BaseException) -> UserError | None:
     """What an error of the operating system or of memory means to a user; None for any other error."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    exhausted = type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's, of a disk too
+    if exhausted and os.strerror(errno.ENOSPC) in str(error):
+        return UserError(_SYSTEM[errno.ENOSPC])
+    unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
+    if isinstance(error, MemoryError) or exhausted or unmapped:
         return UserError(
             "memory is used up: close other programs, lower --batch-size, or take smaller or fewer "
             "images"

@@ -94,19 +94,21 @@ def write_gif(
         if pages and np.array_equal(indices, pages[-1]):
             _nudge(indices, colors)
         pages.append(indices)
+    # In memory first: on a full disk imageio prints a traceback of its own when it is done away with.
+    content: Any = iio.imwrite(
+        "<bytes>",
+        np.stack(pages),
+        plugin="pillow",
+        extension=".gif",
+        is_batch=True,
+        palette=colors,
+        duration=max(20, round(seconds_per_frame * 100) * 10),
+        loop=0,
+        # Optimising renumbers the palette of each frame, which costs more than it saves.
+        optimize=False,
+    )
     with own_output(path, verb) as part:
-        iio.imwrite(
-            part,
-            np.stack(pages),
-            plugin="pillow",
-            extension=".gif",
-            is_batch=True,
-            palette=colors,
-            duration=max(20, round(seconds_per_frame * 100) * 10),
-            loop=0,
-            # Optimising renumbers the palette of each frame, which costs more than it saves.
-            optimize=False,
-        )
+        part.write_bytes(content)
 
 
 def read_animation(path: str | Path) -> Iterator[tuple[ImageArray, float]]:

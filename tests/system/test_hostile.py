@@ -445,6 +445,15 @@ def test_what_the_system_refuses_is_one_line(
     assert line.startswith("duckdetect: somewhere: ")
     assert said in line
 
+    class ResourceExhaustedError(Exception):
+        """As TensorFlow names what it says of memory and of a full disk."""
+
+    def fill_disk(*_: Any, **__: Any) -> None:
+        raise ResourceExhaustedError("/x/variables; No space left on device [Op:SaveV2]")
+
+    monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", fill_disk)
+    assert "no space is left" in refused("check", data, "--sheet", tmp_path / "sheet.jpg")
+
     def fill(*_: Any, **__: Any) -> None:
         raise MemoryError
 
