@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 import duckdetect as dd
-from duckdetect.cli import cache, data, detector, export, models, train
+from duckdetect.cli import bulk, cache, data, detector, export, models, train
 from duckdetect.cli.say import say
 from duckdetect.errors import QualityError, UserError, of_system
 from duckdetect.inference import trust
@@ -55,6 +55,7 @@ data.register(app)
 train.register(app)
 detector.register(app)
 export.register(app)
+bulk.register(app)
 cache.register(app)
 
 

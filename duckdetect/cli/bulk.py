@@ -1,0 +1,76 @@
+"""The verb for very many pictures: bulk."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from duckdetect.cli.detector import RunOrFile
+from duckdetect.cli.options import Json, Out, add_verb, print_json
+from duckdetect.cli.say import say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    add_verb(app, bulk, "duckdetect bulk results/mug s3://bucket/pictures -o found")
+
+
+def bulk(
+    run: RunOrFile,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, which is read with all below it; a text file with a path or an address a "
+            "line; or s3://... or gs://..."
+        ),
+    ],
+    out: Out,
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045  (typer reads it at run time)
+        typer.Option(
+            "--threshold",
+            "-t",
+            help="Keep detections with at least this score, 0 to 1; by default the detector's own.",
+        ),
+    ] = None,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Processes that detect; by default one a core of this machine."),
+    ] = None,
+    to: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="coco: also join all shards in detections.json. By default shards alone."
+        ),
+    ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="Detect at one scale only, four times as fast: more small objects are missed.",
+        ),
+    ] = False,
+    no_masks: Annotated[
+        bool, typer.Option("--no-masks", help="Leave out masks, of a detector that has them.")
+    ] = False,
+    as_json: Json = False,
+    progress: bool = True,
+) -> None:
+    """Detect on thousands to millions of pictures; write Parquet tables.
+
+    Stopped at any moment and started again, it does what is missing. With RAY_ADDRESS set it joins that
+    cluster. A picture that cannot be read is a row with its error.
+    """
+    from dataclasses import asdict
+
+    from duckdetect.inference.bulk import bulk as run_bulk
+
+    done = run_bulk(
+        run, source, out, threshold,
+        workers=workers, to=to, fast=fast, masks=not no_masks, progress=progress,
+    )  # fmt: skip
+    if as_json:
+        print_json(**asdict(done))
+    else:
+        say(done.text())

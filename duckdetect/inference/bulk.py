@@ -1,0 +1,448 @@
+"""Detection on very many pictures by Ray Data, which starts by itself or joins a cluster.
+
+    bulk("results/duck", "s3://bucket/pictures", "found")     # again after a stop: only what is missing
+
+Ray distributes paths alone: each worker reads, decodes and detects. Rows come back as they are done and
+are written in shards that appear whole, so that a run that is killed at any moment has every picture of
+its shards once, and none of the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import RLE_KEY, detection_rles, rle_column
+from duckdetect.imaging.io import load_image
+from duckdetect.imaging.kinds import IMAGE_SUFFIXES
+from duckdetect.inference.detections_json import Record, write_detections_json
+from duckdetect.inference.detector import load_detector
+from duckdetect.inference.suppression import check_score
+from duckdetect.utils.files import atomic_path, make_folder, write_json
+from duckdetect.utils.locks import folder_lock
+from duckdetect.utils.prefetch import prefetch
+from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.words import plural
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INSTALL = 'pip install "duckdetect[bulk]"'
+
+_SETTINGS = "bulk.json"
+_SHARD_ROWS, _SHARD_S = 5000, 60.0  # a shard is written when one of them is reached
+_TASK = 64  # pictures that a worker is given at once
+_BATCH = 8  # pictures a forward pass
+_READERS = (
+    4  # pictures that a worker reads at a time: an object store takes a tenth of a second each
+)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+@dataclass(frozen=True)
+class BulkResult:
+    """What a bulk run has done.
+
+    Attributes:
+        out: The folder of shards.
+        images: Pictures in the shards, of earlier runs too.
+        detections: Objects found on them.
+        failed: Pictures that could not be read; their rows say why.
+        new: Pictures of this run.
+        seconds: Time from the first picture given out to the last shard.
+        json: detections.json, if it was asked for.
+    """
+
+    out: Path
+    images: int
+    detections: int
+    failed: int
+    new: int
+    seconds: float
+    json: Path | None = None
+
+    def text(self) -> str:
+        """The result in a line or two."""
+        rate = f", {self.new / self.seconds:.1f} a second" if self.seconds and self.new else ""
+        lines = [
+            f"{plural(self.images, 'picture')} in {self.out}: {plural(self.new, 'new one')}{rate}; "
+            f"{plural(self.detections, 'detection')}"
+        ]
+        if self.failed:
+            lines.append(
+                f"{plural(self.failed, 'picture')} could not be read: the column `error` says why"
+            )
+        return "\n".join(lines)
+
+
+def bulk(
+    run: str | Path,
+    source: str | Path,
+    out: str | Path,
+    threshold: float | None = None,
+    *,
+    workers: int | None = None,
+    to: str | None = None,
+    fast: bool = False,
+    masks: bool = True,
+    progress: bool = True,
+) -> BulkResult:
+    """Detect on all pictures of a folder tree, a list or an object store; write Parquet shards.
+
+    A shard's columns: `path`, `width` and `height` in pixels, `boxes` (a list of x1, y1, x2, y2 in
+    pixels), `scores`, `class_ids`, `classes`, `masks` (COCO run lengths as JSON; null of detectors
+    without masks) and `error` (null if the picture was read).
+
+    Args:
+        run: A run's folder, or a `.tflite` or `.onnx` file; on a cluster each node must find it there.
+        source: A folder, which is read with all folders below it; a text file with a path or an address
+            a line; or an address that Arrow reads, such as `s3://bucket/folder`.
+        out: The folder to write. If an earlier run lies there, only what it has not done is done.
+        threshold: Keep detections with at least this score; the detector's own if None.
+        workers: Processes that detect; as many as there are cores if None.
+        to: "coco" for detections.json, made of all shards at the end.
+        fast: At one scale only.
+        masks: Whether masks are found, by a detector that has them.
+        progress: Show a bar on stderr.
+
+    Raises:
+        UserError: If Ray is missing, there are no pictures, or `out` holds something else.
+    """
+    if to not in (None, "coco"):
+        raise UserError(f"--to is {to!r}: coco is the only other format")
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
+        raise UserError(f"bulk needs Ray, which is not installed: {INSTALL}")
+    if workers is not None and workers < 1:
+        raise UserError(f"{workers} workers: at least 1")
+    detector = load_detector(run)  # here, for its errors come before any worker starts
+    kept = detector.threshold if threshold is None else check_score(threshold)
+    paths = list_source(source)
+    out = make_folder(out)
+    settings = {
+        "run": str(run) if _ADDRESS.match(str(run)) else str(Path(run).resolve()),
+        "classes": list(detector.classes),
+        "threshold": kept,
+        "fast": fast,
+        "masks": masks and detector.has_masks,
+    }
+    with folder_lock(out):
+        _begin(out, settings)
+        done = _done(out)
+        missing = [path for path in paths if path not in done]
+        start, n_rows = time.monotonic(), 0
+        if missing:
+            shards = _Shards(out)
+            with progress_bar(
+                total=len(paths), initial=len(paths) - len(missing), desc="detecting",
+                unit="picture", disable=not progress,
+            ) as bar:  # fmt: skip
+                for table in _detected(missing, settings, workers or os.cpu_count() or 1):
+                    shards.add(table)
+                    n_rows += table.num_rows
+                    bar.update(table.num_rows)
+                shards.flush()
+        seconds = time.monotonic() - start
+        written = None
+        if to == "coco":
+            written = out / "detections.json"
+            numbers = {path: i for i, path in enumerate(paths)}
+            write_detections_json(written, _records(out, numbers), detector.classes)
+        images, detections, failed = _count(out)
+    return BulkResult(out, images, detections, failed, n_rows, seconds, written)
+
+
+def list_source(source: str | Path) -> list[str]:
+    """The pictures of a source, sorted: of a folder's files those with a picture's suffix.
+
+    Raises:
+        UserError: If there are none, or the source cannot be listed.
+    """
+    text = str(source)
+    if _ADDRESS.match(text):
+        found = _list_address(text)
+    elif Path(text).is_dir():
+        found = [
+            os.path.join(folder, name)  # noqa: PTH118  (a million times)
+            for folder, _, names in os.walk(text)
+            for name in names
+            if _is_image(name)
+        ]
+    elif Path(text).is_file():
+        try:
+            lines = Path(text).read_text(encoding="utf-8").splitlines()
+        except (UnicodeDecodeError, OSError):
+            raise UserError(
+                f"{source} is no list: give a text file with a path a line, or a folder"
+            ) from None
+        found = [line.strip() for line in lines if line.strip()]
+    else:
+        raise UserError(
+            f"{source} is not there: give a folder, a list file, or s3://... or gs://..."
+        )
+    found = sorted(set(found))
+    if not found:
+        raise UserError(f"{source} holds no pictures (by their suffix, such as .jpg)")
+    return found
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
+def _list_address(address: str) -> list[str]:
+    from pyarrow import fs
+
+    scheme = address.split("://")[0]
+    try:
+        system, root = fs.FileSystem.from_uri(address)
+        entries = system.get_file_info(fs.FileSelector(root, recursive=True))
+    except (OSError, ValueError, NotImplementedError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise UserError(f"{address} cannot be listed ({reason})") from None
+    files = [entry.path for entry in entries if entry.type == fs.FileType.File]
+    return [f"{scheme}://{path}" for path in files if _is_image(path.rpartition("/")[2])]
+
+
+def _begin(out: Path, settings: dict[str, Any]) -> None:
+    """Take an empty folder, or one of a run with the same settings."""
+    path = out / _SETTINGS
+    if not path.exists():
+        others = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
+        if others:
+            raise UserError(
+                f"{out} holds {others[0]}, which is not of `bulk`: choose another --out"
+            )
+        write_json(path, settings)
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(key for key in settings if before[key] != settings[key])
+    except (ValueError, KeyError, TypeError, OSError):
+        raise UserError(f"{path} is broken: choose another --out") from None
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"{out} was begun with another {name} ({before[name]}, here {settings[name]}): "
+            "choose another --out"
+        )
+
+
+def _shard_paths(out: Path) -> list[Path]:
+    return sorted(out.glob("part-*.parquet"))
+
+
+def _done(out: Path) -> set[str]:
+    import pyarrow.parquet as pq
+
+    done: set[str] = set()
+    for path in _shard_paths(out):
+        done.update(pq.read_table(path, columns=["path"])["path"].to_pylist())
+    return done
+
+
+class _Shards:
+    """Gathers rows, and writes them as `part-00001.parquet` and so on."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._number = len(_shard_paths(out))
+        self._tables: list[pa.Table] = []
+        self._since = time.monotonic()
+
+    def add(self, table: pa.Table) -> None:
+        self._tables.append(table)
+        n_rows = sum(one.num_rows for one in self._tables)
+        if n_rows >= _SHARD_ROWS or time.monotonic() - self._since > _SHARD_S:
+            self.flush()
+
+    def flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._tables:
+            self._number += 1
+            with atomic_path(self._out / f"part-{self._number:05d}.parquet") as part:
+                pq.write_table(pa.concat_tables(self._tables), part)
+        self._tables, self._since = [], time.monotonic()
+
+
+def _detected(paths: Sequence[str], settings: dict[str, Any], workers: int) -> Iterator[pa.Table]:
+    """Tables of rows, in the order in which workers finish them."""
+    # Its own messages, of deprecated settings that nobody set, would tear the bar.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    own = not ray.is_initialized()
+    on_cluster = bool(os.environ.get("RAY_ADDRESS")) or not own
+    threads = 1 if on_cluster else max(1, (os.cpu_count() or 1) // workers)
+    if own:
+        local = {} if on_cluster else {
+            # One more than there are workers: Ray's own tasks must find room beside them.
+            "num_cpus": workers + 1, "include_dashboard": False, "object_store_memory": 200 << 20,
+        }  # fmt: skip
+        ray.init(logging_level="ERROR", log_to_driver=False, **local)
+    try:
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        context.enable_operator_progress_bars = False
+        context.print_on_execution_start = False
+        rows = ray.data.from_items(
+            [{"path": path} for path in paths],
+            override_num_blocks=max(1, min(-(-len(paths) // _TASK), 10_000)),
+        )
+        found = rows.map_batches(
+            Worker, fn_constructor_args=(settings, threads), batch_size=_TASK,
+            batch_format="pyarrow", zero_copy_batch=True, num_cpus=1,
+            compute=ActorPoolStrategy(size=workers),
+        )  # fmt: skip
+        yield from found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+    finally:
+        if own:
+            ray.shutdown()
+
+
+class Worker:
+    """One of Ray's processes: rows of paths to rows of detections.
+
+    Args:
+        settings: What `bulk` was asked for.
+        threads: Cores to use.
+    """
+
+    def __init__(self, settings: dict[str, Any], threads: int) -> None:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
+        path = Path(settings["run"])
+        if path.is_file():
+            from duckdetect.inference.light import load_light
+
+            detector = load_light(path, threads)
+        else:
+            detector = load_detector(path)
+        self._detector = detector.changed(fast=settings["fast"])
+        self._threshold, self._masks = settings["threshold"], settings["masks"]
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """`path` to the columns of a shard; a picture that cannot be read has its error."""
+        paths = batch["path"].to_pylist()
+        rows: list[dict[str, Any]] = []
+        with ThreadPoolExecutor(_READERS) as readers:
+            loaded = zip(paths, readers.map(_load, paths), strict=True)
+            batches = prefetch(iter(lambda: list(itertools.islice(loaded, _BATCH)), []), 1)
+            with contextlib.closing(batches):
+                for images in batches:
+                    rows += self._rows(images)
+        return _table(rows)
+
+    def _rows(self, loaded: Sequence[tuple[str, Any]]) -> Iterable[dict[str, Any]]:
+        images = [image for _, image in loaded if not isinstance(image, str)]
+        try:
+            found = iter(self._detector.predict(images, self._threshold, masks=self._masks))
+        except Exception as error:
+            if len(loaded) > 1:  # which one it is
+                return [row for one in loaded for row in self._rows([one])]
+            return [_row(loaded[0][0], None, None, f"{type(error).__name__}: {error}"[:300])]
+        return [
+            _row(path, None, None, image) if isinstance(image, str) else
+            _row(path, image, next(found), None)
+            for path, image in loaded
+        ]  # fmt: skip
+
+
+def _load(path: str) -> np.ndarray | str:
+    """A picture (H, W, 3) uint8, or what is wrong with it."""
+    try:
+        if not _ADDRESS.match(path):
+            return load_image(path)
+        from pyarrow import fs
+
+        system, name = fs.FileSystem.from_uri(path)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / f"picture{Path(name).suffix}"
+            with system.open_input_stream(name) as stream:
+                copy.write_bytes(stream.read())
+            return load_image(copy)
+    except (UserError, OSError, ValueError, MemoryError) as error:
+        return (str(error) or type(error).__name__)[:300]
+
+
+def _row(path: str, image: Any, found: Any, error: str | None) -> dict[str, Any]:
+    if found is None:
+        empty: dict[str, Any] = {"boxes": [], "scores": [], "class_ids": [], "classes": []}
+        size = {"width": None, "height": None} if image is None else {}
+        return {"path": path, **size, **empty, "masks": None, "error": error}
+    rles = detection_rles(found)
+    return {
+        "path": path,
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "boxes": found.xyxy.tolist(),
+        "scores": found.confidence.tolist(),
+        "class_ids": found.class_id.tolist(),
+        "classes": found.data["class_name"].tolist() if len(found) else [],
+        "masks": None if rles is None else [json.dumps(rle) for rle in rles],
+        "error": None,
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    numbers = pa.list_(pa.float32())
+    schema = pa.schema(
+        {
+            "path": pa.string(), "width": pa.int32(), "height": pa.int32(),
+            "boxes": pa.list_(numbers), "scores": numbers, "class_ids": pa.list_(pa.int32()),
+            "classes": pa.list_(pa.string()), "masks": pa.list_(pa.string()), "error": pa.string(),
+        }
+    )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _records(out: Path, numbers: dict[str, int]) -> Iterator[Record]:
+    """What detections.json is made of, a shard in memory at a time."""
+    import pyarrow.parquet as pq
+    import supervision as sv
+
+    for shard in _shard_paths(out):
+        for row in pq.read_table(shard).to_pylist():
+            if row["path"] not in numbers or not row["boxes"]:
+                continue
+            rles = None if row["masks"] is None else [json.loads(one) for one in row["masks"]]
+            found = sv.Detections(
+                xyxy=np.array(row["boxes"], np.float32),
+                confidence=np.array(row["scores"], np.float32),
+                class_id=np.array(row["class_ids"], np.int64),
+                data={} if rles is None else {RLE_KEY: rle_column(rles)},
+            )
+            yield numbers[row["path"]], row["path"], found
+
+
+def _count(out: Path) -> tuple[int, int, int]:
+    """Pictures, detections and pictures that could not be read, of all shards."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    images = detections = failed = 0
+    for path in _shard_paths(out):
+        table = pq.read_table(path, columns=["scores", "error"])
+        images += table.num_rows
+        detections += pc.sum(pc.list_value_length(table["scores"])).as_py() or 0
+        failed += table.num_rows - table["error"].null_count
+    return images, detections, failed

@@ -1,0 +1,140 @@
+"""Very many pictures: each is detected on once, whatever happens to the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import load_image
+from duckdetect.inference.bulk import Worker, _Shards, _table, bulk, list_source
+from duckdetect.inference.detections_json import read_detections
+from duckdetect.inference.detector import load_detector
+
+pq = pytest.importorskip("pyarrow.parquet", reason='needs pip install "duckdetect[bulk]"')
+pytest.importorskip("ray", reason='needs pip install "duckdetect[bulk]"')
+
+
+RUNS = Path(__file__).parents[1] / "fixtures" / "v0_1_0" / "project" / "runs"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory, project_data):
+    """90 pictures in two folders, one of them broken."""
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "below").mkdir()
+    paths = sorted((project_data / "ducks" / "test").glob("*.jpg"))
+    for i in range(89):
+        small = Image.open(paths[i % len(paths)]).resize((300, 300))
+        small.save(folder / ("below" if i % 2 else "") / f"{i}.jpg")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def rows_of(out: Path) -> list[dict]:
+    return [
+        row
+        for path in sorted(out.glob("part-*.parquet"))
+        for row in pq.read_table(path).to_pylist()
+    ]
+
+
+def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_path):
+    out, run = tmp_path / "found", RUNS / "ssd"
+    script = (
+        "import duckdetect.inference.bulk as b; b._SHARD_ROWS, b._TASK = 8, 8\n"
+        f"b.bulk({str(run)!r}, {str(pictures)!r}, {str(out)!r}, 0.2, workers=1, progress=False)"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    try:
+        while not list(out.glob("part-*.parquet")):
+            assert driver.poll() is None, "it ended before it could be killed"
+            time.sleep(0.02)
+    finally:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+    (out / ".part-00099.parquet.half").write_bytes(b"PAR1")
+    before = rows_of(out)
+    assert 0 < len(before) < 90
+
+    done = bulk(run, pictures, out, 0.2, workers=1, to="coco", progress=False)
+    rows = rows_of(out)
+    assert rows[: len(before)] == before
+    assert (done.images, done.new, done.failed) == (90, 90 - len(before), 1)
+    assert sorted(row["path"] for row in rows) == list_source(pictures)
+    (broken,) = (row for row in rows if row["error"])
+    assert broken["path"].endswith("broken.jpg")
+    assert "damaged" in broken["error"]
+
+    detector = load_detector(run)
+    assert done.detections > 0
+    for row in rows[:5] + rows[-5:]:
+        if row["error"]:
+            continue
+        wanted = detector.predict(load_image(row["path"]), 0.2)
+        np.testing.assert_allclose(row["scores"], wanted.confidence, atol=1e-4)
+        np.testing.assert_allclose(np.reshape(row["boxes"], (-1, 4)), wanted.xyxy, atol=0.1)
+        assert row["classes"] == wanted.data["class_name"].tolist()
+    joined = read_detections(done.json)
+    assert sum(len(found) for _, _, found in joined) == done.detections
+
+    again = bulk(run, pictures, out, 0.2, progress=False)  # Ray is not even started
+    assert (again.images, again.new) == (90, 0)
+    with pytest.raises(UserError, match="was begun with another threshold"):
+        bulk(run, pictures, out, 0.123, progress=False)
+    with pytest.raises(UserError, match="which is not of `bulk`"):
+        bulk(run, pictures, pictures, progress=False)
+
+
+def test_sources(pictures, tmp_path):
+    assert len(list_source(pictures)) == 90
+    assert len(list_source(f"file://{pictures}")) == 90
+    listed = tmp_path / "list.txt"
+    listed.write_text("b.jpg\na.jpg\n\nb.jpg\n")
+    assert list_source(listed) == ["a.jpg", "b.jpg"]
+    for wrong in ("nowhere", "s4://bucket", tmp_path / "empty", pictures / "broken.jpg"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(UserError):
+            list_source(wrong)
+
+
+def test_addresses_are_read_and_a_bad_batch_is_taken_apart(pictures, monkeypatch):
+    run = str(RUNS / "mask_rcnn")
+    settings = {"run": run, "threshold": 0.1, "fast": False, "masks": True}
+    worker = Worker(settings, 1)
+    paths = [f"file://{pictures}/0.jpg", str(pictures / "2.jpg"), str(pictures / "gone.jpg")]
+    found = worker(_table([{"path": path} for path in paths])).to_pylist()
+    assert [row["path"] for row in found] == paths
+    assert [bool(row["error"]) for row in found] == [False, False, True]
+    assert (found[0]["width"], found[0]["height"]) == (300, 300)
+    assert json.loads(found[0]["masks"][0])["size"] == [300, 300]
+
+    predict = worker._detector.predict
+
+    def fussy(images, *args, **more):
+        if len(images) > 1:
+            raise MemoryError("too much")
+        return predict(images, *args, **more)
+
+    monkeypatch.setattr(worker._detector, "predict", fussy)
+    assert worker(_table([{"path": path} for path in paths])).to_pylist() == found
+
+
+def test_shards_appear_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("duckdetect.inference.bulk._SHARD_ROWS", 3)
+    shards = _Shards(tmp_path)
+    for i in range(5):
+        shards.add(_table([{"path": str(i), "masks": [json.dumps({"size": [1, 1]})]}]))
+    assert [p.name for p in tmp_path.iterdir()] == ["part-00001.parquet"]
+    shards.flush()
+    assert [row["path"] for row in rows_of(tmp_path)] == list("01234")
