@@ -3,7 +3,7 @@
     python benchmarks/bulk.py RUN [--pictures 400] [--memory 1000 20000 --small-run RUN]
 
 The loop reads with four threads and detects on batches of eight, on all cores. Bulk's time runs from the
-first picture that is given out; Ray's start and the loading of the detectors are told apart. Results go to
+first picture that is given out; Ray's start and the loading of the detectors are told apart. Writes
 results/bench/bulk.json.
 """
 
@@ -56,7 +56,7 @@ def loop_seconds(run: str, paths: list[str]) -> float:
     start = time.perf_counter()
     with ThreadPoolExecutor(4) as readers:
         images = readers.map(load_image, paths)
-        while batch := [image for image, _ in zip(images, range(8), strict=False)]:
+        while batch := [image for _, image in zip(range(8), images, strict=False)]:
             detector.predict(batch)
     return time.perf_counter() - start
 
