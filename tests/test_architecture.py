@@ -127,6 +127,7 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     # The extra `export`; flatbuffers is TensorFlow's and LiteRT's.
     names |= {"ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxruntime", "tf2onnx"}
     names |= {"flatbuffers"}
+    names |= {"ray", "pyarrow"}  # the extra `bulk`
     names |= {"urllib3"}  # what requests is made of
     names |= {"fonttools"}  # what matplotlib and fpdf2 read fonts with
     names |= {"ipython", "ipywidgets", "traitlets", "anywidget", "google"}  # a notebook's

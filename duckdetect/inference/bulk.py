@@ -31,7 +31,7 @@ from duckdetect.imaging.geometry import RLE_KEY, detection_rles, rle_column
 from duckdetect.imaging.io import load_image
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES
 from duckdetect.inference.detections_json import Record, write_detections_json
-from duckdetect.inference.detector import load_detector
+from duckdetect.inference.detector import Detector, load_detector
 from duckdetect.inference.suppression import check_score
 from duckdetect.utils.files import atomic_path, make_folder, write_json
 from duckdetect.utils.locks import folder_lock
@@ -46,7 +46,7 @@ INSTALL = 'pip install "duckdetect[bulk]"'
 
 _SETTINGS = "bulk.json"
 _SHARD_ROWS, _SHARD_S = 5000, 60.0  # a shard is written when one of them is reached
-_TASK = 64  # pictures that a worker is given at once
+_TASK, _MOST_TASKS = 64, 100_000  # pictures that a worker is given at once; more of very many
 _BATCH = 8  # pictures a forward pass
 _READERS = (
     4  # pictures that a worker reads at a time: an object store takes a tenth of a second each
@@ -288,16 +288,17 @@ def _detected(paths: Sequence[str], settings: dict[str, Any], workers: int) -> I
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
     own = not ray.is_initialized()
     on_cluster = bool(os.environ.get("RAY_ADDRESS")) or not own
     threads = 1 if on_cluster else max(1, (os.cpu_count() or 1) // workers)
     if own:
-        local = {} if on_cluster else {
+        local: dict[str, Any] = {} if on_cluster else {
             # One more than there are workers: Ray's own tasks must find room beside them.
             "num_cpus": workers + 1, "include_dashboard": False, "object_store_memory": 200 << 20,
         }  # fmt: skip
-        ray.init(logging_level="ERROR", log_to_driver=False, **local)
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, **local)
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         context = DataContext.get_current()
         context.enable_progress_bars = False
@@ -305,10 +306,10 @@ def _detected(paths: Sequence[str], settings: dict[str, Any], workers: int) -> I
         context.print_on_execution_start = False
         rows = ray.data.from_items(
             [{"path": path} for path in paths],
-            override_num_blocks=max(1, min(-(-len(paths) // _TASK), 10_000)),
+            override_num_blocks=min(max(len(paths) // _TASK, workers), len(paths), _MOST_TASKS),
         )
         found = rows.map_batches(
-            Worker, fn_constructor_args=(settings, threads), batch_size=_TASK,
+            Worker, fn_constructor_args=(settings, threads), batch_size=None,
             batch_format="pyarrow", zero_copy_batch=True, num_cpus=1,
             compute=ActorPoolStrategy(size=workers),
         )  # fmt: skip
@@ -332,7 +333,7 @@ class Worker:
         if path.is_file():
             from duckdetect.inference.light import load_light
 
-            detector = load_light(path, threads)
+            detector: Detector = load_light(path, threads)
         else:
             detector = load_detector(path)
         self._detector = detector.changed(fast=settings["fast"])
