@@ -296,7 +296,7 @@ def _detected(paths: Sequence[str], settings: dict[str, Any], workers: int) -> I
             # One more than there are workers: Ray's own tasks must find room beside them.
             "num_cpus": workers + 1, "include_dashboard": False, "object_store_memory": 200 << 20,
         }  # fmt: skip
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, **local)
+        _start_ray(**local)
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
@@ -317,6 +317,23 @@ def _detected(paths: Sequence[str], settings: dict[str, Any], workers: int) -> I
     finally:
         if own:
             ray.shutdown()
+
+
+def _start_ray(**settings: Any) -> None:
+    """Start Ray or join a cluster; again where a busy machine did not answer within Ray's half a minute."""
+    import ray
+
+    for attempts_left in (2, 1, 0):
+        try:
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, **settings)
+            return
+        except Exception as error:  # Ray's own kinds are many, the time-out is none of them
+            ray.shutdown()
+            if not attempts_left or "timed out" not in str(error):
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+                raise UserError(
+                    f"Ray does not start ({reason}): run `ray start --head`, and set RAY_ADDRESS=auto"
+                ) from error
 
 
 class Worker:
