@@ -121,7 +121,11 @@ class PlainViews(Sequence[View]):
 
 
 def augmented_views(
-    plain: Sequence[View], n_augmented: int, seed: int, widest: float = WIDEST
+    plain: Sequence[View],
+    n_augmented: int,
+    seed: int,
+    widest: float = WIDEST,
+    rotate: bool = False,
 ) -> Iterator[View]:
     """Yield `n_augmented` augmented views of the views that have boxes, taken in turn.
 
@@ -130,13 +134,17 @@ def augmented_views(
         n_augmented: How many.
         seed: Decides crops and colours.
         widest: The widest window's side, of the image's.
+        rotate: Also turn them by 0, 90, 180 or 270 degrees, each as often.
     """
     rng = np.random.default_rng([seed, len(plain)])
     recolour = _recolouring(seed)
     in_turn = (plain[i] for i in itertools.cycle(range(len(plain))))
     with_box = (view for view in in_turn if len(view.xyxy))
     for view in itertools.islice(with_box, n_augmented):
-        crop = _random_view(_mirrored(view) if rng.random() < 0.5 else view, rng, widest)
+        view = _mirrored(view) if rng.random() < 0.5 else view
+        if rotate:
+            view = _turned(view, int(rng.integers(4)))
+        crop = _random_view(view, rng, widest)
         yield replace(crop, image=recolour(image=crop.image)["image"])
 
 
@@ -181,6 +189,21 @@ def _mirrored(view: View) -> View:
     xyxy = view.xyxy[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0]
     masks = None if view.masks is None else view.masks[:, :, ::-1]
     return replace(view, image=view.image[:, ::-1], xyxy=xyxy.astype(np.float32), masks=masks)
+
+
+def _turned(view: View, quarters: int) -> View:
+    """Turned to the left by so many quarters."""
+    xyxy, (height, width) = view.xyxy, view.image.shape[:2]
+    for _ in range(quarters):
+        x1, y1, x2, y2 = xyxy.T
+        xyxy = np.stack([y1, width - x2, y2, width - x1], axis=1)
+        height, width = width, height
+    return replace(
+        view,
+        image=np.rot90(view.image, quarters),
+        xyxy=xyxy.astype(np.float32),
+        masks=None if view.masks is None else np.rot90(view.masks, quarters, axes=(1, 2)),
+    )
 
 
 def _random_view(view: View, rng: np.random.Generator, widest: float) -> View:

@@ -24,7 +24,13 @@ from duckdetect.data.distractors import with_distractors
 
 
 def random_views(
-    plain: Sequence[View], n: int, seed: int, *, two_stage: bool = False, distractors: bool = False
+    plain: Sequence[View],
+    n: int,
+    seed: int,
+    *,
+    two_stage: bool = False,
+    distractors: bool = False,
+    rotate: bool = False,
 ) -> Iterator[View]:
     """`n` augmented views as one-stage or two-stage bases are trained on.
 
@@ -34,8 +40,9 @@ def random_views(
         seed: Decides windows, colours and distractors.
         two_stage: Narrower windows, and never distractors: both were measured for one stage only.
         distractors: Whether a one-stage base's views get hard negatives.
+        rotate: Whether they are also turned by quarters.
     """
-    views = augmented_views(plain, n, seed, WIDEST_TWO_STAGE if two_stage else WIDEST)
+    views = augmented_views(plain, n, seed, WIDEST_TWO_STAGE if two_stage else WIDEST, rotate)
     return with_distractors(views, plain, seed) if distractors and not two_stage else views
 
 
@@ -46,7 +53,7 @@ class TrainingViews:
     Attributes:
         plain: The images as they are, which come first.
         n_augmented: How many augmented views follow.
-        seed, two_stage, distractors: As `random_views` has them.
+        seed, two_stage, distractors, rotate: As `random_views` has them.
         corner_part: For multi-scale inference: the four corners of each image without a box follow,
             windows of this part of its sides; None for none.
     """
@@ -56,6 +63,7 @@ class TrainingViews:
     seed: int
     two_stage: bool = False
     distractors: bool = False
+    rotate: bool = False
     corner_part: float | None = None
 
     def __iter__(self) -> Iterator[View]:
@@ -65,6 +73,7 @@ class TrainingViews:
             self.seed,
             two_stage=self.two_stage,
             distractors=self.distractors,
+            rotate=self.rotate,
         )
         windows = corners(self.plain, self.corner_part) if self.corner_part is not None else ()
         return itertools.chain(self.plain, more, windows)

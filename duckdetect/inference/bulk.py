@@ -283,10 +283,12 @@ class _Shards:
 
 def _detected(paths: Sequence[str], settings: dict[str, Any], workers: int) -> Iterator[pa.Table]:
     """Tables of rows, in the order in which workers finish them."""
-    # Its own messages, of deprecated settings that nobody set, would tear the bar.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
     from ray.data import ActorPoolStrategy, DataContext
+
+    class Configured(Worker):  # Ray warns of arguments that a restarted worker could miss
+        def __init__(self) -> None:
+            super().__init__(settings, threads)
 
     own = not ray.is_initialized()
     on_cluster = bool(os.environ.get("RAY_ADDRESS")) or not own
@@ -309,7 +311,7 @@ def _detected(paths: Sequence[str], settings: dict[str, Any], workers: int) -> I
             override_num_blocks=min(max(len(paths) // _TASK, workers), len(paths), _MOST_TASKS),
         )
         found = rows.map_batches(
-            Worker, fn_constructor_args=(settings, threads), batch_size=None,
+            Configured, batch_size=None,
             batch_format="pyarrow", zero_copy_batch=True, num_cpus=1,
             compute=ActorPoolStrategy(size=workers),
         )  # fmt: skip
@@ -320,7 +322,7 @@ def _detected(paths: Sequence[str], settings: dict[str, Any], workers: int) -> I
 
 
 def _start_ray(**settings: Any) -> None:
-    """Start Ray or join a cluster; again where a busy machine did not answer within Ray's half a minute."""
+    """Start Ray or join a cluster; again where a busy machine took more than Ray's half a minute."""
     import ray
 
     for attempts_left in (2, 1, 0):

@@ -140,6 +140,11 @@ class TrainConfig:
     distractors: bool = setting(
         True, "Draw plain shapes in the object's colours beside it, which are not the object."
     )
+    rotate: bool = setting(
+        False,
+        "Also train on views turned by quarters: for what has no upright, such as cells under the "
+        "microscope, things seen from above, cards on a table.",
+    )
     box_lr_multiplier: float = setting(
         0.3,
         "Learning rate of the box head as a part of the class head's: the base already knows where "

@@ -62,7 +62,9 @@ def choose_threshold(
     if best_round is not None:
         return best_round["best_threshold"]
     if config.views:
-        return threshold_on_views(detector, plain, config.seed, config.distractors, progress)
+        return threshold_on_views(
+            detector, plain, config.seed, config.distractors, progress, config.rotate
+        )
     return detector.threshold
 
 
@@ -72,6 +74,7 @@ def threshold_on_views(
     seed: int,
     distractors: bool = False,
     progress: bool = False,
+    rotate: bool = False,
 ) -> float:
     """The threshold with the best F1 on held-out views, drawn towards 0.43; from 0.33 to 0.57.
 
@@ -82,10 +85,12 @@ def threshold_on_views(
         distractors: Whether a one-stage detector's views get distractors (data/distractors.py), as
             its training views did: false positives on them show how high the background scores.
         progress: Show a bar on stderr, if it takes long.
+        rotate: Whether the views are turned by quarters, as its training views were.
     """
     seed += _SEED_OFFSET
     two_stage = getattr(detector, "two_stage", False)
-    views = list(random_views(plain, _HELD_OUT, seed, two_stage=two_stage, distractors=distractors))
+    more = {"two_stage": two_stage, "distractors": distractors, "rotate": rotate}
+    views = list(random_views(plain, _HELD_OUT, seed, **more))
     samples = tuple(
         Sample(Path(view.name), i, (height, width), view.xyxy, view.class_id)
         for i, view in enumerate(views, 1)

@@ -349,7 +349,9 @@ def train_two_stage(
         run_folder.describe_model(folder, trainer.model)
     if config.class_init and base.own_last_layers is not None:
         init_two_stage_classes(base, base.own_last_layers, plain)
-    views = TrainingViews(plain, config.views or 0, config.seed, two_stage=True)
+    views = TrainingViews(
+        plain, config.views or 0, config.seed, two_stage=True, rotate=config.rotate
+    )
     trainer.cache_views(views, len(views), progress)
     if trainer.on_disk and progress:
         tqdm.write(f"features: {trainer.n_bytes / 1e9:.1f} GB, kept on disk")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from duckdetect.data import augment
-from duckdetect.data.augment import View, augmented_views, corners
+from duckdetect.data.augment import View, _turned, augmented_views, corners
 
 BACKGROUND, OBJECT = 40, 220
 
@@ -28,10 +28,11 @@ def plain_colours(monkeypatch):
     )
 
 
-def test_boxes_follow_the_object(plain_colours):
+@pytest.mark.parametrize("rotate", [False, True])
+def test_boxes_follow_the_object(plain_colours, rotate):
     view = marked_view(150, 100, 260, 180)
     sizes = []
-    for look in augmented_views([view], 40, seed=1):
+    for look in augmented_views([view], 40, seed=1, rotate=rotate):
         bright = look.image[..., 0] > (BACKGROUND + OBJECT) / 2
         rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
         seen = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
@@ -111,3 +112,20 @@ def test_corners_of_views_without_a_box() -> None:
     assert len(found) == 4
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_turned_views_stand_in_all_four_ways(plain_colours):
+    """A box at the upper left, wider than high, comes into every corner, lying and standing."""
+    view = View(np.zeros((200, 300, 3), np.uint8), np.array([[0, 0, 60, 30.0]], np.float32),
+                np.array([0]), "a")  # fmt: skip
+    corners_seen = set()
+    for quarters in range(4):
+        turned = _turned(view, quarters)
+        height, width = turned.image.shape[:2]
+        assert (height, width) == ((200, 300), (300, 200))[quarters % 2]
+        x1, y1, x2, y2 = turned.xyxy[0]
+        assert (x2 - x1, y2 - y1) == ((60, 30), (30, 60))[quarters % 2]
+        corners_seen.add((x1 == 0, y1 == 0))
+        assert x1 == 0 or x2 == width
+        assert y1 == 0 or y2 == height
+    assert len(corners_seen) == 4

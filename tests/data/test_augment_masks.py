@@ -173,13 +173,14 @@ def test_looks_keep_masks_and_boxes_together(name: str, request: pytest.FixtureR
         assert n_cut > 5
 
 
-def test_masks_follow_the_pixels(plain_colours: None) -> None:
+@pytest.mark.parametrize("rotate", [False, True])
+def test_masks_follow_the_pixels(plain_colours: None, rotate: bool) -> None:
     """A bright disc is masked, so the mask must lie where the look is bright."""
     y, x = np.mgrid[:300, :400]
     disc = (x - 150) ** 2 + (y - 120) ** 2 < 60**2
     image = np.where(disc[..., None], 230, 20).astype(np.uint8).repeat(3, axis=2)
     view = View(image, tight_xyxy(disc[None]), np.array([0]), "disc", disc[None])
-    for look in augmented_views([view], 40, seed=2):
+    for look in augmented_views([view], 40, seed=2, rotate=rotate):
         assert look.masks is not None
         bright = look.image[..., 0] > 125
         wrong = np.count_nonzero(look.masks[0] != bright) / np.count_nonzero(bright)
