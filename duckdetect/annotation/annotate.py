@@ -33,6 +33,7 @@ def annotate(
     widget: WidgetName = "auto",
     suggest: Suggests | None = None,
     suggest_threshold: float = 0.3,
+    rank: int | None = None,
 ) -> Session:
     """Show a widget that draws boxes on a folder's images; returns at once.
 
@@ -48,6 +49,8 @@ def annotate(
         suggest: A detector whose boxes are shown on images nobody has looked at yet. They are
             saved once they are submitted or changed.
         suggest_threshold: The lowest score of a box to suggest, 0..1.
+        rank: Show only so many of the images that nobody has looked at, those that are most worth it
+            to the detector that suggests; see `suggestions.rank`.
 
     Returns:
         The session; `session.missing` names the images nobody has looked at yet.
@@ -62,7 +65,8 @@ def annotate(
         raise UserError(
             "annotate() draws in a notebook: call it in a cell of Jupyter, VS Code or Colab"
         )
-    session = Session(folder, classes, suggest, suggest_threshold)
+    images = None if rank is None else _worth_labelling(folder, suggest, rank)
+    session = Session(folder, classes, suggest, suggest_threshold, images)
     for note in list_folder(folder).notes(labelled=True):
         _say(f"Note: {note}.")
     if said := _of_other_classes(session):
@@ -77,6 +81,22 @@ def annotate(
         _allow_widgets_in_colab()
         JupyterWidget(session).show()
     return session
+
+
+def _worth_labelling(folder: str | Path, detector: Suggests | None, n: int) -> list[Path]:
+    """The images to label next, and why, said; all of them once everything has been looked at."""
+    from duckdetect.annotation.suggestions import rank, suggest
+
+    if detector is None:
+        raise UserError("rank chooses by a detector: give suggest=run.detector, too")
+    looked_at = AnnotationStore(folder).looked_at()
+    every = list_images(folder)
+    left = [path for path in every if path.name not in looked_at]
+    if not left:
+        return every
+    chosen = rank(suggest(detector, left), n)
+    _say("\n".join(f"{one.sample.path.name}: {one.reason}" for one in chosen))
+    return [one.sample.path for one in chosen]
 
 
 def _of_other_classes(session: Session) -> str:

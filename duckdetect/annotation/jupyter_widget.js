@@ -34,6 +34,16 @@ function render({ model, el }) {
   image.alt = "The picture to draw boxes on";
   const svg = document.createElementNS(SVG, "svg");
   stage.append(svg);
+  const sliderRow = make("label", "dd-row", root);
+  const slider = make("input", "", sliderRow);
+  Object.assign(slider, { type: "range", min: 0.05, max: 0.95, step: 0.05 });
+  const sliderText = make("span", "", sliderRow);
+  slider.addEventListener("input", () => {
+    model.set("least", Number(slider.value));
+    model.save_changes();
+    selected = -1;
+    draw();
+  });
   const bar = make("div", "dd-row", root);
   const note = make("div", "dd-note", root);
   note.setAttribute("role", "status");
@@ -48,6 +58,8 @@ function render({ model, el }) {
   const classes = () => model.get("classes");
   const color = label => model.get("colors")[Math.max(0, classes().indexOf(label))] ?? "#ff268e";
   const copied = list => list.map(box => ({ ...box }));
+  // What a detector suggests is dashed until somebody accepts or changes it.
+  const hidden = box => box.score != null && box.score < model.get("least");
   const send = (type, values = []) => model.send({ type, values });
 
   const buttons = {};
@@ -60,7 +72,7 @@ function render({ model, el }) {
     return button;
   };
   addButton("Previous", "Back to the picture before (P)", () => send("previous"));
-  addButton("Next", "Everything is saved already; on to the next picture (Enter)", () => send("next"), "dd-go");
+  addButton("Next", "Everything is saved already, suggestions by this; on to the next picture (Enter)", () => send("next"), "dd-go");
   addButton("Skip", "On to the next picture without saving what is suggested (Space)", () => send("skip"));
   addButton("No object", "This picture holds none of the classes", () => send("no object"));
   make("span", "dd-gap", bar);
@@ -100,6 +112,7 @@ function render({ model, el }) {
     if (selected >= 0 && boxes[selected].label !== classes()[index]) {
       remember();
       boxes[selected].label = classes()[index];
+      boxes[selected].score = null;
       store();
     }
     showClasses();
@@ -146,22 +159,25 @@ function render({ model, el }) {
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.replaceChildren();
     boxes.forEach((box, index) => {
+      if (hidden(box)) return;
       const chosen = index === selected;
       const place = { x: box.x, y: box.y, width: Math.max(0, box.width), height: Math.max(0, box.height) };
       shape("rect", { ...place, fill: "none", stroke: "#111", "stroke-width": (chosen ? 5 : 4) * unit, opacity: 0.75 }, svg);
       shape("rect", {
         ...place, class: "dd-box", fill: color(box.label), "fill-opacity": chosen ? 0.18 : 0.04,
         stroke: color(box.label), "stroke-width": (chosen ? 3 : 2) * unit,
+        ...(box.score == null ? {} : { "stroke-dasharray": `${7 * unit} ${5 * unit}` }),
       }, svg);
     });
     boxes.forEach((box, index) => {
+      if (hidden(box)) return;
       const size = 12 * unit;
       const text = shape("text", {
         x: box.x + 4 * unit, y: box.y > 18 * unit ? box.y - 5 * unit : box.y + 14 * unit, "font-size": size,
         "font-family": "system-ui, sans-serif", fill: "#fff", stroke: "#111", "stroke-width": 3 * unit,
         "paint-order": "stroke", "pointer-events": "none",
       }, svg);
-      text.textContent = box.label;
+      text.textContent = box.score == null ? box.label : `${box.label} ${box.score.toFixed(2)}?`;
       if (index === selected) {
         for (const [x, y] of corners(box)) {
           const half = (HANDLE / 2) * unit;
@@ -176,6 +192,9 @@ function render({ model, el }) {
     buttons["Delete"].disabled = selected < 0;
     buttons["Copy last"].disabled = !model.get("can_copy");
     buttons["Skip"].style.display = model.get("suggests") ? "" : "none";
+    sliderRow.style.display = boxes.some(box => box.score != null) ? "" : "none";
+    slider.value = model.get("least");
+    sliderText.textContent = `Suggestions from a score of ${model.get("least").toFixed(2)}`;
   }
 
   const corners = ({ x, y, width, height }) => [
@@ -198,6 +217,7 @@ function render({ model, el }) {
     const near = GRAB * zoom();
     for (const index of order) {
       const box = boxes[index];
+      if (hidden(box)) continue;
       // Of a small box something is left to move it by.
       const reach = { x: Math.min(near, Math.max(box.width / 4, near / 3)), y: Math.min(near, Math.max(box.height / 4, near / 3)) };
       if (x < box.x - reach.x || x > box.x + box.width + reach.x) continue;
@@ -250,10 +270,11 @@ function render({ model, el }) {
     const [dx, dy] = [x - drag.start[0], y - drag.start[1]];
     if (!drag.moved && Math.hypot(dx, dy) < SMALLEST * zoom()) return;
     drag.moved = true;
+    if (selected >= 0) boxes[selected].score = null;
     if (drag.kind === "new") {
       const box = spanned(drag.start, [x, y]);
       if (selected < 0) {
-        boxes.push({ ...box, label: classes()[current], key: null });
+        boxes.push({ ...box, label: classes()[current], key: null, score: null });
         selected = boxes.length - 1;
       }
       Object.assign(boxes[selected], box);

@@ -41,7 +41,7 @@ def box_canvas() -> Any:
 
 @functools.cache
 def _box_canvas(any_widget: Any) -> Any:
-    from traitlets import Bool, Bytes, Int, List, Unicode
+    from traitlets import Bool, Bytes, Float, Int, List, Unicode
 
     here = Path(__file__)
 
@@ -60,6 +60,7 @@ def _box_canvas(any_widget: Any) -> Any:
         tone = Unicode().tag(sync=True)  # of the note: "", "alarm", "done"
         renames: Any = List().tag(sync=True)  # pairs [old, new] to offer
         suggests = Bool(False).tag(sync=True)
+        least = Float(0.0).tag(sync=True)  # suggestions that score lower are not shown, nor saved
         can_copy = Bool(False).tag(sync=True)
 
     return BoxCanvas
@@ -99,6 +100,7 @@ class JupyterWidget:
                 "#{:02x}{:02x}{:02x}".format(*class_color(k)) for k in range(len(session.classes))
             ],
             suggests=session.suggests,
+            least=session.suggest_threshold,
         )
         self.canvas.observe(self._changed, names=["bboxes"])
         self._actions: dict[str, Callable[..., None]] = {
@@ -119,19 +121,21 @@ class JupyterWidget:
         trouble, others = "", []
         try:
             image = self._session.image(index)
-            boxes, others = self._session.boxes(index), self._session.others(index)
+            # All suggestions: the page's slider says from which score they are shown.
+            boxes, others = self._session.boxes(index, 0.0), self._session.others(index)
         except UserError as error:
             image, boxes, trouble = np.full((300, 400, 3), 128, np.uint8), [], str(error)
         shown = place((image.shape[0], image.shape[1]))
         if index != self.index:
             self._before = self.index
         self.index, self._shown = index, shown
-        self._first, self._last = boxes, boxes
+        self._first = boxes
+        self._last = [b for b in boxes if b.score is None or b.score >= self.canvas.least]
         self._loading = True
         try:
             with self.canvas.hold_sync():
                 self.canvas.bboxes = [
-                    _to_widget(shown.to_canvas(box.xyxy), box.class_name, key)
+                    _to_widget(shown.to_canvas(box.xyxy), box.class_name, key, box.score)
                     for key, box in enumerate(boxes)
                 ]
                 self.canvas.size_wh = list(shown.canvas_hw[::-1])
@@ -236,6 +240,8 @@ class JupyterWidget:
         assert self._shown is not None
         boxes = []
         for drawn in self.canvas.bboxes:
+            if (score := drawn.get("score")) is not None and score < self.canvas.least:
+                continue
             on_canvas = _from_widget(drawn)
             label = drawn.get("label")
             class_name = label if label in self._session.classes else self._session.classes[0]
@@ -294,11 +300,13 @@ def place(size_hw: tuple[int, int]) -> CanvasTransform:
     return fit(size_hw, _MAX_HW, _FRAME)
 
 
-def _to_widget(xyxy: Xyxy, class_name: str, key: int | None = None) -> dict[str, Any]:
+def _to_widget(
+    xyxy: Xyxy, class_name: str, key: int | None = None, score: float | None = None
+) -> dict[str, Any]:
     """The page's form of a box; `key` says which of the image's first boxes it was."""
     x1, y1, x2, y2 = xyxy
     size = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}
-    return {**size, "label": class_name, "key": key}
+    return {**size, "label": class_name, "key": key, "score": score}
 
 
 def _from_widget(drawn: dict[str, Any]) -> Xyxy:

@@ -17,6 +17,8 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_size_hw, list_images, load_image
 from duckdetect.utils.words import plural
 
+_LOWEST = 0.05  # of a suggestion's score, however few a user wants to see
+
 
 class Suggests(Protocol):
     """What `suggest` needs of a detector; `duckdetect.Detector` has it."""
@@ -26,8 +28,8 @@ class Suggests(Protocol):
         """Names by class id."""
         ...
 
-    def predict(self, images: list[np.ndarray], /) -> Any:
-        """One `supervision.Detections` for each image."""
+    def predict(self, images: list[np.ndarray], /, threshold: float) -> Any:
+        """One `supervision.Detections` for each image, of this score or more."""
         ...
 
 
@@ -38,6 +40,7 @@ class Session:
         folder: Where the images and `_annotations.coco.json` lie.
         classes: What boxes are drawn for.
         images: The images' paths, in the order in which they are shown.
+        suggest_threshold: The score from which a suggested box is shown.
     """
 
     def __init__(
@@ -46,14 +49,15 @@ class Session:
         classes: Sequence[str],
         suggest: Suggests | None = None,
         suggest_threshold: float = 0.3,
+        images: Sequence[Path] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.classes = _checked_classes(classes)
-        self.images = list_images(self.folder)
+        self.images = list_images(self.folder) if images is None else list(images)
         self._store = AnnotationStore(self.folder)
         self._store.looked_at()  # A broken file is found before anything is drawn.
         self._suggest = suggest
-        self._suggest_threshold = suggest_threshold
+        self.suggest_threshold = suggest_threshold
         self._suggestions: dict[int, list[Box]] = {}
 
     @property
@@ -84,12 +88,18 @@ class Session:
         """One image, (H, W, 3) uint8 RGB, turned as its EXIF data say."""
         return load_image(self.images[index])
 
-    def boxes(self, index: int) -> list[Box]:
-        """An image's boxes: drawn ones, or the detector's if nobody has looked at it yet."""
+    def boxes(self, index: int, least: float | None = None) -> list[Box]:
+        """An image's boxes: drawn ones, or the detector's if nobody has looked at it yet.
+
+        Args:
+            index: Which image.
+            least: The lowest score of a suggestion; `suggest_threshold` if None.
+        """
+        least = self.suggest_threshold if least is None else least
         if self._suggest is not None and self.missing_at(index):
             if index not in self._suggestions:
                 self._suggestions[index] = self._predict(self._suggest, index)
-            return self._suggestions[index]
+            return [box for box in self._suggestions[index] if (box.score or 0) >= least]
         return self._store.boxes(self.images[index].name, self.classes)
 
     def others(self, index: int) -> list[Box]:
@@ -137,9 +147,13 @@ class Session:
         """One or two words on an image, such as "2 boxes"."""
         if self.missing_at(index):
             others = len(self.others(index))
-            if others and not self._suggestions.get(index):
+            suggested = any(
+                (box.score or 0) >= self.suggest_threshold
+                for box in self._suggestions.get(index, ())
+            )
+            if others and not suggested:
                 return f"no box yet; {plural(others, 'box')} of other classes"
-            return "suggested" if self._suggestions.get(index) else "no box yet"
+            return "suggested" if suggested else "no box yet"
         count = len(self._store.boxes(self.images[index].name, self.classes))
         return plural(count, "box") if count else "no object"
 
@@ -156,7 +170,7 @@ class Session:
     def _predict(self, detector: Suggests, index: int) -> list[Box]:
         image = self.image(index)
         height, width = image.shape[:2]
-        (found,) = detector.predict([image])
+        (found,) = detector.predict([image], threshold=min(_LOWEST, self.suggest_threshold))
         boxes = []
         for xyxy, class_id, score in zip(found.xyxy, found.class_id, found.confidence, strict=True):
             class_name = detector.classes[int(class_id)]
@@ -164,8 +178,7 @@ class Session:
             x1, y1, x2, y2 = (
                 min(max(float(v), 0.0), limit) for v, limit in zip(xyxy, limits, strict=True)
             )
-            wanted = class_name in self.classes and score >= self._suggest_threshold
-            if wanted and x2 > x1 and y2 > y1:
+            if class_name in self.classes and x2 > x1 and y2 > y1:
                 boxes.append(Box((x1, y1, x2, y2), class_name, score=float(score)))
         return boxes
 

@@ -223,6 +223,9 @@ class AnnotationStore:
                 annotation["bbox"] = [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)]
                 annotation["area"] = round((x2 - x1) * (y2 - y1), 2)
                 annotation["segmentation"] = []
+                annotation.pop("score", None)
+            if box.score is not None:  # where a label comes from that nobody has drawn
+                annotation["score"] = round(box.score, 4)
             annotation["image_id"] = image["id"]
             annotation.setdefault("iscrowd", 0)
             if _name_of(coco, annotation.get("category_id")) != box.class_name:

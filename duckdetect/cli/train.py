@@ -92,6 +92,21 @@ def train(
             help="The base's weights, a file or folder; by default the cache, else the base's server."
         ),
     ] = None,
+    correct: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Train on from the run that is given as DATA, on its pictures and on this: a file of "
+            "corrections, or more labelled images. By default the new run lies beside the old, as RUN-2."
+        ),
+    ] = None,
+    add_to: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="RUN",
+            help="Add DATA's new classes to this run's detector, which keeps those that it knows. By "
+            "default the new run lies beside the old, as RUN-2.",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     device: Device = None,
     progress: bool = True,
@@ -99,6 +114,22 @@ def train(
     """Train a base model to find the objects of labelled images."""
     from duckdetect.training.config import choose_settings
 
+    if correct is not None or add_to is not None:
+        from duckdetect.training.again import add_classes, train_again
+
+        if base or config or recipe or no_val or (correct and add_to):
+            raise dd.UserError(
+                "--correct and --add-to go on with a run's base and settings: give one of them, without "
+                "--base, --config, --recipe and --no-val"
+            )
+        further, what = (train_again, (data, correct)) if correct else (add_classes, (add_to, data))
+        again = further(
+            *what, out, settings, val=dd.load_dataset(val) if val else None, weights=weights,
+            overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+        say(f"{again.text()}\n{again.compared}")
+        say(f"next: duckdetect detect {again.folder} IMAGES --out {again.folder}/new")
+        return
     out = out or results_folder(data)
     base, chosen = choose_settings(base, config, recipe, settings)
     notes: list[dd.data.Problem] = []

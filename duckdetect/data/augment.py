@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
@@ -53,6 +53,7 @@ class View:
         name: What to call it in a message, the image's file name.
         masks: (N, H, W) bool, one for each box, all False where a box was labelled without one
             (`has_mask`); None if no mask is known, or none was asked for.
+        hard_negatives, whole: As `Sample` has them.
     """
 
     image: np.ndarray
@@ -60,6 +61,8 @@ class View:
     class_id: np.ndarray
     name: str
     masks: np.ndarray | None = None
+    hard_negatives: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    whole: bool = True
 
     def __post_init__(self) -> None:
         wanted = (len(self.xyxy), *self.image.shape[:2])
@@ -74,6 +77,11 @@ class View:
         if self.masks is None:
             return np.zeros(len(self.xyxy), bool)
         return np.asarray(self.masks.any(axis=(1, 2)))
+
+    @property
+    def known_xyxy(self) -> np.ndarray:
+        """(N + H, 4) float32, the boxes and the hard negatives: what there is to look at."""
+        return np.concatenate([self.xyxy, self.hard_negatives])
 
 
 class PlainViews(Sequence[View]):
@@ -111,7 +119,13 @@ class PlainViews(Sequence[View]):
             outlines = [sample.segmentation[i] for i in np.flatnonzero(alone)]
             masks = draw_outlines(outlines, sample.size_hw)
         view = View(
-            sample.load(), sample.xyxy[alone], sample.class_id[alone], sample.path.name, masks
+            sample.load(),
+            sample.xyxy[alone],
+            sample.class_id[alone],
+            sample.path.name,
+            masks,
+            sample.hard_negatives,
+            sample.whole,
         )
         n_bytes = view.image.nbytes + (0 if masks is None else masks.nbytes)
         if self._kept_bytes + n_bytes <= KEPT_BYTES:
@@ -127,7 +141,7 @@ def augmented_views(
     widest: float = WIDEST,
     rotate: bool = False,
 ) -> Iterator[View]:
-    """Yield `n_augmented` augmented views of the views that have boxes, taken in turn.
+    """Yield `n_augmented` augmented views of those with boxes or hard negatives, taken in turn.
 
     Args:
         plain: The views, at least one of them with a box.
@@ -139,7 +153,7 @@ def augmented_views(
     rng = np.random.default_rng([seed, len(plain)])
     recolour = _recolouring(seed)
     in_turn = (plain[i] for i in itertools.cycle(range(len(plain))))
-    with_box = (view for view in in_turn if len(view.xyxy))
+    with_box = (view for view in in_turn if len(view.known_xyxy))
     for view in itertools.islice(with_box, n_augmented):
         view = _mirrored(view) if rng.random() < 0.5 else view
         if rotate:
@@ -149,12 +163,19 @@ def augmented_views(
 
 
 def corners(plain: Sequence[View], part: float) -> Iterator[View]:
-    """Corner crops of each view without a box, of `part` of its sides: background for multi-scale.
+    """Crops of `part` of the sides: background for multi-scale inference.
 
-    A detector that runs at the high-resolution scale must have seen background at that size, too.
+    A detector that runs at the high-resolution scale must have seen background at that size, too: the
+    corners of each view without a box, and each hard negative in the four corners of a window.
     """
     for view in plain:
-        if len(view.xyxy):
+        for x1, y1, x2, y2 in view.hard_negatives.astype(float):
+            size_wh = np.array(view.image.shape[1::-1], float)
+            window_wh = np.maximum(size_wh * part, [x2 - x1, y2 - y1]).round()
+            for x, y in itertools.product((x1, x2 - window_wh[0]), (y1, y2 - window_wh[1])):
+                start = np.clip([x, y], 0, np.maximum(size_wh - window_wh, 0)).round()
+                yield _window(view, start, window_wh, window_wh.astype(int))
+        if len(view.known_xyxy):
             continue
         height, width = view.image.shape[:2]
         h, w = round(height * part), round(width * part)
@@ -186,14 +207,19 @@ def _recolouring(seed: int) -> Any:
 
 def _mirrored(view: View) -> View:
     width = view.image.shape[1]
-    xyxy = view.xyxy[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0]
+    xyxy, hard_negatives = (
+        (of[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0]).astype(np.float32)
+        for of in (view.xyxy, view.hard_negatives)
+    )
     masks = None if view.masks is None else view.masks[:, :, ::-1]
-    return replace(view, image=view.image[:, ::-1], xyxy=xyxy.astype(np.float32), masks=masks)
+    return replace(
+        view, image=view.image[:, ::-1], xyxy=xyxy, masks=masks, hard_negatives=hard_negatives
+    )
 
 
 def _turned(view: View, quarters: int) -> View:
     """Turned to the left by so many quarters."""
-    xyxy, (height, width) = view.xyxy, view.image.shape[:2]
+    xyxy, (height, width) = view.known_xyxy, view.image.shape[:2]
     for _ in range(quarters):
         x1, y1, x2, y2 = xyxy.T
         xyxy = np.stack([y1, width - x2, y2, width - x1], axis=1)
@@ -201,7 +227,8 @@ def _turned(view: View, quarters: int) -> View:
     return replace(
         view,
         image=np.rot90(view.image, quarters),
-        xyxy=xyxy.astype(np.float32),
+        xyxy=xyxy[: len(view.xyxy)].astype(np.float32),
+        hard_negatives=xyxy[len(view.xyxy) :].astype(np.float32),
         masks=None if view.masks is None else np.rot90(view.masks, quarters, axes=(1, 2)),
     )
 
@@ -209,7 +236,8 @@ def _turned(view: View, quarters: int) -> View:
 def _random_view(view: View, rng: np.random.Generator, widest: float) -> View:
     """Random crop around one of the view's boxes: object side log-uniform, aspect jitter, resized."""
     size_wh = np.array(view.image.shape[1::-1], float)
-    box = view.xyxy[rng.integers(len(view.xyxy))].astype(float)
+    known = view.known_xyxy
+    box = known[rng.integers(len(known))].astype(float)
     box_wh = box[2:] - box[:2]
     part = np.exp(rng.uniform(np.log(_LEAST_PART), np.log(_MOST_PART)))
     factor = min(np.sqrt(np.prod(box_wh / size_wh)) / part, widest)
@@ -218,15 +246,21 @@ def _random_view(view: View, rng: np.random.Generator, widest: float) -> View:
     start = np.array(
         [_start(rng, *span) for span in zip(box[:2], box[2:], window_wh, size_wh, strict=True)]
     )
-    out_wh = np.clip(window_wh, *_WINDOW_PX).astype(int)
+    return _window(view, start, window_wh, np.clip(window_wh, *_WINDOW_PX).astype(int))
+
+
+def _window(view: View, start: np.ndarray, window_wh: np.ndarray, out_wh: np.ndarray) -> View:
+    """What a window (x, y) of a view shows, scaled to `out_wh`: boxes that it cuts much are gone."""
     scale = out_wh / window_wh
     end = start + window_wh
     some = view.image[::_EVERY, ::_EVERY]  # a photo's mean colour, in a hundredth of the time
     fill = some.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
     out = _cut(view.image, start, end, out_wh, fill)
-    xyxy = (view.xyxy - np.tile(start, 2)) * np.tile(scale, 2)
-    clipped = np.clip(xyxy, 0, np.tile(out_wh, 2))
-    kept = _area(clipped) > _KEPT_PART * _area(xyxy)
+    known = (view.known_xyxy - np.tile(start, 2)) * np.tile(scale, 2)
+    inside = np.clip(known, 0, np.tile(out_wh, 2))
+    seen = _area(inside) > _KEPT_PART * _area(known)
+    n = len(view.xyxy)
+    xyxy, clipped, kept = known[:n], inside[:n], seen[:n]
     masks = None
     if view.masks is not None:
         masks = np.zeros((len(xyxy), *out_wh[::-1]), bool)
@@ -243,6 +277,7 @@ def _random_view(view: View, rng: np.random.Generator, widest: float) -> View:
         xyxy=clipped[kept].astype(np.float32),
         class_id=view.class_id[kept],
         masks=masks,
+        hard_negatives=inside[n:][seen[n:]].astype(np.float32),
     )
 
 

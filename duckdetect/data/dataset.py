@@ -191,6 +191,9 @@ class Sample:
         crowd: (N,) bool: neither trained on nor counted as missed (COCO's iscrowd, VOC's difficult).
         segmentation: For each box COCO polygons, a run-length encoding, or None; None if none has any.
         score: (N,) float32, 0 to 1, of boxes that a detector suggests; None for labels.
+        hard_negatives: (H, 4) float32, pixels: where a detector was wrong, and which are background.
+        whole: Whether somebody looked at all of it. If not, only the boxes and the hard negatives are
+            known; the rest is neither object nor background (data/corrections.py).
     """
 
     path: Path
@@ -201,6 +204,8 @@ class Sample:
     crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     segmentation: tuple[Any, ...] | None = None
     score: np.ndarray | None = None
+    hard_negatives: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    whole: bool = True
 
     def __post_init__(self) -> None:
         n = len(self.class_id)
@@ -214,6 +219,11 @@ class Sample:
             raise ValueError(f"{self.path}: {n} boxes, {len(self.segmentation)} segmentations")
         if self.score is not None and self.score.shape != (n,):
             raise ValueError(f"{self.path}: {n} boxes, scores of shape {self.score.shape}")
+
+    @property
+    def known_xyxy(self) -> np.ndarray:
+        """(N + H, 4) float32, the boxes and the hard negatives: what somebody said something of."""
+        return np.concatenate([self.xyxy, self.hard_negatives])
 
     def load(self) -> np.ndarray:
         """The picture, (H, W, 3) uint8 RGB; UserError if it cannot be read or changed its size."""

@@ -52,7 +52,7 @@ def with_distractors(views: Iterable[View], plain: Sequence[View], seed: int) ->
             image = view.image.copy()
             side = float(np.sqrt(np.prod(view.xyxy[0, 2:] - view.xyxy[0, :2])))
             for _ in range(rng.integers(1, _MOST + 1)):
-                _put_distractor(image, view.xyxy, side, palettes, rng)
+                _put_distractor(image, view.known_xyxy, side, palettes, rng)
             view = replace(view, image=image)
         yield view
 

@@ -518,6 +518,8 @@ def data_sha256(dataset: Dataset) -> str:
             ) from error
         for array in (sample.xyxy, sample.class_id, sample.crowd):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if len(sample.hard_negatives) or not sample.whole:
+            digest.update(bytes([sample.whole]) + sample.hard_negatives.tobytes())
         if sample.segmentation is not None:
             digest.update(json.dumps(sample.segmentation, sort_keys=True, default=str).encode())
     return digest.hexdigest()

@@ -55,7 +55,7 @@ class TrainingViews:
         n_augmented: How many augmented views follow.
         seed, two_stage, distractors, rotate: As `random_views` has them.
         corner_part: For multi-scale inference: the four corners of each image without a box follow,
-            windows of this part of its sides; None for none.
+            windows of this part of its sides, and four around each hard negative; None for none.
     """
 
     plain: PlainViews
@@ -82,4 +82,6 @@ class TrainingViews:
         n = len(self.plain) + self.n_augmented
         if self.corner_part is None:
             return n
-        return n + 4 * sum(bool(sample.crowd.all()) for sample in self.plain.samples)
+        samples = self.plain.samples
+        empty = sum(bool(s.crowd.all()) and not len(s.hard_negatives) for s in samples)
+        return n + 4 * (empty + sum(len(s.hard_negatives) for s in samples))

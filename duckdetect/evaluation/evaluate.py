@@ -266,13 +266,14 @@ def evaluate(
         run = what
     else:
         detector = getattr(what, "detector", what)
-        run = getattr(what, "folder", None)
+        # A detector has a folder, too, which is no run's.
+        run = what.folder if detector is not what else None
     if per_class is not None or iou is not None:
         from duckdetect.inference.detector import as_detector
 
         detector = as_detector(detector or what).changed(per_class=per_class, iou=iou)
     if data is None or (isinstance(data, str) and data in SPLIT_NAMES and not Path(data).exists()):
-        data, split = _trained_on(run), split or str(data or "test")
+        data, split = trained_on(run), split or str(data or "test")
     if run is not None:
         measured = evaluate_run(run, data, split, detector, progress)
     else:
@@ -287,7 +288,7 @@ def evaluate(
     return measured
 
 
-def _trained_on(run: str | Path | None) -> Path:
+def trained_on(run: str | Path | None) -> Path:
     """Where the data lie that a run was trained on."""
     if run is None:
         raise UserError("a detector alone does not say what to measure it on: give labelled images")

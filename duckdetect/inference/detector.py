@@ -298,6 +298,10 @@ class Detector:
             rle=masks == "rle",
         )
 
+    def weights(self) -> dict[str, np.ndarray]:
+        """The values of the model's variables that are not constants of its graph, by their names."""
+        return {variable.name: variable.numpy() for variable in self._functions.weights}
+
     def warm_up(self) -> None:
         """Do what TensorFlow does once, at the first image: a second or two, here and now."""
         self.predict(np.full((*self.input_hw, 3), 128, np.uint8))

@@ -15,6 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
+NO_BOXES = np.zeros((0, 4), np.float32)
+
 TrainPart = Literal["heads", "towers", "top", "deep", "second-stage", "all"]
 
 """What is trained. SSD family: "heads", the last layer of the box and class heads; "towers", the layers
@@ -205,8 +207,22 @@ class BaseModel(Protocol):
         """
         ...
 
-    def assign(self, y1x1y2x2: np.ndarray, class_id: np.ndarray) -> Targets:
-        """Match boxes (N, 4), normalised to the input, with the anchors."""
+    def assign(
+        self,
+        y1x1y2x2: np.ndarray,
+        class_id: np.ndarray,
+        hard_negatives: np.ndarray = NO_BOXES,
+        whole: bool = True,
+    ) -> Targets:
+        """Match boxes with the anchors.
+
+        Args:
+            y1x1y2x2: (N, 4), normalised to the input.
+            class_id: (N,).
+            hard_negatives: (H, 4), where there is none of the objects, though a detector said so.
+            whole: Whether the image is known beyond the boxes and hard negatives; if not, anchors
+                that lie in none of them are neither object nor background: they have no weight.
+        """
         ...
 
     def losses(
@@ -256,6 +272,13 @@ class BaseModel(Protocol):
             class_id: The new class.
             kernels: For each level (k, k, c, q).
             biases: For each level (q,).
+        """
+        ...
+
+    def class_columns(self) -> list[tuple[tf.Variable, int]]:
+        """The class head's variables with a column for each class, the background's first.
+
+        Each with q, the anchors in a cell: its last axis counts anchor by anchor, (q, C + 1).
         """
         ...
 

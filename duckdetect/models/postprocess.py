@@ -8,7 +8,7 @@ lower where one of the base's own classes fires more than on any object trained 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,11 @@ def high_res_side(side_px: int, object_side: float = 1.0) -> int:
     return int(side_px + (wanted - side_px) // 16 * 16)
 
 
+def object_side_of(high_res_px: int) -> float:
+    """An object's side, of the image's, for which `high_res_side` gives this side again."""
+    return _OBJECT_PX / (high_res_px + 0.5)
+
+
 def high_res_anchors(
     anchors: np.ndarray,
     levels: Sequence[Level],
@@ -248,9 +253,40 @@ class ConfusableClasses:
     ) -> None:
         self._class_inputs = class_inputs
         self.own_score = own_score
-        self._kernels = [tf.Variable(k.reshape(*k.shape[:3], -1), trainable=False) for k in kernels]
-        self._biases = [tf.Variable(b.ravel(), trainable=False) for b in biases]
-        self.variables = [*self._kernels, *self._biases]
+
+        def kept(value: np.ndarray, name: str) -> tf.Variable:
+            return tf.Variable(value.astype(np.float32), trainable=False, name=f"confusable_{name}")
+
+        shaped = [k.reshape(*k.shape[:3], -1) for k in kernels]
+        self._kernels = [kept(k, f"kernel_{i}") for i, k in enumerate(shaped)]
+        self._biases = [kept(b.ravel(), f"bias_{i}") for i, b in enumerate(biases)]
+        self._own_score = kept(own_score, "own_score")
+        self.variables = [*self._kernels, *self._biases, self._own_score]
+
+    @classmethod
+    def joined(cls, saved: Mapping[str, np.ndarray], new: ConfusableClasses) -> ConfusableClasses:
+        """Those of a saved detector for its classes, and new ones for the classes after these.
+
+        Args:
+            saved: The detector's variables by name.
+            new: (R, C), the detector's classes first.
+        """
+        of_old = saved["confusable_own_score:0"]  # (R', C')
+        n_old, n_new = of_old.shape[0], new.own_score.shape[0]
+        kernels: list[np.ndarray] = []
+        biases: list[np.ndarray] = []
+        for i, (kernel, bias) in enumerate(zip(new._kernels, new._biases, strict=True)):
+            old = saved[f"confusable_kernel_{i}:0"], saved[f"confusable_bias_{i}:0"]
+            for pair, out in (((old[0], kernel), kernels), ((old[1], bias), biases)):
+                parts = [
+                    np.asarray(of).reshape(*of.shape[:-1], -1, n)
+                    for of, n in zip(pair, (n_old, n_new), strict=True)
+                ]
+                out.append(np.concatenate(parts, axis=-1))
+        own_score = np.ones((n_old + n_new, new.own_score.shape[1]), np.float32)
+        own_score[:n_old, : of_old.shape[1]] = of_old
+        own_score[n_old:, of_old.shape[1] :] = new.own_score[:, of_old.shape[1] :]
+        return cls(kernels, biases, own_score, new._class_inputs)
 
     def suppression_factor(self, features: Sequence[tf.Tensor]) -> tf.Tensor:
         """What the detections' scores are multiplied by, (B, A, C) float32 from 0 to 1.
@@ -268,6 +304,6 @@ class ConfusableClasses:
         seen = tf.sigmoid(tf.concat(levels, axis=1))  # (B, A, R)
         beyond = [
             tf.reduce_max(tf.nn.relu(seen - own_score), axis=-1)
-            for own_score in np.transpose(self.own_score)
+            for own_score in tf.unstack(self._own_score, axis=1)
         ]
         return 1 - tf.stack(beyond, axis=-1)

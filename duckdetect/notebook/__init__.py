@@ -24,6 +24,7 @@ __getattr__, __dir__ = lazy_names(
         "choose_data": "duckdetect.notebook.inputs",
         "choose_pictures": "duckdetect.notebook.inputs",
         "choose_video": "duckdetect.notebook.inputs",
+        "correct": "duckdetect.annotation.correct",
         "class_names": "duckdetect.notebook.environment",
         "dated_folder": "duckdetect.notebook.inputs",
         "ducky_photos": "duckdetect.data.sources",
@@ -50,6 +51,7 @@ __getattr__, __dir__ = lazy_names(
         "split_data": "duckdetect.notebook.inputs",
         "suggest": "duckdetect.annotation.suggestions",
         "suggestion_sheet": "duckdetect.annotation.suggestions",
+        "train_again": "duckdetect.notebook.again",
         "workspace": "duckdetect.notebook.environment",
     },
 )

@@ -32,8 +32,15 @@ from duckdetect.report.blocks import (
     quote,
     spread,
 )
+from duckdetect.training.again import AGAIN
 from duckdetect.training.config import RECIPES, TrainConfig, flag
-from duckdetect.training.run_folder import MASKS, read_histories, read_history, read_validation
+from duckdetect.training.run_folder import (
+    CORRECTIONS,
+    MASKS,
+    read_histories,
+    read_history,
+    read_validation,
+)
 from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
@@ -79,6 +86,11 @@ def train_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
         settings = TrainConfig.from_dict(config["train"]).to_dict()
     except UserError:  # a setting of a newer version
         settings = dict(config["train"])
+    if isinstance(start := config.get("start"), Mapping):
+        changed = _changes({key: settings[key] for key in AGAIN}, AGAIN)
+        correct = quote(run / CORRECTIONS)
+        words = [f"duckdetect train {quote(str(start.get('run')))} --correct {correct}"]
+        return [" ".join([*words, *_options(changed), f"--out {quote(run)}"])]
     val = (config.get("validation") or {}).get("folder")
     recipe, changed = min(
         ((name, _changes(settings, start().to_dict())) for name, start in RECIPES.items()),
@@ -88,11 +100,15 @@ def train_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
     if val != data:  # else it is a split of the same, which is found by itself
         words += [f"--val {quote(val)}"] if val else ["--no-val"] if _has_valid(data) else []
     words += [f"--recipe {recipe}"] if recipe != "few-shot" else []
-    words += [
+    words += _options(changed)
+    return [" ".join([*words, f"--seed {settings.get('seed', 0)}"])]
+
+
+def _options(changed: Mapping[str, Any]) -> list[str]:
+    return [
         flag(key, value) if isinstance(value, bool) else f"{flag(key)} {value}"
         for key, value in changed.items()
     ]
-    return [" ".join([*words, f"--seed {settings.get('seed', 0)}"])]
 
 
 def _changes(settings: Mapping[str, Any], start: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,6 +159,7 @@ def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Sect
             "Trained on",
             f"{plural(data['pictures'], 'picture')} with {plural(data['boxes'], 'box')}",
         ),
+        *_started_from(config.get("start")),
         *_watched_with(config.get("validation")),
         ("Base model", f"{config['base']}{_description(config['base'])}"),
         ("Its weights", f"{weights['origin']}"),
@@ -242,6 +259,15 @@ def _present_names(settings: Mapping[str, Any]) -> Mapping[str, Any]:
         return TrainConfig.from_dict(dict(settings)).to_dict()
     except UserError:  # settings of a newer version
         return settings
+
+
+def _started_from(start: Any) -> list[tuple[str, str]]:
+    if not isinstance(start, Mapping):
+        return []
+    n = int(start.get("corrected", 0))
+    return [
+        ("Started from", f"{place(str(start.get('run')))}, and {plural(n, 'corrected picture')}")
+    ]
 
 
 def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> str:

@@ -331,8 +331,11 @@ def cache_features(
             box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))[:2]
             for view, (_, filled_hw) in zip(group, prepared, strict=True):
                 filled.append(filled_hw.numpy())
-                normalised = to_normalised(view.xyxy, view.image.shape[:2], filled[-1])
-                targets.append(base.assign(normalised, view.class_id))
+                normalised, negatives = (
+                    to_normalised(xyxy, view.image.shape[:2], filled[-1])
+                    for xyxy in (view.xyxy, view.hard_negatives)
+                )
+                targets.append(base.assign(normalised, view.class_id, negatives, view.whole))
                 names.append(view.name)
             if not class_maps:
                 # Patches of very many views need more memory than whole maps on disk.

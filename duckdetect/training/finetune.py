@@ -33,6 +33,7 @@ from duckdetect.models.interfaces import BaseModel, LayerGroup
 from duckdetect.models.mask_head import MaskHead
 from duckdetect.models.weights import BaseFiles, fetch
 from duckdetect.training import run_folder
+from duckdetect.training.again import Start, add_classes, train_again
 from duckdetect.training.class_init import (
     choose_confusables,
     init_classes,
@@ -86,6 +87,7 @@ class TrainRun:
             `mask_loss` and `mask_iou`, the mean IoU of masks within their boxes.
         mask_validation: The same for each of its validation rounds.
         mask_resumed: The step that its training was taken up at, as `resumed`.
+        compared: What got better and worse, of a run that was trained on from another.
     """
 
     folder: Path | None
@@ -98,6 +100,7 @@ class TrainRun:
     mask_history: list[dict[str, float]] = field(default_factory=list)
     mask_validation: list[dict[str, float]] = field(default_factory=list)
     mask_resumed: int = 0
+    compared: str = ""
 
     def text(self) -> str:
         """What was trained, in a line or two."""
@@ -139,6 +142,8 @@ def train(
     out: str | Path | None = None,
     config: TrainConfig | None = None,
     *,
+    start: TrainRun | str | Path | None = None,
+    add_to: TrainRun | str | Path | None = None,
     val: str | Path | Dataset | None = None,
     use_valid: bool = True,
     weights: str | Path | None = None,
@@ -155,6 +160,9 @@ def train(
         out: The run's folder. The same call on an interrupted run resumes it, and on a finished
             one returns it without training.
         config: The settings; `TrainConfig()` if None.
+        start: A finished run to train on from: with its base, settings and pictures, and `data` are
+            corrections or further pictures; see `again.train_again`.
+        add_to: A finished run to add the new classes of `data` to; see `again.add_classes`.
         val: Labelled images that are not trained on. The run is validated on them as it goes,
             stops once they get no better, and keeps the weights and the threshold that were best
             on them. If None, the `valid` split of `data`, if it has one.
@@ -172,6 +180,12 @@ def train(
     """
     if isinstance(val, str | Path):
         val = load_dataset(val)
+    if start is not None or add_to is not None:
+        further = train_again if start is not None else add_classes
+        return further(
+            start or add_to, data, out, config, val=val, weights=weights, overwrite=overwrite,
+            progress=progress,
+        )  # fmt: skip
     if not isinstance(data, Dataset):
         data, valid = load_training(data, None, use_valid and val is None)
         val = val or valid
@@ -190,6 +204,7 @@ def finetune(
     weights: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    start: Start | None = None,
 ) -> TrainRun:
     """`train` with the order of arguments that 0.1.0 had; validates on `val` alone.
 
@@ -206,6 +221,7 @@ def finetune(
         weights: The base model's weights, as a file or folder, instead of the cache or the zoo.
         overwrite: Replace another run that lies in `out`.
         progress: Show progress on stderr.
+        start: The run that is trained on from, see `again.train_again`.
 
     Raises:
         UserError: If no image has a box, the folder holds another run, the weights cannot be had,
@@ -229,6 +245,9 @@ def finetune(
     candidates = given.candidates(spec, len(dataset), dataset.n_boxes)
     # Reads every image: once, whichever of the candidates it is.
     identity = {} if folder is None else run_folder.describe(base_name, files, dataset, given, val)
+    if start is not None:
+        start.check_weights(files.sha256)
+        identity |= start.identity()
     begun = _begun(folder, candidates, identity)
     config = begun or candidates[0]
     state = "new"
@@ -255,6 +274,8 @@ def finetune(
         config = given.for_data(spec, len(dataset), dataset.n_boxes, known)
     if folder is not None and state == "new":
         run_folder.begin_run(folder, _settled(identity, config))
+        if start is not None:
+            start.begin(folder)
 
     mask_phase = Trained()
     if two_stage:
@@ -265,7 +286,7 @@ def finetune(
         base = base or _load_one_stage(files, dataset, config.seed)
         head = MaskHead(base.mask_depths, base.mask_pyramid, config.seed) if masks else None
         trained, detector, mask_phase = _train_one_stage(
-            base, head, dataset, plain, config, folder, val, progress
+            base, head, dataset, plain, config, folder, val, progress, start
         )
     best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
     detector.threshold = choose_threshold(detector, plain, config, val, best_round, progress)
@@ -311,6 +332,7 @@ def _train_one_stage(
     folder: Path | None,
     val: Dataset | None,
     progress: bool,
+    start: Start | None = None,
 ) -> tuple[Trained, Detector, Trained]:
     part = config.part
     if progress:
@@ -320,9 +342,10 @@ def _train_one_stage(
             groups.append(LayerGroup.count("mask head", head.variables, ids))
         tqdm.write(summary_text(base.name, groups))
         tqdm.write(level_text(base.name, config, len(dataset), dataset.n_boxes))
-    high_res = config.refine and typical_side(dataset) < _SMALL_SIDE
+    side = typical_side(dataset) if start is None else start.object_side()
+    high_res = config.refine and side < _SMALL_SIDE
     if high_res:
-        base.set_high_res(typical_side(dataset))
+        base.set_high_res(side)
     frozen = frozen_part(base, part, masks=head is not None)
     views = TrainingViews(
         plain,
@@ -345,6 +368,10 @@ def _train_one_stage(
             init_classes(base, own, alike)
         if config.confusables:
             confusables = choose_confusables(own, alike, base.num_classes, class_inputs)
+    if start is not None:
+        start.restore(base)
+        confusables = start.confusables(confusables)
+    only = start.only_new(base) if start is not None else None
     validator = (
         OneStageValidator(base, frozen, val, config, progress, confusables)
         if val is not None
@@ -364,7 +391,7 @@ def _train_one_stage(
         )
 
     def train() -> tuple[Trained, Trained]:
-        boxes = train_heads(base, cache, config, folder, progress, validator)
+        boxes = train_heads(base, cache, config, folder, progress, validator, only)
         if head is None:
             return boxes, Trained()
         return boxes, train_masks(
@@ -405,6 +432,7 @@ def train_heads(
     folder: Path | None = None,
     progress: bool = True,
     validator: Validator | None = None,
+    only: Sequence[tuple[tf.Variable, np.ndarray]] | None = None,
 ) -> Trained:
     """Run the training loop on cached features; the base's heads change in place.
 
@@ -415,10 +443,13 @@ def train_heads(
         folder: Where to save the state, and to resume from; see `loop.run_loop`.
         progress: Show a bar with the losses on stderr.
         validator: Validates as the loop goes.
+        only: What to train instead of the whole of `config.part`: variables, and 1 where they may
+            change, else 0.
     """
-    variables = base.trained_variables(config.part)
+    variables = [v for v, _ in only] if only else base.trained_variables(config.part)
+    masks = [mask for _, mask in only] if only else None
     optimizer = make_optimizer(config, variables)
-    step = train_step(base, cache, optimizer, variables, config)
+    step = train_step(base, cache, optimizer, variables, config, masks)
     return run_loop(step, optimizer, variables, cache.names, config, folder, progress, validator)
 
 
@@ -428,6 +459,7 @@ def train_step(
     optimizer: Any,
     variables: list[tf.Variable],
     config: TrainConfig,
+    masks: Sequence[np.ndarray] | None = None,
 ) -> Callable[[np.ndarray], Mapping[str, tf.Tensor]]:
     """The step on cached views: takes their numbers, (B,), and returns losses and accuracy.
 
@@ -442,6 +474,8 @@ def train_step(
             losses, _, logits = head_losses(base, batch, cache.patches, part)
             loss = config.box_lr_multiplier * losses["box_loss"] + losses["class_loss"]
         gradients = tape.gradient(loss, variables, unconnected_gradients=zeros)
+        if masks is not None:
+            gradients = [g * mask for g, mask in zip(gradients, masks, strict=True)]
         if config.gradient_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, config.gradient_norm)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))

@@ -5,6 +5,8 @@ state.npz        trained variables, optimiser, histories and best weights at the
 history.csv      a row a step
 validation.csv   a row a validation round
 masks/           of a one-stage base's mask head the same: state, histories, TensorBoard's files
+corrections.json what a person said of earlier runs' detections; written by again.py
+handed_back.json what was said of this run's; written by annotation/correct.py
 tensorboard/     written by loop.py
 detector/        written by inference/detector.py at the end
 """
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 _STATE = "state.npz"
 
+CORRECTIONS, HANDED_BACK = "corrections.json", "handed_back.json"
+
 _HISTORY = "history.csv"
 
 _VALIDATION = "validation.csv"
@@ -52,7 +56,17 @@ _MOST_HISTORY_BYTES = 256 << 20  # a million steps
 Rows = list[dict[str, float]]
 
 # All that a run's folder holds beside config.json: files, and folders with what their files are named.
-_FILES = (_STATE, _HISTORY, _VALIDATION, CURVES, "metrics.json", "report.html", "report.pdf")
+_FILES = (
+    _STATE,
+    _HISTORY,
+    _VALIDATION,
+    CURVES,
+    CORRECTIONS,
+    HANDED_BACK,
+    "metrics.json",
+    "report.html",
+    "report.pdf",
+)
 _FOLDERS = {
     "detector": r"detector\.json|[^/]+\.pb|variables/[^/]+|assets/[^/]+",
     "evaluation": EVALUATION_FILES,
@@ -196,6 +210,14 @@ def is_same(folder: Path, identity: dict[str, Any]) -> bool:
         return _same(read_identity(folder), identity)
     except (OSError, UserError):
         return False
+
+
+def started_from(folder: Path) -> str | None:
+    """The fingerprint of what a folder's run was started from, None if it was from a base."""
+    try:
+        return str(read_identity(folder)["start"]["sha256"])
+    except (OSError, UserError, KeyError, TypeError):
+        return None
 
 
 def describe_model(folder: Path, model: dict[str, Any]) -> None:
@@ -366,11 +388,12 @@ def _difference(found: dict[str, Any], identity: dict[str, Any]) -> str:
             for key, value in here.items()
             if there[key] != value
         ]
+    parts = {"data": "images", "validation": "validation", "weights": "weights", "start": "start"}
     words += [
         f"other {name}"
-        for key, name in (("data", "images"), ("validation", "validation"), ("weights", "weights"))
+        for key, name in parts.items()
         if not (key == "weights" and identity[key] is None)
-        and (found.get(key) or {}).get("sha256") != (identity[key] or {}).get("sha256")
+        and (found.get(key) or {}).get("sha256") != (identity.get(key) or {}).get("sha256")
     ]
     return ", ".join(words)
 

@@ -62,6 +62,9 @@ def choose_threshold(
     if best_round is not None:
         return best_round["best_threshold"]
     if config.views:
+        known = [sample for sample in plain.samples if sample.whole]
+        if len(known) < len(plain):  # what is found elsewhere may be right
+            plain = PlainViews(known)
         return threshold_on_views(
             detector, plain, config.seed, config.distractors, progress, config.rotate
         )

@@ -125,15 +125,34 @@ def test_a_box_that_was_moved_keeps_its_id(tmp_path: Path) -> None:
 def test_suggestions_are_saved_when_submitted_or_changed(tmp_path: Path) -> None:
     folder = make_images(tmp_path, a=(80, 60), b=(80, 60), c=(80, 60))
     session, widget = open_widget(folder, suggest=FakeDetector())
-    assert len(widget.canvas.bboxes) == 1
+    # The page shows those from the slider's score up, dashed and with their scores.
+    assert [round(box["score"], 1) for box in widget.canvas.bboxes] == [0.9, 0.1]
+    assert widget.canvas.least == 0.3
     press(widget, "Skip")
     assert session.missing == ["a.jpg", "b.jpg", "c.jpg"]
     press(widget, "Next")
     assert session.missing == ["a.jpg", "c.jpg"]
+    assert [a["score"] for a in read(tmp_path)["annotations"]] == [0.9]
     draw(widget, 50, 10, 70, 30)
     assert session.missing == ["a.jpg"]
     assert len(session.boxes(2)) == 2
     assert session.boxes(1)[0].xyxy == pytest.approx((0, 2, 30, 40), abs=0.01)
+
+
+def test_the_slider_says_which_suggestions_are_saved(tmp_path: Path) -> None:
+    folder = make_images(tmp_path, a=(80, 60), b=(80, 60))
+    session, widget = open_widget(folder, suggest=FakeDetector())
+    widget.canvas.least = 0.95
+    press(widget, "Next")
+    assert session.missing == ["a.jpg", "b.jpg"]
+    widget.canvas.least = 0.05
+    press(widget, "Next")
+    assert len(read(tmp_path)["annotations"]) == 2
+    # A suggestion that was moved is a drawn box.
+    widget.turn_to(0)
+    first, second = widget.canvas.bboxes
+    widget.canvas.bboxes = [{**first, "x": first["x"] + 9, "score": None}, second]
+    assert [a.get("score") for a in read(tmp_path)["annotations"][2:]] == [None, 0.1]
 
 
 def test_taking_a_suggestion_away_is_no_answer_yet(tmp_path: Path) -> None:

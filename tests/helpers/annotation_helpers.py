@@ -63,7 +63,7 @@ class FakeDetector:
     def __init__(self) -> None:
         self.calls = 0
 
-    def predict(self, images: list[np.ndarray]) -> list[Any]:
+    def predict(self, images: list[np.ndarray], threshold: float) -> list[Any]:
         self.calls += len(images)
         return [
             types.SimpleNamespace(

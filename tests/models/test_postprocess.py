@@ -18,6 +18,7 @@ from duckdetect.models.postprocess import (
     fuse_scales,
     high_res_anchors,
     high_res_side,
+    object_side_of,
     small_only,
     soft_nms,
 )
@@ -89,6 +90,8 @@ def test_the_fine_anchors_of_the_usual_size_are_the_usual_ones():
     assert high_res_side(300) == high_res_side(300, 0.2) == 508
     assert high_res_side(300, 0.055) == 812  # 45 pixels wide there
     assert high_res_side(300, 0.001) == 1036  # twelve passes' cost
+    for side in (508, 524, 812, 1036):  # a run that is trained on from keeps its own
+        assert high_res_side(300, object_side_of(side)) == side
     assert base.high_res_hw == (508, 508)
     assert retinanet().high_res_hw is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 from duckdetect.errors import UserError
 from duckdetect.models.graphs import traced
 from duckdetect.models.interfaces import (
+    NO_BOXES,
     ClassHead,
     HeadInputs,
     HeadOutputs,
@@ -81,6 +83,13 @@ _MOST_SIDE_FOR_HIGH_RES = 320
 
 # Of a pyramid; a mask of a region that is coarser yet has the picture's size.
 _MASK_LEVELS = 3
+
+# Of an anchor's area, in a box: what it would call an object is then mostly what somebody looked at.
+_KNOWN_PART = 0.5
+
+# Of an anchor on a hard negative in the classification loss: there are few of them beside thousands
+# that never were in doubt, and what was handed back once shall not come again (docs/accuracy.md).
+_HARD_WEIGHT = 4.0
 
 # Output channels up to which a convolution is faster as a product and shifts.
 _NARROW = 64
@@ -290,6 +299,18 @@ class SsdModel:
             found += tower
         return list({id(v): v for v in found}.values())
 
+    def class_columns(self) -> list[tuple[tf.Variable, int]]:
+        """See `BaseModel.class_columns`."""
+        found = {}
+        for i, level in enumerate(self.levels):
+            columns = level.anchors_per_cell * (self.num_classes + 1)
+            for variable in self._class_head(i)._class_predictor_layers[-1].trainable_variables:
+                if (
+                    variable.shape[-1] == columns
+                ):  # a separable layer's depthwise part is of no class
+                    found[variable.ref()] = (variable, level.anchors_per_cell)
+        return list(found.values())
+
     def variables(self) -> list[tf.Variable]:
         """See `BaseModel.variables`."""
         found = [*self.model._feature_extractor.variables, *self.predictor.variables]
@@ -317,9 +338,32 @@ class SsdModel:
 
     # -- targets, losses, detections -------------------------------------------------------------
 
-    def assign(self, y1x1y2x2: np.ndarray, class_id: np.ndarray) -> Targets:
+    def assign(
+        self,
+        y1x1y2x2: np.ndarray,
+        class_id: np.ndarray,
+        hard_negatives: np.ndarray = NO_BOXES,
+        whole: bool = True,
+    ) -> Targets:
         """See `BaseModel.assign`."""
-        return self._assign(y1x1y2x2, class_id)
+        targets = self._assign(y1x1y2x2, class_id)
+        if whole and not len(hard_negatives):
+            return targets
+        matched, weight = targets.class_index >= 0, targets.class_weight
+        in_negative = self._lie_in(hard_negatives)
+        if not whole:
+            weight = np.where(matched | in_negative | self._lie_in(y1x1y2x2), weight, 0)
+        weight = np.where(in_negative & ~matched, _HARD_WEIGHT * weight, weight)
+        return replace(targets, class_weight=weight.astype(np.float32))
+
+    def _lie_in(self, y1x1y2x2: np.ndarray) -> np.ndarray:
+        """(A,) bool, which anchors lie by half of their area or more in one of the boxes."""
+        anchors = np.asarray(self._anchors)[:, np.newaxis]  # (A, 1, 4)
+        sides = np.minimum(anchors[..., 2:], y1x1y2x2[:, 2:])
+        sides = sides - np.maximum(anchors[..., :2], y1x1y2x2[:, :2])
+        area = np.prod(anchors[..., 2:] - anchors[..., :2], axis=-1)
+        part = np.prod(np.maximum(sides, 0), axis=-1) / area  # (A, N)
+        return np.asarray((part >= _KNOWN_PART).any(axis=1))
 
     def losses(
         self,

@@ -1,0 +1,126 @@
+"""Which images to label next: random choice against `rank`, and clicks with suggestions against none.
+
+    python benchmarks/suggest.py [--data FOLDER ...] [--rounds 5 10 15] [--seeds 0 1] [--test 40]
+
+A person is simulated who labels whole images: from five on some are added a round, chosen at random
+or by the last detector, and trained on from the last run as `train --correct` does. AP50 on a fixed test
+after each round, and the clicks for that round's images: a box to draw, delete or move is one, a
+suggestion that is right (IoU of one half or more) is none, and a press on Next is one. Rows are kept in
+results/bench/suggest.json as they are measured, and not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+import duckdetect as dd
+from benchmarks.fewshot import BASE, SHARED, draw, name_of
+from duckdetect.annotation.suggestions import Suggestions, rank, suggest
+from duckdetect.data.convert import write_splits
+from duckdetect.evaluation.evaluate import collect_detections
+from duckdetect.evaluation.matching import match_detections
+from duckdetect.evaluation.metrics import score_detections
+from duckdetect.utils.files import write_json
+
+ROOT = Path(__file__).parents[1]
+ROWS = ROOT / "results" / "bench" / "suggest.json"
+
+
+def clicks(found: Suggestions, truth: dd.Dataset) -> tuple[int, int]:
+    """Clicks to label these images from nothing, and by correcting what is suggested."""
+    by_path = {sample.path: sample for sample in found.labels().samples}
+    drawn = corrected = 0
+    for sample in truth.samples:
+        drawn += len(sample.xyxy) + 1
+        match = match_detections(sample, as_detections(by_path[sample.path]))
+        corrected += match.n_missed + match.n_false + 1
+    return drawn, corrected
+
+
+def as_detections(sample: dd.Sample) -> Any:
+    """Suggested boxes as detections."""
+    import supervision as sv
+
+    return sv.Detections(sample.xyxy, None, sample.score, sample.class_id.astype(int))
+
+
+def simulate(
+    data: Path, how: str, seed: int, rounds: list[int], n_test: int
+) -> list[dict[str, Any]]:
+    """Label, train and measure, round by round."""
+    whole = dd.load_dataset(data)
+    first, test = draw(whole, rounds[0], seed, n_test)
+    taken = {sample.path for sample in (*first.samples, *test.samples)}
+    pool = [sample for sample in whole.samples if sample.path not in taken]
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        # The runs must find their images again.
+        write_splits({None: first}, "coco", Path(scratch) / "first", False, verb="convert")
+        run = dd.train(
+            Path(scratch) / "first", BASE, Path(scratch) / "run",
+            dd.TrainConfig(seed=seed), progress=False,
+        )  # fmt: skip
+        rows.append({"images": rounds[0], "AP50": ap50(run, test)})
+        for n in rounds[1:]:
+            n_more = n - rows[-1]["images"]
+            found = suggest(run, [sample.path for sample in pool])
+            chosen = {one.sample.path for one in rank(found, n_more)}
+            if how == "random":
+                chosen = {sample.path for sample in random.Random(seed + n).sample(pool, n_more)}
+            more = dd.Dataset(whole.root, whole.classes, tuple(s for s in pool if s.path in chosen))
+            drawn, corrected = clicks(found, more)
+            pool = [sample for sample in pool if sample.path not in chosen]
+            run = dd.train(more, start=run, progress=False)
+            rows.append(
+                {"images": n, "AP50": ap50(run, test), "drawn": drawn, "corrected": corrected}
+            )
+    return rows
+
+
+def ap50(run: Any, test: dd.Dataset) -> float:
+    """AP50 on the test."""
+    return score_detections(test, collect_detections(run.detector, test)).AP50 or 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="+", default=[str(SHARED / "fewshot" / "bccd_blood_cells")])
+    parser.add_argument("--rounds", type=int, nargs="+", default=[5, 10, 15])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--test", type=int, default=40, help="test images at most")
+    args = parser.parse_args()
+    rows: list[dict[str, Any]] = json.loads(ROWS.read_text())["rows"] if ROWS.exists() else []
+    for seed in args.seeds:
+        for data in args.data:
+            for how in ("random", "rank"):
+                key = {"set": name_of(data), "how": how, "seed": seed}
+                if any(key.items() <= row.items() for row in rows):
+                    continue
+                found = simulate(Path(data), how, seed, args.rounds, args.test)
+                rows += [{**key, **row} for row in found]
+                write_json(ROWS, {"rows": rows})
+                print(rows[-len(found) :], file=sys.stderr, flush=True)
+    print("| set | chosen | images | AP50 | clicks from nothing | clicks with suggestions |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, how, n in sorted({(row["set"], row["how"], row["images"]) for row in rows}):
+        found = [r for r in rows if (r["set"], r["how"], r["images"]) == (name, how, n)]
+        values = [f"{np.mean([r['AP50'] for r in found]):.3f}"]
+        values += [
+            f"{np.mean([r[key] for r in found]):.0f}" if key in found[0] else "-"
+            for key in ("drawn", "corrected")
+        ]
+        print(f"| {name} | {how} | {n} | {' | '.join(values)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""Handing false detections back: a strip of everything that was found, where one clicks what is wrong.
+
+    handed = correct(run, "new_images")      # shows the strip, returns at once
+    again = train_again(run, handed.corrections())
+
+Each click is saved at once, in the run's folder (`handed_back.json`, see data/corrections.py); what was
+clicked earlier is marked again.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from duckdetect.annotation.canvas import to_jpeg
+from duckdetect.annotation.suggestions import suggest
+from duckdetect.data.corrections import read_corrections, write_corrections
+from duckdetect.data.dataset import Dataset, Sample
+from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import pairwise_iou
+from duckdetect.imaging.io import some_names
+from duckdetect.training.run_folder import HANDED_BACK
+from duckdetect.utils.words import plural
+
+_MOST = 60  # crops: more are not looked at
+_CROP_PX = 110
+_MARGIN = 0.25  # of the box's sides, around it
+_SAME_IOU = 0.5
+
+
+class Crop(NamedTuple):
+    """One detection on the strip."""
+
+    sample: Sample
+    box: int
+
+    @property
+    def xyxy(self) -> np.ndarray:
+        """(1, 4) float32."""
+        return self.sample.xyxy[self.box : self.box + 1]
+
+
+class Handed:
+    """What is handed back of a run's detections.
+
+    Attributes:
+        path: The file that each click is written to.
+        crops: The detections on the strip, the least sure first.
+    """
+
+    def __init__(self, found: Dataset, path: Path) -> None:
+        self.path = path
+        self._classes = found.classes
+        rows = [Crop(sample, i) for sample in found.samples for i in range(len(sample.class_id))]
+        self.crops = sorted(rows, key=_score)[:_MOST]
+        self._earlier = Dataset(path.parent, found.classes, ())
+        if path.is_file():
+            self._earlier = read_corrections(path, found.classes)
+
+    @property
+    def wrong(self) -> list[int]:
+        """The numbers of the crops that are handed back."""
+        known = {s.path.resolve(): s.hard_negatives for s in self._earlier.samples}
+        nothing = np.zeros((0, 4), np.float32)
+        return [
+            i
+            for i, crop in enumerate(self.crops)
+            if (pairwise_iou(crop.xyxy, known.get(crop.sample.path.resolve(), nothing)) > _SAME_IOU)
+            .any()
+        ]  # fmt: skip
+
+    def hand_back(self, numbers: list[int]) -> None:
+        """Save which of the crops are wrong; what is known of other detections stays."""
+        regions = {s.path.resolve(): s.hard_negatives for s in self._earlier.samples}
+        samples = {s.path.resolve(): s for s in self._earlier.samples}
+        for i, crop in enumerate(self.crops):
+            place = crop.sample.path.resolve()
+            samples.setdefault(place, crop.sample)
+            there = regions.get(place, np.zeros((0, 4), np.float32))
+            there = there[(pairwise_iou(there, crop.xyxy) <= _SAME_IOU)[:, 0]]
+            regions[place] = np.concatenate([there, crop.xyxy]) if i in numbers else there
+        self._earlier = replace(
+            self._earlier,
+            samples=tuple(
+                _part(samples[place], wrong) for place, wrong in regions.items() if len(wrong)
+            ),
+        )
+        if len(self._earlier):
+            write_corrections(self.path, self._earlier)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def corrections(self) -> Dataset:
+        """What was handed back, to train again on."""
+        return self._earlier
+
+    def __repr__(self) -> str:
+        names = [sample.path.name for sample in self._earlier.samples]
+        n = sum(len(sample.hard_negatives) for sample in self._earlier.samples)
+        where = f" on {some_names(names)}" if names else ""
+        return f"{plural(n, 'wrong detection')}{where}"
+
+
+def correct(run: Any, source: str | Path, threshold: float | None = None) -> Handed:
+    """Show all detections on new pictures, cropped; those that are clicked are handed back.
+
+    Args:
+        run: A `TrainRun` with a folder.
+        source: A picture or a folder of pictures.
+        threshold: The least score to show; the detector's own if None.
+
+    Raises:
+        UserError: If the run has no folder, or no picture can be read.
+    """
+    if run.folder is None:
+        raise UserError("the run was not written to a folder: give `train` an out")
+    found = suggest(run.detector, source, threshold)
+    handed = Handed(found.labels(), Path(run.folder) / HANDED_BACK)
+    if handed.crops:
+        from IPython.display import display
+
+        display(strip(handed))
+    return handed
+
+
+def strip(handed: Handed) -> Any:
+    """The strip as a widget.
+
+    Raises:
+        UserError: If anywidget is not installed.
+    """
+    try:
+        import anywidget
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the detections cannot be shown here ({error}): run `pip install anywidget` and restart "
+            "the notebook"
+        ) from error
+    widget = _strip(anywidget.AnyWidget)(crops=_shown(handed), wrong=handed.wrong)
+    widget.observe(lambda change: handed.hand_back(list(change["new"])), names=["wrong"])
+    return widget
+
+
+@functools.cache
+def _strip(any_widget: Any) -> Any:
+    from traitlets import List
+
+    here = Path(__file__)
+
+    class CropStrip(any_widget):
+        _esm = here.with_suffix(".js").read_text(encoding="utf-8")
+        crops: Any = List().tag(sync=True)
+        wrong: Any = List().tag(sync=True)
+
+    return CropStrip
+
+
+def _shown(handed: Handed) -> list[dict[str, str]]:
+    """The crops as the page shows them; each picture is read once."""
+    by_picture: dict[Path, list[int]] = {}
+    for i, crop in enumerate(handed.crops):
+        by_picture.setdefault(crop.sample.path, []).append(i)
+    rows: dict[int, dict[str, str]] = {}
+    for path, numbers in by_picture.items():
+        image = handed.crops[numbers[0]].sample.load()
+        for i in numbers:
+            xyxy = handed.crops[i].xyxy[0]
+            jpeg = base64.b64encode(to_jpeg(_cut(image, xyxy))).decode()
+            rows[i] = {
+                "src": f"data:image/jpeg;base64,{jpeg}",
+                "text": f"{_score(handed.crops[i]):.2f}",
+                "title": f"{path.name}: {xyxy.round().astype(int).tolist()}",
+            }
+    return [rows[i] for i in range(len(rows))]
+
+
+def _cut(image: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
+    """The box with a margin, as a square of `_CROP_PX`."""
+    centre, side = (xyxy[:2] + xyxy[2:]) / 2, (xyxy[2:] - xyxy[:2]).max() * (1 + 2 * _MARGIN)
+    scale, (left, top) = side / _CROP_PX, centre - side / 2
+    # An affine map, unlike a crop, may reach beyond the image.
+    matrix = (scale, 0, left, 0, scale, top)
+    cut = Image.fromarray(image).transform(
+        (_CROP_PX, _CROP_PX), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
+    )
+    return np.asarray(cut)
+
+
+def _score(crop: Crop) -> float:
+    return float(crop.sample.score[crop.box]) if crop.sample.score is not None else 0.0
+
+
+def _part(sample: Sample, wrong: np.ndarray) -> Sample:
+    """A picture of which only what is wrong is known."""
+    return Sample(
+        sample.path,
+        sample.image_id,
+        sample.size_hw,
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.int64),
+        hard_negatives=wrong.astype(np.float32),
+        whole=False,
+    )

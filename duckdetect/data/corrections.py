@@ -1,0 +1,184 @@
+"""Corrections: what a person said of a detector's results, to train again on.
+
+    corrections = read_corrections("corrections.json", classes)
+    both = with_corrections(dataset, corrections)
+
+A file of them names pictures and what somebody saw there; boxes are x, y, width, height in pixels, as in
+detections.json:
+
+    {"format": "duckdetect corrections 1", "pictures": [
+      {"file": "new/a.jpg", "whole": true, "objects": [{"class": "duck", "bbox": [12, 30, 80, 64]}]},
+      {"file": "new/b.jpg", "wrong": [{"bbox": [200, 40, 50, 50]}]},
+      {"file": "new/c.jpg", "objects": [{"class": "duck", "bbox": [5, 5, 90, 70]}]}]}
+
+`file` is relative to the file's own folder, or absolute. Of a `whole` picture all objects are listed; it
+becomes a labelled picture. Of another one, `objects` are some that were missed and `wrong` are detections
+of what is none; the rest of it nobody has looked at, and it is neither object nor background.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from duckdetect.data.dataset import Dataset, Label, Sample, make_sample, strict
+from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import pairwise_iou, to_xywh
+from duckdetect.utils.files import write_json
+from duckdetect.utils.schema import Fields, is_path, parse_json, read_json, rows_of
+
+FORMAT = "duckdetect corrections 1"
+
+_CURE = "see docs/training.md for what it holds"
+
+# What is said of a box that overlaps an earlier one by more is said of the same thing.
+_SAME_IOU = 0.5
+
+
+def is_corrections(path: Path) -> bool:
+    """Whether a file says that it holds corrections; labels do not."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    content = parse_json(path, _CURE)
+    return isinstance(content, dict) and "corrections" in str(content.get("format"))
+
+
+def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
+    """Read a file of corrections as labelled pictures, some of them known in part.
+
+    Args:
+        path: The file.
+        classes: The detector's.
+
+    Raises:
+        UserError: If the file, a picture or a box is not as it should be, or a class is unknown.
+    """
+    path = Path(path)
+    fields = read_json(path, _CURE)
+    if fields.text("format") != FORMAT:
+        fields.fail(f"its format is not {FORMAT!r}")
+    found = Dataset(path.parent, tuple(classes), ())
+    for row in rows_of(fields.list("pictures"), f"{path}: pictures", _CURE):
+        _only(row, "file", "whole", "objects", "wrong")
+        name = row.text("file")
+        if not is_path(name):
+            row.fail("file is no path")
+        labels = [_label(one, classes) for one in _rows(row, "objects")]
+        wrong = [_label(one) for one in _rows(row, "wrong")]
+        whole = row.flag("whole", default=False)
+        if not (whole or labels or wrong):
+            row.fail("it says nothing of its picture: give objects, wrong, or whole")
+        sample, negatives = (
+            make_sample(path.parent / name, len(found) + 1, None, boxes, strict)
+            for boxes in (labels, wrong)
+        )
+        assert sample is not None  # strict would have raised
+        assert negatives is not None
+        sample = replace(sample, hard_negatives=negatives.xyxy, whole=whole)
+        found = with_corrections(found, replace(found, samples=(sample,)))
+    if not len(found):
+        fields.fail("it holds no picture")
+    return found
+
+
+def _only(row: Fields, *names: str) -> None:
+    for name in row.values:
+        if name not in names:
+            row.fail(f"{name!r} is not known there, only {', '.join(names)}")
+
+
+def _rows(row: Fields, key: str) -> list[Fields]:
+    if not row.has(key):
+        return []
+    return list(rows_of(row.list(key), f"{row.where}: {key}", row.cure))
+
+
+def _label(one: Fields, classes: Sequence[str] | None = None) -> Label:
+    _only(one, "class", "bbox", "score")
+    class_id = 0
+    if classes is not None:
+        name = one.text("class")
+        if name not in classes:
+            raise UserError(
+                f"{one.where}: the detector knows no {name!r}: give one of {', '.join(classes)}, or "
+                "train a new class with --add-to"
+            )
+        class_id = list(classes).index(name)
+    x, y, width, height = one.numbers("bbox", 4)
+    return Label(one.where, (x, y, x + width, y + height), class_id)
+
+
+def write_corrections(path: str | Path, corrections: Dataset) -> None:
+    """Write corrections as `read_corrections` reads them, whole or not at all."""
+    path = Path(path)
+
+    def entry(sample: Sample) -> dict[str, Any]:
+        objects = [
+            {"class": corrections.classes[class_id], "bbox": bbox}
+            for class_id, bbox in zip(sample.class_id, _bboxes(sample.xyxy), strict=True)
+        ]
+        wrong = [{"bbox": bbox} for bbox in _bboxes(sample.hard_negatives)]
+        try:  # from the folder, so that both can move
+            file = Path(os.path.relpath(sample.path.resolve(), path.resolve().parent)).as_posix()
+        except ValueError:  # another drive
+            file = str(sample.path.resolve())
+        return {
+            "file": file,
+            "whole": sample.whole,
+            "objects": objects,
+            **({"wrong": wrong} if wrong else {}),
+        }
+
+    write_json(path, {"format": FORMAT, "pictures": [entry(s) for s in corrections.samples]})
+
+
+def _bboxes(xyxy: np.ndarray) -> list[list[float]]:
+    return [[round(float(v), 2) for v in row] for row in to_xywh(xyxy)]
+
+
+def with_corrections(dataset: Dataset, corrections: Dataset) -> Dataset:
+    """A data set with corrections; what is said of a picture that it has already is added to that.
+
+    A `whole` picture replaces what was known of it. Else an object that was missed and a hard negative
+    are added, and what contradicts them goes.
+
+    Args:
+        dataset: Labelled pictures, or earlier corrections.
+        corrections: Of the same classes.
+    """
+    samples = {sample.path.resolve(): sample for sample in dataset.samples}
+    for new in corrections.samples:
+        old = samples.get(new.path.resolve())
+        samples[new.path.resolve()] = new if old is None else _merged(old, new)
+    numbered = tuple(replace(sample, image_id=i) for i, sample in enumerate(samples.values(), 1))
+    return replace(dataset, samples=numbered)
+
+
+def _merged(old: Sample, new: Sample) -> Sample:
+    negatives = np.concatenate([_apart(old.hard_negatives, new.xyxy), new.hard_negatives])
+    if new.whole:
+        return replace(new, hard_negatives=negatives)
+    kept = _is_apart(old.xyxy, new.known_xyxy)
+    outlines = old.segmentation and tuple(old.segmentation[i] for i in np.flatnonzero(kept))
+    return replace(
+        old,
+        xyxy=np.concatenate([old.xyxy[kept], new.xyxy]),
+        class_id=np.concatenate([old.class_id[kept], new.class_id]),
+        crowd=np.concatenate([old.crowd[kept], new.crowd]),
+        segmentation=outlines and (*outlines, *[None] * len(new.class_id)),
+        hard_negatives=negatives,
+    )
+
+
+def _is_apart(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N,) bool: which boxes overlap none of the others."""
+    return np.asarray((pairwise_iou(xyxy, others) <= _SAME_IOU).all(axis=1))
+
+
+def _apart(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return np.asarray(xyxy[_is_apart(xyxy, others)])

@@ -1,0 +1,167 @@
+"""Two detectors on the same pictures: what the second does better, and what worse.
+
+print(compare(old, new, test).text())
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from duckdetect.data.dataset import Dataset
+from duckdetect.data.loading import find_again, list_parts, load_dataset
+from duckdetect.errors import UserError
+from duckdetect.evaluation.evaluate import collect_detections, read_about, trained_on
+from duckdetect.evaluation.matching import match_detections
+from duckdetect.evaluation.metrics import score_detections
+from duckdetect.imaging.geometry import pairwise_iou
+from duckdetect.inference.detector import Detector
+from duckdetect.inference.run_config import read_config
+from duckdetect.utils.words import plural
+
+_MOST_IMAGES = 200
+_MOST_NAMED = 8
+_SAME_IOU = 0.5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One detector on the pictures, missed and false at its own threshold, for each picture."""
+
+    AP: float | None
+    AP50: float | None
+    missed: tuple[int, ...]
+    false: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two detectors on the same pictures.
+
+    Attributes:
+        where: What the pictures are.
+        names: Their file names.
+        n_boxes: How many objects they hold.
+        old: The first detector.
+        new: The second.
+    """
+
+    where: str
+    names: tuple[str, ...]
+    n_boxes: int
+    old: Measured
+    new: Measured
+
+    def text(self) -> str:
+        """A small table, and the pictures that got better and worse."""
+        rows = [
+            (name, *("-" if v is None else f"{v:.3f}" for v in (before, now)))
+            for name, before, now in (
+                ("AP", self.old.AP, self.new.AP),
+                ("AP50", self.old.AP50, self.new.AP50),
+            )
+        ]
+        found = [str(self.n_boxes - sum(one.missed)) for one in (self.old, self.new)]
+        rows.append((f"found of {self.n_boxes}", *found))
+        rows.append(("false", *(str(sum(one.false)) for one in (self.old, self.new))))
+        lines = [f"on {plural(len(self.names), 'test picture')} ({self.where}):"]
+        lines += [
+            f"  {name:<14}{before:>8}{now:>8}"
+            for name, before, now in (("", "before", "now"), *rows)
+        ]
+        for word, sign in (("better", 1), ("worse", -1)):
+            lines += self._changed(word, sign)
+        return "\n".join(lines)
+
+    def _changed(self, word: str, sign: int) -> list[str]:
+        told = []
+        pairs = zip(self.old.missed, self.new.missed, self.old.false, self.new.false, strict=True)
+        for name, (missed, missed_now, false, false_now) in zip(self.names, pairs, strict=True):
+            if sign * (missed + false - missed_now - false_now) > 0:
+                what = [
+                    f"{was} {kind} before, {now} now"
+                    for kind, was, now in (
+                        ("missed", missed, missed_now),
+                        ("false", false, false_now),
+                    )
+                    if was != now
+                ]
+                told.append(f"{name} ({'; '.join(what)})")
+        if not told:
+            return [f"  {word}: no picture"]
+        more = f" and {len(told) - _MOST_NAMED} more" if len(told) > _MOST_NAMED else ""
+        return [f"  {word}: {', '.join(told[:_MOST_NAMED])}{more}"]
+
+
+def compare(old: Detector, new: Detector, test: Dataset) -> Comparison:
+    """Run both on labelled pictures.
+
+    Args:
+        old: The first detector.
+        new: The second.
+        test: Labelled pictures; of more than 200 so many, evenly chosen.
+    """
+    test = test.evenly(_MOST_IMAGES)
+    names = tuple(sample.path.name for sample in test.samples)
+    n_boxes = sum(int((~sample.crowd).sum()) for sample in test.samples)
+    return Comparison(str(test.root), names, n_boxes, _measured(old, test), _measured(new, test))
+
+
+def _measured(detector: Detector, test: Dataset) -> Measured:
+    found = collect_detections(detector, test)
+    metrics = score_detections(test, found)
+    matches = [
+        match_detections(sample, one, detector.threshold)
+        for sample, one in zip(test.samples, found, strict=True)
+    ]
+    return Measured(
+        metrics.AP,
+        metrics.AP50,
+        tuple(match.n_missed for match in matches),
+        tuple(match.n_false for match in matches),
+    )
+
+
+def corrections_text(detector: Detector, corrections: Dataset) -> str:
+    """How many of the corrections the detector follows: wrong detections gone, objects found."""
+    gone = n_wrong = found = n_objects = 0
+    for sample in corrections.samples:
+        detections: Any = detector.predict(sample.path)
+        wrong = pairwise_iou(sample.hard_negatives, detections.xyxy) > _SAME_IOU
+        gone += int((~wrong.any(axis=1)).sum())
+        n_wrong += len(wrong)
+        match = match_detections(sample, detections)
+        n_objects += int((~sample.crowd).sum())
+        found += int((~sample.crowd).sum()) - match.n_missed
+    parts = [f"{gone} of {plural(n_wrong, 'wrong detection')} gone"] if n_wrong else []
+    parts += [f"{found} of {plural(n_objects, 'object')} found"] if n_objects else []
+    return (
+        f"on the {plural(len(corrections), 'corrected picture')}: {', '.join(parts) or 'no object'}"
+    )
+
+
+def known_test(run: str | Path, without: Dataset) -> Dataset | None:
+    """The test pictures that a run, or one that it was trained on from, was last measured on.
+
+    If there are none, the `test` split of its training data.
+
+    Args:
+        run: The run's folder.
+        without: Pictures that a detector was trained on, which are left out.
+    """
+    try:
+        config = read_config(run)
+        about = read_about(run)
+        if about is not None and about["data"]["sha256"] != config["data"]["sha256"]:
+            test = find_again(about["data"], Path(run))
+        elif isinstance(start := config.get("start"), dict):
+            return known_test(str(start.get("run")), without)
+        else:
+            folder = trained_on(run)
+            test = load_dataset(folder, "test") if "test" in list_parts(folder) else None
+    except UserError:
+        return None
+    seen = {sample.path.resolve() for sample in without.samples}
+    left = [i for i, s in enumerate(test.samples if test else ()) if s.path.resolve() not in seen]
+    return test.subset(left) if test is not None and left else None

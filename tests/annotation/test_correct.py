@@ -1,0 +1,83 @@
+"""The strip of detections: a click is saved at once, and comes back marked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import supervision as sv
+from helpers.annotation_helpers import DUCK, make_images
+
+from duckdetect.annotation.annotate import _worth_labelling
+from duckdetect.annotation.correct import Handed, correct, strip
+from duckdetect.annotation.store import AnnotationStore, Box
+from duckdetect.annotation.suggestions import suggest
+from duckdetect.data.corrections import read_corrections
+from duckdetect.errors import UserError
+
+pytest.importorskip("anywidget", reason="anywidget is not installed")
+
+pytestmark = pytest.mark.filterwarnings("ignore:Deprecated in traitlets 4.1:DeprecationWarning")
+
+
+class Detector:
+    """Finds one duck in each picture."""
+
+    classes = ("duck",)
+    threshold = 0.5
+
+    def predict(self, images: list[np.ndarray], threshold: float = 0.5) -> list[sv.Detections]:
+        xyxy = np.array([[3, 2, 30, 40]], np.float32)
+        return [sv.Detections(xyxy, None, np.array([0.9]), np.zeros(1, int)) for _ in images]
+
+
+@pytest.fixture
+def handed(tmp_path: Path) -> Handed:
+    folder = make_images(tmp_path / "new", a=(80, 60), b=(80, 60))
+    return Handed(suggest(Detector(), folder).labels(), tmp_path / "handed_back.json")
+
+
+def test_each_click_is_saved_at_once_and_comes_back(handed: Handed, tmp_path: Path) -> None:
+    widget = strip(handed)
+    assert len(widget.crops) == len(handed.crops) == 2
+    assert all(crop["src"].startswith("data:image/jpeg;base64,") for crop in widget.crops)
+    assert not handed.path.exists()
+    widget.wrong = [1]
+    (picture,) = read_corrections(handed.path, DUCK).samples
+    assert picture.path.name == handed.crops[1].sample.path.name
+    assert not picture.whole
+    np.testing.assert_allclose(picture.hard_negatives, handed.crops[1].xyxy, atol=0.01)
+
+    # After the kernel was restarted.
+    again = Handed(suggest(Detector(), tmp_path / "new").labels(), handed.path)
+    assert strip(again).wrong == [1]
+    again.hand_back([0])
+    assert again.wrong == [0]
+    assert repr(again) == f"1 wrong detection on {again.crops[0].sample.path.name}"
+    again.hand_back([])
+    assert not again.path.exists()
+
+
+def test_what_was_handed_back_of_other_pictures_stays(handed: Handed, tmp_path: Path) -> None:
+    handed.hand_back([0, 1])
+    other = make_images(tmp_path / "other", c=(80, 60))
+    later = Handed(suggest(Detector(), other).labels(), handed.path)
+    later.hand_back([0])
+    names = {Path(row["file"]).name for row in json.loads(handed.path.read_text())["pictures"]}
+    assert names == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+def test_a_run_without_a_folder_has_no_place_for_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give `train` an out"):
+        correct(SimpleNamespace(folder=None, detector=Detector()), tmp_path)
+
+
+def test_pictures_that_are_labelled_already_are_not_ranked(tmp_path: Path) -> None:
+    folder = make_images(tmp_path / "new", a=(80, 60), b=(80, 60))
+    AnnotationStore(folder).put("a.jpg", (60, 80), [Box((1, 2, 30, 40), "duck")], DUCK)
+    assert [p.name for p in _worth_labelling(folder, Detector(), 2)] == ["b.jpg"]
+    with pytest.raises(UserError, match="give suggest"):
+        _worth_labelling(folder, None, 2)

@@ -1,0 +1,138 @@
+"""Corrections: read as they were written, refused by name, and added to what is known of a picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from duckdetect import UserError
+from duckdetect.data.augment import PlainViews, augmented_views, corners
+from duckdetect.data.corrections import (
+    FORMAT,
+    is_corrections,
+    read_corrections,
+    with_corrections,
+    write_corrections,
+)
+from duckdetect.data.dataset import Dataset
+from duckdetect.data.loading import data_sha256, load_dataset
+
+CLASSES = ("duck", "hen")
+WRONG = [60, 20, 30, 20]  # x, y, width, height
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (160, 100)).save(tmp_path / name)
+    return tmp_path
+
+
+def write(folder, *pictures, **changes):
+    path = folder / "corrections.json"
+    path.write_text(json.dumps({"format": FORMAT, "pictures": pictures, **changes}))
+    return path
+
+
+def read(folder, *pictures, **changes):
+    return read_corrections(write(folder, *pictures, **changes), CLASSES)
+
+
+def test_a_file_says_what_somebody_saw_and_is_written_as_it_was_read(folder):
+    found = read(
+        folder,
+        {"file": "a.png", "whole": True, "objects": [{"class": "hen", "bbox": [1, 2, 30, 40]}]},
+        {"file": "b.png", "wrong": [{"bbox": WRONG}], "objects": []},
+    )
+    whole, part = found.samples
+    assert (whole.whole, part.whole) == (True, False)
+    np.testing.assert_allclose(whole.xyxy, [[1, 2, 31, 42]])
+    assert whole.class_id.tolist() == [1]
+    np.testing.assert_allclose(part.hard_negatives, [[60, 20, 90, 40]])
+    assert not len(part.xyxy)
+
+    elsewhere = folder / "runs" / "duck" / "corrections.json"
+    elsewhere.parent.mkdir(parents=True)
+    write_corrections(elsewhere, found)
+    assert is_corrections(elsewhere)
+    assert json.loads(elsewhere.read_text())["pictures"][1]["file"] == "../../b.png"
+    again = read_corrections(elsewhere, CLASSES)
+    assert data_sha256(again) == data_sha256(found)
+    assert data_sha256(again) != data_sha256(
+        replace(again, samples=tuple(replace(s, whole=True) for s in again.samples))
+    )
+
+
+@pytest.mark.parametrize(
+    ("picture", "named"),
+    [
+        ({"file": "c.png", "whole": True}, r"c\.png"),
+        ({"file": "a.png"}, "says nothing of its picture"),
+        ({"file": "a.png", "missed": []}, "'missed' is not known there"),
+        ({"file": "a.png", "whole": 1}, "whole is 1, not true or false"),
+        ({"file": "a.png", "objects": [{"class": "cow", "bbox": WRONG}]}, "no 'cow': give one of duck"),
+        ({"file": "a.png", "objects": [{"bbox": WRONG}]}, "it has no class"),
+        ({"file": "a.png", "wrong": [{"bbox": [1, 2, 3]}]}, "not 4 numbers"),
+        ({"file": "a.png", "wrong": [{"bbox": [150, 2, 90, 3]}]}, "reaches beyond the picture"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_named(folder, picture, named):
+    with pytest.raises(UserError, match=named):
+        read(folder, picture)
+
+
+def test_a_file_of_something_else_is_refused(folder):
+    with pytest.raises(UserError, match="its format is not"):
+        read(folder, {"file": "a.png", "whole": True}, format="duckdetect corrections 9")
+    assert not is_corrections(folder / "a.png")
+    labels = folder / "labels.json"
+    labels.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    assert not is_corrections(labels)
+
+
+def test_what_is_said_later_is_added_and_wins(folder):
+    first = read(folder, {"file": "a.png", "wrong": [{"bbox": WRONG}]})
+    second = read(
+        folder,
+        {"file": "a.png", "objects": [{"class": "duck", "bbox": WRONG}]},
+        {"file": "b.png", "whole": True},
+    )
+    both = with_corrections(first, second)
+    assert [s.path.name for s in both.samples] == ["a.png", "b.png"]
+    assert not len(both.samples[0].hard_negatives)  # it was an object after all
+    assert not both.samples[0].whole
+    undone = with_corrections(both, first).samples[0]
+    assert not len(undone.xyxy)
+    np.testing.assert_allclose(undone.hard_negatives, [[60, 20, 90, 40]])
+    # Of a labelled picture the labels stay, and it stays whole.
+    labelled = replace(second, samples=(replace(second.samples[0], whole=True),))
+    other = read(folder, {"file": "a.png", "wrong": [{"bbox": [0, 0, 9, 9]}]})
+    merged = with_corrections(labelled, other).samples[0]
+    assert merged.whole
+    assert len(merged.xyxy) == len(merged.hard_negatives) == 1
+
+
+def test_hard_negatives_go_along_with_their_views(folder):
+    image = np.zeros((100, 160, 3), np.uint8)
+    image[20:40, 60:90] = 255
+    Image.fromarray(image).save(folder / "b.png")
+    plain = PlainViews(read(folder, {"file": "b.png", "wrong": [{"bbox": WRONG}]}).samples)
+    turned = augmented_views(plain, 6, 1, rotate=True)
+    views = [*augmented_views(plain, 6, 0), *turned, *corners(plain, 0.5)]
+    assert len(views) == 12 + 4
+    for view in views:
+        assert not view.whole
+        ((x1, y1, x2, y2),) = view.hard_negatives.round().astype(int)
+        inside = view.image[y1:y2, x1:x2].mean()
+        assert inside > view.image.mean() + 60
+
+
+def test_labelled_pictures_are_whole(project_data):
+    ducks = load_dataset(project_data / "ducks", "train")
+    assert all(s.whole and not len(s.hard_negatives) for s in ducks.samples)
+    assert isinstance(with_corrections(ducks, ducks), Dataset)
+    assert len(with_corrections(ducks, ducks)) == len(ducks)

@@ -1,0 +1,153 @@
+"""Training again from a run: what was handed back goes, what was known stays, the old run too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from helpers.bases import mobilenet
+from helpers.run_folders import put_run
+from PIL import Image
+
+import duckdetect as dd
+from duckdetect import UserError
+from duckdetect.data.corrections import FORMAT
+from duckdetect.evaluation.compare import compare
+from duckdetect.training.again import _earlier, train_again
+from duckdetect.utils.files import folder_sha256
+
+STOCK = dd.TrainConfig.stock
+
+
+def put_corrections(path, *pictures):
+    path.write_text(json.dumps({"format": FORMAT, "pictures": pictures}))
+    return path
+
+
+def test_what_nobody_looked_at_is_neither_object_nor_background():
+    base = mobilenet(1)
+    boxes = np.array([[0.1, 0.1, 0.4, 0.4]], np.float32)
+    wrong = np.array([[0.5, 0.5, 0.9, 0.9]], np.float32)
+    anchors = np.asarray(base._anchors)
+    centre = (anchors[:, :2] + anchors[:, 2:]) / 2
+    plain = base.assign(boxes, np.zeros(1, int))
+    part = base.assign(boxes, np.zeros(1, int), wrong, whole=False)
+    np.testing.assert_array_equal(part.class_index, plain.class_index)
+    matched = plain.class_index >= 0
+    assert matched.any()
+    assert (part.class_weight[matched] == 1).all()
+    unknown = (centre[:, 0] < 0.45) & (centre[:, 1] > 0.5)
+    assert (part.class_weight[unknown] == 0).all()
+    assert (plain.class_weight[unknown] == 1).all()
+    in_wrong = ((anchors >= 0.5) & (anchors <= 0.9)).all(axis=1)
+    assert (part.class_weight[in_wrong] > 1).all()
+    assert (part.class_index[in_wrong] == -1).all()
+    # Of a picture that is known as a whole all the rest is background.
+    whole = base.assign(boxes, np.zeros(1, int), wrong)
+    assert (whole.class_weight[unknown] == 1).all()
+
+
+@pytest.fixture(scope="module")
+def run(project_data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("again") / "duck"
+    return dd.train(project_data / "ducks" / "train", out=out, config=STOCK(), progress=False)
+
+
+def test_what_is_handed_back_once_does_not_come_again(run, project_data, tmp_path, monkeypatch):
+    """The green apple that scores as a duck; pasted into other pictures it does no more, either."""
+    before = folder_sha256(run.folder / "detector")
+    picture = project_data / "ducks" / "test" / "test_11.jpg"
+    apple = (386, 182, 498, 275)
+    others = []
+    for i, name in enumerate(("test_26.jpg", "test_30.jpg")):
+        other = Image.open(project_data / "ducks" / "test" / name)
+        other.paste(Image.open(picture).crop(apple), (60 + 300 * i, 320))
+        others.append(np.asarray(other))
+    was = max(float(f.confidence.max(initial=0)) for f in run.detector.predict(others, 0.01))
+    bbox = [apple[0], apple[1], apple[2] - apple[0], apple[3] - apple[1]]
+    file = put_corrections(
+        tmp_path / "wrong.json", {"file": str(picture), "wrong": [{"bbox": bbox}]}
+    )
+    measured = []
+    monkeypatch.setattr(
+        "duckdetect.training.again.compare", lambda *a: measured.append(compare(*a)) or measured[0]
+    )
+    again = train_again(run.folder, file, settings={"steps": 60}, progress=False)
+
+    assert again.folder == run.folder.with_name("duck-2")
+    assert folder_sha256(run.folder / "detector") == before
+    assert dd.load_detector(run.folder).threshold == run.detector.threshold
+    # Trained on, not anew: the loss begins where the run ended.
+    assert again.history[0]["loss"] < 0.5 * run.history[0]["loss"]
+    assert "1 of 1 wrong detection gone" in again.compared
+    assert "29 test pictures" in again.compared
+    now = max(float(f.confidence.max(initial=0)) for f in again.detector.predict(others, 0.01))
+    assert now < again.detector.threshold
+    assert now < was
+    assert measured[0].new.AP > measured[0].old.AP - 0.02
+
+    # The same call again trains nothing; the next round knows what was said before.
+    monkeypatch.setattr("duckdetect.training.again.known_test", lambda *_: None)
+    assert train_again(run, file, settings={"steps": 60}, progress=False).resumed == 60
+    (kept,) = _earlier(again.folder, again.detector).samples
+    assert (kept.path.name, kept.whole) == ("test_11.jpg", False)
+
+
+def test_a_class_is_added_without_the_old_pictures(run, project_data, tmp_path, monkeypatch):
+    picture = project_data / "ducks" / "test" / "test_11.jpg"
+    apple = np.array([[386, 182, 498, 275]], np.float32)
+    apples = dd.Dataset(
+        tmp_path, ("apple",), (dd.Sample(picture, 1, (480, 640), apple, np.zeros(1, int)),)
+    )
+    monkeypatch.setattr("duckdetect.training.again._pictures_of", lambda *_: pytest.fail("read"))
+    out = tmp_path / "both"
+    both = dd.train(
+        apples, add_to=run, out=out, config=STOCK(steps=80, train="heads"), progress=False
+    )
+    assert both.detector.classes == ("rubber duck", "apple")
+
+    before, now = run.detector.weights(), both.detector.weights()
+    assert before.keys() == now.keys()
+    for name, old in before.items():
+        if old.shape == now[name].shape:
+            np.testing.assert_array_equal(now[name], old)  # the box head
+        else:
+            q = old.shape[-1] // 2
+            columns = [w.reshape(*w.shape[:-1], q, -1) for w in (old, now[name])]
+            np.testing.assert_array_equal(columns[1][..., :2], columns[0])
+    found = both.detector.predict(picture, 0.5)
+    names = found.data["class_name"].tolist()
+    assert "apple" in names
+    x1, y1, x2, y2 = found.xyxy[names.index("apple")]
+    assert abs(x1 - 386) + abs(y1 - 182) + abs(x2 - 498) + abs(y2 - 275) < 120
+    assert dd.load_detector(out).classes == both.detector.classes
+
+    ducks = dd.load_dataset(project_data / "ducks", "train")
+    with pytest.raises(UserError, match=r"labels nothing that .* does not know"):
+        dd.train(ducks, add_to=run)
+    with pytest.raises(UserError, match="choose another --out"):
+        dd.train(apples, add_to=run, out=run.folder)
+
+
+def test_a_run_whose_pictures_are_gone_is_not_trained_on(project_data, tmp_path, monkeypatch):
+    shutil.copytree(project_data / "ducks" / "train", tmp_path / "train")
+    folder = put_run(tmp_path / "run", dd.load_dataset(tmp_path / "train"))
+    monkeypatch.setattr("duckdetect.training.again.load_detector", _Known)
+    file = put_corrections(tmp_path / "c.json", {"file": "train/duck_01.jpg", "whole": True})
+    (tmp_path / "train" / "duck_02.jpg").unlink()
+    with pytest.raises(UserError, match=r"are gone or changed .*put them back"):
+        train_again(folder, file, progress=False)
+    with pytest.raises(UserError, match="was not written to a folder"):
+        train_again(dd.TrainRun(None, _Known(), []), file)
+
+
+class _Known:
+    """A detector of which only its classes matter."""
+
+    two_stage = has_masks = False
+    classes = ("rubber duck",)
+
+    def __init__(self, folder=None) -> None:
+        self.folder = folder
