@@ -259,7 +259,9 @@ def train_masks(
         progress: Show bars on stderr.
     """
     reader = RegionReader(base, frozen, config, high_res, head)
-    views = TrainingViews(PlainViews(dataset.samples, masks=True), _VIEWS, config.seed)
+    views = TrainingViews(
+        PlainViews(dataset.samples, masks=True), _VIEWS, config.seed, rotate=config.rotate
+    )
     regions = reader.read(views, len(views), _COPIES, config.seed, progress)
     phase = replace(config, steps=_STEPS, batch_size=_BATCH, learning_rate=_RATE)
     optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(_RATE, _STEPS))
