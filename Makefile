@@ -45,6 +45,7 @@ bench: setup-dev  ## Speed ratios, as JSON in results/bench.
 	$(BIN)/python benchmarks/validation.py
 	$(BIN)/python benchmarks/scale.py --sizes 100 1000
 	$(BIN)/python benchmarks/export.py
+	$(BIN)/python benchmarks/bulk.py
 
 lock: setup-dev  ## Renew the lock files.
 	$(PIP) uv

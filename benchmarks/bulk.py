@@ -1,6 +1,6 @@
 """`duckdetect bulk` beside the plain loop in one run, and its memory from few to many pictures.
 
-    python benchmarks/bulk.py RUN [--pictures 400] [--memory 1000 20000 --small-run RUN]
+    python benchmarks/bulk.py [--run results/demo] [--pictures 400] [--memory 1000 20000 --small-run RUN]
 
 The loop reads with four threads and detects on batches of eight, on all cores. Bulk's time runs from the
 first picture that is given out; Ray's start and the loading of the detectors are told apart. Writes
@@ -121,7 +121,7 @@ def peak_mb(run: str, folder: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run")
+    parser.add_argument("--run", default=str(ROOT / "results" / "demo"))
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--memory", type=int, nargs="*", default=[])
     parser.add_argument("--small-run", help="a detector with a small input, for --memory")
