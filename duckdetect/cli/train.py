@@ -111,22 +111,29 @@ def train(
     device: Device = None,
     progress: bool = True,
 ) -> None:
-    """Train a base model to find the objects of labelled images."""
+    """Train a base model to find the objects of labelled images.
+
+    A finished run in the place of DATA is trained on from, for more steps or with --correct.
+    """
     from duckdetect.training.config import choose_settings
 
-    if correct is not None or add_to is not None:
+    is_run = (data / "config.json").is_file() and (data / "detector").is_dir()
+    if correct is not None or add_to is not None or is_run:
         from duckdetect.training.again import add_classes, train_again
 
         if base or config or recipe or no_val or (correct and add_to):
             raise dd.UserError(
-                "--correct and --add-to go on with a run's base and settings: give one of them, without "
-                "--base, --config, --recipe and --no-val"
+                "a run is trained on with its own base and settings: give --correct, --add-to or "
+                "neither, without --base, --config, --recipe and --no-val"
             )
-        further, what = (train_again, (data, correct)) if correct else (add_classes, (add_to, data))
-        again = further(
-            *what, out, settings, val=dd.load_dataset(val) if val else None, weights=weights,
-            overwrite=overwrite, progress=progress,
-        )  # fmt: skip
+        more: dict[str, Any] = {
+            "val": dd.load_dataset(val) if val else None, "weights": weights,
+            "overwrite": overwrite, "progress": progress,
+        }  # fmt: skip
+        if add_to is not None:
+            again = add_classes(add_to, data, out, settings, **more)
+        else:
+            again = train_again(data, correct, out, settings, **more)
         say(f"{again.text()}\n{again.compared}")
         say(f"next: duckdetect detect {again.folder} IMAGES --out {again.folder}/new")
         return

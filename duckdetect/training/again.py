@@ -137,7 +137,7 @@ class Start:
 
 def train_again(
     run: Any,
-    corrections: str | Path | Dataset,
+    corrections: str | Path | Dataset | None = None,
     out: str | Path | None = None,
     settings: Mapping[str, Any] | TrainConfig | None = None,
     *,
@@ -150,7 +150,8 @@ def train_again(
 
     Args:
         run: A finished run's folder, or a `TrainRun`; its detector stays.
-        corrections: A file of corrections (data/corrections.py), or further labelled pictures.
+        corrections: A file of corrections (data/corrections.py), or further labelled pictures; None for
+            more steps on the same pictures.
         out: The new run's folder; by default the next free one beside the old (`duck`, `duck-2`).
         settings: All settings, or some that come before the run's own and before what training again
             changes of these: fewer steps.
@@ -164,7 +165,9 @@ def train_again(
     """
     folder, known, detector = _opened(run)
     first = in_classes_of(_pictures_of(folder, known), Dataset(folder, detector.classes, ()))
-    said = with_corrections(_earlier(folder, detector), _read(corrections, detector))
+    said = _earlier(folder, detector)
+    if corrections is not None:
+        said = with_corrections(said, _read(corrections, detector))
     if not isinstance(settings, TrainConfig):
         settings = replace(TrainConfig.from_dict(known["train"]), **{**AGAIN, **(settings or {})})
     return _finetuned(
@@ -278,7 +281,9 @@ def _finetuned(
         progress=progress,
         start=start,
     )
-    told = [corrections_text(trained.detector, start.corrections)]
+    told = []
+    if len(start.corrections):
+        told.append(corrections_text(trained.detector, start.corrections))
     if (test := known_test(start.run, start.corrections)) is not None:
         told.append(compare(start.detector, trained.detector, test).text())
     else:

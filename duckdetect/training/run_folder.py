@@ -146,9 +146,10 @@ def check_run(
                 return "done"
             return "resumable"
         if not overwrite:
+            on = f", or train on from it: `duckdetect train {folder}`" if found.get("done") else ""
             raise UserError(
                 f"{folder} holds another run ({_difference(found, identity)}): "
-                "choose another --out, or --overwrite it"
+                f"choose another --out, or --overwrite it{on}"
             )
         _remove_run(folder)
     return "new"

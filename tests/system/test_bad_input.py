@@ -261,8 +261,8 @@ def test_another_run_is_not_trained_over(
     )
     line = refused(*argv, "--out", detector.folder)
     assert (
-        "holds another run (steps: 5 there, 6 here): choose another --out, or --overwrite it"
-        in line
+        "holds another run (steps: 5 there, 6 here): choose another --out, or --overwrite it, or train "
+        f"on from it: `duckdetect train {detector.folder}`" in line
     )
     after = {p: p.read_bytes() for p in sorted(detector.folder.rglob("*")) if p.is_file()}
     assert after == before

@@ -13,9 +13,11 @@ from PIL import Image
 
 import duckdetect as dd
 from duckdetect import UserError
+from duckdetect.cli import main
 from duckdetect.data.corrections import FORMAT
 from duckdetect.evaluation.compare import compare
 from duckdetect.training.again import _earlier, train_again
+from duckdetect.training.run_folder import read_history
 from duckdetect.utils.files import folder_sha256
 
 STOCK = dd.TrainConfig.stock
@@ -93,6 +95,15 @@ def test_what_is_handed_back_once_does_not_come_again(run, project_data, tmp_pat
     assert train_again(run, file, settings={"steps": 60}, progress=False).resumed == 60
     (kept,) = _earlier(again.folder, again.detector).samples
     assert (kept.path.name, kept.whole) == ("test_11.jpg", False)
+
+
+def test_more_steps_on_the_same_pictures(run, tmp_path, capsys):
+    out = tmp_path / "more"
+    assert main(["train", str(run.folder), "--steps", "3", "-o", str(out), "-q"]) == 0
+    history = read_history(out)
+    assert len(history) == 3
+    assert history[0]["loss"] < 0.5 * run.history[0]["loss"]
+    assert "on 30 test pictures" in capsys.readouterr().out
 
 
 def test_a_class_is_added_without_the_old_pictures(run, project_data, tmp_path, monkeypatch):
