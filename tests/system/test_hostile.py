@@ -334,7 +334,7 @@ def measured(trained: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["config.json", "history.csv", "validation.csv"])
 def test_broken_files_of_a_run_that_is_reported(measured: Path, name: str) -> None:
     from duckdetect.errors import UserError
-    from duckdetect.evaluation.evaluate import _trained_on
+    from duckdetect.evaluation.evaluate import trained_on
     from duckdetect.report.training import curves_section
     from duckdetect.report.write import finished_config
     from duckdetect.training.run_folder import read_histories
@@ -342,7 +342,7 @@ def test_broken_files_of_a_run_that_is_reported(measured: Path, name: str) -> No
     for content_ in damages(measured / name, 12 if name.endswith("csv") else 200):
         (measured / name).write_bytes(content_)
         of_csv = name.endswith("csv")
-        readers = (read_histories, curves_section) if of_csv else (finished_config, _trained_on)
+        readers = (read_histories, curves_section) if of_csv else (finished_config, trained_on)
         for read in readers:
             with contextlib.suppress(UserError):
                 read(measured)

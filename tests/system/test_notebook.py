@@ -301,9 +301,7 @@ def test_the_form_fields_are_the_packages_defaults() -> None:
     config = dd.TrainConfig()
     for name in ("steps", "batch_size", "learning_rate", "seed"):
         assert float(fields[name.upper()]) == getattr(config, name), name
-    assert (
-        fields["TRAIN"] == '"heads"'
-    )  # what the notebook is about; of its base also the default's
+    assert fields["TRAIN"] == f'"{config.train}"'
     assert fields["VIEWS"] == str(VIEWS)  # of a base that is light, or has a GPU to run on
 
 

@@ -238,7 +238,8 @@ def test_an_interrupted_run_ends_as_it_would_have_ended(name, project):
     for column in then.dtype.names:
         np.testing.assert_allclose(now[column], then[column], rtol=1e-4, atol=1e-5, err_msg=column)
     found, expected = weights(out), weights(whole)
-    assert len(found) == len(expected)
+    # Since then a detector also keeps how surely its confusable classes told the objects themselves.
+    assert len(found) == len(expected) + (name == "ssd")
     for value in expected:
         same = [i for i, other in enumerate(found) if close(other, value)]
         assert same, f"no variable ended as one of {value.shape} did then"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import supervision as sv
 from data.test_augment import marked_view
 from helpers.run_folders import Guesser
 
 import duckdetect as dd
+from duckdetect.data.augment import PlainViews
 from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.evaluation.metrics import score_detections
 from duckdetect.training.threshold import choose_threshold, f1_threshold, threshold_on_views
@@ -75,10 +78,12 @@ def test_a_run_with_validation_takes_the_best_rounds(monkeypatch):
     detector = Scripted()
     detector.high_res_hw, detector.threshold = None, 0.5
     config = dd.TrainConfig(views=3, distractors=False)
-    assert choose_threshold(detector, [view], config) == 0.48
-    assert choose_threshold(detector, [view], config, best_round={"best_threshold": 0.71}) == 0.71
+    plain = PlainViews([SimpleNamespace(whole=True)])
+    plain._kept[0] = view
+    assert choose_threshold(detector, plain, config) == 0.48
+    assert choose_threshold(detector, plain, config, best_round={"best_threshold": 0.71}) == 0.71
     # Nothing is held out where nothing was augmented.
-    assert choose_threshold(detector, [view], dd.TrainConfig.stock()) == 0.5
+    assert choose_threshold(detector, plain, dd.TrainConfig.stock()) == 0.5
 
 
 def test_two_scales_are_measured_anew(project_data, monkeypatch):
