@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from duckdetect.cli.detector import RunOrFile
+from duckdetect.cli.detector import Fast, RunOrFile, Threshold
 from duckdetect.cli.options import Json, Out, add_verb, print_json
 from duckdetect.cli.say import say
 
@@ -26,16 +26,9 @@ def bulk(
         ),
     ],
     out: Out,
-    threshold: Annotated[
-        Optional[float],  # noqa: UP045  (typer reads it at run time)
-        typer.Option(
-            "--threshold",
-            "-t",
-            help="Keep detections with at least this score, 0 to 1; by default the detector's own.",
-        ),
-    ] = None,
+    threshold: Threshold = None,
     workers: Annotated[
-        Optional[int],  # noqa: UP045
+        Optional[int],  # noqa: UP045  (typer reads it at run time)
         typer.Option(help="Processes that detect; by default one a core of this machine."),
     ] = None,
     to: Annotated[
@@ -44,13 +37,7 @@ def bulk(
             help="coco: also join all shards in detections.json. By default shards alone."
         ),
     ] = None,
-    fast: Annotated[
-        bool,
-        typer.Option(
-            "--fast",
-            help="Detect at one scale only, four times as fast: more small objects are missed.",
-        ),
-    ] = False,
+    fast: Fast = False,
     no_masks: Annotated[
         bool, typer.Option("--no-masks", help="Leave out masks, of a detector that has them.")
     ] = False,

@@ -44,6 +44,23 @@ PerClass = Annotated[
     ),
 ]
 
+Threshold = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--threshold",
+        "-t",
+        help="Keep detections with at least this score, 0 to 1; by default the detector's own.",
+    ),
+]
+
+Fast = Annotated[
+    bool,
+    typer.Option(
+        "--fast",
+        help="Detect at one scale only, four times as fast: more small objects are missed.",
+    ),
+]
+
 Iou = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(
@@ -130,14 +147,7 @@ def detect(
             help="The folder to write; by default results/INPUT, with a number if that is there.",
         ),
     ] = None,
-    threshold: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(
-            "--threshold",
-            "-t",
-            help="Keep detections with at least this score, 0 to 1; by default the detector's own.",
-        ),
-    ] = None,
+    threshold: Threshold = None,
     every: Annotated[
         int, typer.Option(help="Of a video: detect on every Nth frame; between, boxes stay.")
     ] = 1,
@@ -153,13 +163,7 @@ def detect(
         bool,
         typer.Option("--track", help="In a video: number the objects, and keep them in sight."),
     ] = False,
-    fast: Annotated[
-        bool,
-        typer.Option(
-            "--fast",
-            help="Detect at one scale only, four times as fast: more small objects are missed.",
-        ),
-    ] = False,
+    fast: Fast = False,
     per_class: PerClass = None,
     iou: Iou = None,
     no_masks: Annotated[
