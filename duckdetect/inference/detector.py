@@ -229,7 +229,7 @@ class Detector:
         prepared = [self._functions.prepare(shrink(p, self.input_hw)) for p in images]
         if self.two_stage:
             return [
-                self._predict_multi_scale(image.shape[:2], inputs, filled_hw, kept, masks)
+                self._predict_two_stage(image.shape[:2], inputs, filled_hw, kept, masks)
                 for image, (inputs, filled_hw) in zip(images, prepared, strict=True)
             ]
         inputs = [tf.stack([inputs for inputs, _ in prepared])]
@@ -274,7 +274,7 @@ class Detector:
         ).numpy()
         return found
 
-    def _predict_multi_scale(
+    def _predict_two_stage(
         self,
         size_hw: tuple[int, ...],
         inputs: tf.Tensor,
