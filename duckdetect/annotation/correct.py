@@ -20,10 +20,9 @@ from PIL import Image
 
 from duckdetect.annotation.canvas import to_jpeg
 from duckdetect.annotation.suggestions import suggest
-from duckdetect.data.corrections import read_corrections, write_corrections
+from duckdetect.data.corrections import apart, is_apart, read_corrections, write_corrections
 from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.errors import UserError
-from duckdetect.imaging.geometry import pairwise_iou
 from duckdetect.imaging.io import some_names
 from duckdetect.training.run_folder import HANDED_BACK
 from duckdetect.utils.words import plural
@@ -31,7 +30,6 @@ from duckdetect.utils.words import plural
 _MOST = 60  # crops: more are not looked at
 _CROP_PX = 110
 _MARGIN = 0.25  # of the box's sides, around it
-_SAME_IOU = 0.5
 
 
 class Crop(NamedTuple):
@@ -71,9 +69,8 @@ class Handed:
         return [
             i
             for i, crop in enumerate(self.crops)
-            if (pairwise_iou(crop.xyxy, known.get(crop.sample.path.resolve(), nothing)) > _SAME_IOU)
-            .any()
-        ]  # fmt: skip
+            if not is_apart(crop.xyxy, known.get(crop.sample.path.resolve(), nothing)).all()
+        ]
 
     def hand_back(self, numbers: list[int]) -> None:
         """Save which of the crops are wrong; what is known of other detections stays."""
@@ -82,8 +79,7 @@ class Handed:
         for i, crop in enumerate(self.crops):
             place = crop.sample.path.resolve()
             samples.setdefault(place, crop.sample)
-            there = regions.get(place, np.zeros((0, 4), np.float32))
-            there = there[(pairwise_iou(there, crop.xyxy) <= _SAME_IOU)[:, 0]]
+            there = apart(regions.get(place, np.zeros((0, 4), np.float32)), crop.xyxy)
             regions[place] = np.concatenate([there, crop.xyxy]) if i in numbers else there
         self._earlier = replace(
             self._earlier,

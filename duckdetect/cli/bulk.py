@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Optional
 
 import typer
 
-from duckdetect.cli.detector import Fast, RunOrFile, Threshold
+from duckdetect.cli.detector import Fast, NoMasks, RunOrFile, Threshold
 from duckdetect.cli.options import Json, Out, add_verb, print_json
 from duckdetect.cli.say import say
 
@@ -38,9 +39,7 @@ def bulk(
         ),
     ] = None,
     fast: Fast = False,
-    no_masks: Annotated[
-        bool, typer.Option("--no-masks", help="Leave out masks, of a detector that has them.")
-    ] = False,
+    no_masks: NoMasks = False,
     as_json: Json = False,
     progress: bool = True,
 ) -> None:
@@ -49,8 +48,6 @@ def bulk(
     Stopped at any moment and started again, it does what is missing. With RAY_ADDRESS set it joins that
     cluster. A picture that cannot be read is a row with its error.
     """
-    from dataclasses import asdict
-
     from duckdetect.inference.bulk import bulk as run_bulk
 
     done = run_bulk(

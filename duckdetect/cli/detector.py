@@ -61,6 +61,10 @@ Fast = Annotated[
     ),
 ]
 
+NoMasks = Annotated[
+    bool, typer.Option("--no-masks", help="Make no masks, boxes alone: the faster for it.")
+]
+
 Iou = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(
@@ -166,10 +170,7 @@ def detect(
     fast: Fast = False,
     per_class: PerClass = None,
     iou: Iou = None,
-    no_masks: Annotated[
-        bool,
-        typer.Option("--no-masks", help="Make no masks, boxes alone: the faster for it."),
-    ] = False,
+    no_masks: NoMasks = False,
     classes: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Keep this class alone; give it again for more. By default all."),

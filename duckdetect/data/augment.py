@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from duckdetect.data.dataset import Sample
-from duckdetect.imaging.geometry import draw_outlines, tight_xyxy
+from duckdetect.imaging.geometry import draw_outlines, tight_xyxy, turn_xyxy
 
 # The object's side as a part of the window's, drawn evenly on a logarithmic scale.
 _LEAST_PART, _MOST_PART = 0.08, 0.8
@@ -219,11 +219,9 @@ def _mirrored(view: View) -> View:
 
 def _turned(view: View, quarters: int) -> View:
     """Turned to the left by so many quarters."""
-    xyxy, (height, width) = view.known_xyxy, view.image.shape[:2]
-    for _ in range(quarters):
-        x1, y1, x2, y2 = xyxy.T
-        xyxy = np.stack([y1, width - x2, y2, width - x1], axis=1)
-        height, width = width, height
+    height, width = view.image.shape[:2]
+    orientation = (1, 8, 3, 6)[quarters]  # EXIF's for these turns
+    xyxy = turn_xyxy(view.known_xyxy, orientation, (height, width))
     return replace(
         view,
         image=np.rot90(view.image, quarters),

@@ -12,8 +12,8 @@ detections.json:
       {"file": "new/c.jpg", "objects": [{"class": "duck", "bbox": [5, 5, 90, 70]}]}]}
 
 `file` is relative to the file's own folder, or absolute. Of a `whole` picture all objects are listed; it
-becomes a labelled picture. Of another one, `objects` are some that were missed and `wrong` are detections
-of what is none; the rest of it nobody has looked at, and it is neither object nor background.
+becomes a labelled picture. Of another one, `objects` are some that were missed and `wrong` are false
+detections; the rest of it nobody has looked at, and it is neither object nor background.
 """
 
 from __future__ import annotations
@@ -160,10 +160,10 @@ def with_corrections(dataset: Dataset, corrections: Dataset) -> Dataset:
 
 
 def _merged(old: Sample, new: Sample) -> Sample:
-    negatives = np.concatenate([_apart(old.hard_negatives, new.xyxy), new.hard_negatives])
+    negatives = np.concatenate([apart(old.hard_negatives, new.xyxy), new.hard_negatives])
     if new.whole:
         return replace(new, hard_negatives=negatives)
-    kept = _is_apart(old.xyxy, new.known_xyxy)
+    kept = is_apart(old.xyxy, new.known_xyxy)
     outlines = old.segmentation and tuple(old.segmentation[i] for i in np.flatnonzero(kept))
     return replace(
         old,
@@ -175,10 +175,11 @@ def _merged(old: Sample, new: Sample) -> Sample:
     )
 
 
-def _is_apart(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N,) bool: which boxes overlap none of the others."""
+def is_apart(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N,) bool: which boxes (N, 4) are of none of the things that the others (M, 4) are of."""
     return np.asarray((pairwise_iou(xyxy, others) <= _SAME_IOU).all(axis=1))
 
 
-def _apart(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.asarray(xyxy[_is_apart(xyxy, others)])
+def apart(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The boxes that `is_apart` names."""
+    return np.asarray(xyxy[is_apart(xyxy, others)])

@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from duckdetect.data.corrections import is_apart
 from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import find_again, list_parts, load_dataset
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import collect_detections, read_about, trained_on
 from duckdetect.evaluation.matching import match_detections
 from duckdetect.evaluation.metrics import score_detections
-from duckdetect.imaging.geometry import pairwise_iou
 from duckdetect.inference.detector import Detector
 from duckdetect.inference.run_config import read_config
 from duckdetect.utils.words import plural
 
 _MOST_IMAGES = 200
 _MOST_NAMED = 8
-_SAME_IOU = 0.5
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,8 @@ def corrections_text(detector: Detector, corrections: Dataset) -> str:
     gone = n_wrong = found = n_objects = 0
     for sample in corrections.samples:
         detections: Any = detector.predict(sample.path)
-        wrong = pairwise_iou(sample.hard_negatives, detections.xyxy) > _SAME_IOU
-        gone += int((~wrong.any(axis=1)).sum())
-        n_wrong += len(wrong)
+        gone += int(is_apart(sample.hard_negatives, detections.xyxy).sum())
+        n_wrong += len(sample.hard_negatives)
         match = match_detections(sample, detections)
         n_objects += int((~sample.crowd).sum())
         found += int((~sample.crowd).sum()) - match.n_missed

@@ -81,7 +81,7 @@ class Start:
         if sha256 != (self.config.get("weights") or {}).get("sha256"):
             raise UserError(
                 f"{self.run} was trained from other weights of {self.config['base']}: give them as "
-                "--weights, or train it anew"
+                "--weights, or train it again from its base"
             )
 
     def begin(self, folder: Path) -> None:
@@ -102,7 +102,9 @@ class Start:
                 whole[..., : old.shape[-1]] = old
                 value = whole.reshape(variable.shape)
             if value.shape != tuple(variable.shape):
-                raise UserError(f"{self.run} does not fit {base.name}: train it anew")
+                raise UserError(
+                    f"{self.run} does not fit {base.name}: train it again from its base"
+                )
             variable.assign(value)
 
     def confusables(self, new: ConfusableClasses | None) -> ConfusableClasses | None:
@@ -114,7 +116,7 @@ class Start:
         if "confusable_own_score:0" not in saved:
             raise UserError(
                 f"{self.run} is of an earlier version, which does not say what suppresses its classes: "
-                "give --no-confusables, or train it anew first"
+                "give --no-confusables, or train it again first"
             )
         return ConfusableClasses.joined(saved, new)
 
@@ -236,7 +238,7 @@ def _opened(run: Any) -> tuple[Path, dict[str, Any], Detector]:
     if detector.two_stage or detector.has_masks:
         raise UserError(
             f"{folder} holds a detector {'of two stages' if detector.two_stage else 'with masks'}, which "
-            "cannot be trained on from there: train it anew on all pictures"
+            "cannot be trained on from there: train a new run on all pictures"
         )
     return folder, known, detector
 

@@ -98,7 +98,8 @@ def _shrink(data: dict[str, str]) -> None:
             data[kind] = _shrunk(base64.b64decode(data[kind]), kind)
     if "image/gif" in data:  # for viewers such as GitHub's, which show no GIF
         data["image/png"] = _shrunk(base64.b64decode(data["image/gif"]), "image/png")
-    if "<iframe" in data.get("text/html", ""):  # the report, larger than all the rest
+    # The report and the video, larger than all the rest; GitHub's viewer shows neither.
+    if any(tag in data.get("text/html", "") for tag in ("<iframe", "<video")):
         del data["text/html"]
 
 

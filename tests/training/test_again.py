@@ -81,7 +81,7 @@ def test_what_is_handed_back_once_does_not_come_again(run, project_data, tmp_pat
     assert again.folder == run.folder.with_name("duck-2")
     assert folder_sha256(run.folder / "detector") == before
     assert dd.load_detector(run.folder).threshold == run.detector.threshold
-    # Trained on, not anew: the loss begins where the run ended.
+    # Trained on, not from the base: the loss begins where the run ended.
     assert again.history[0]["loss"] < 0.5 * run.history[0]["loss"]
     assert "1 of 1 wrong detection gone" in again.compared
     assert "29 test pictures" in again.compared

@@ -305,9 +305,8 @@ class SsdModel:
         for i, level in enumerate(self.levels):
             columns = level.anchors_per_cell * (self.num_classes + 1)
             for variable in self._class_head(i)._class_predictor_layers[-1].trainable_variables:
-                if (
-                    variable.shape[-1] == columns
-                ):  # a separable layer's depthwise part is of no class
+                # A separable layer's depthwise part is of no class.
+                if variable.shape[-1] == columns:
                     found[variable.ref()] = (variable, level.anchors_per_cell)
         return list(found.values())
 
