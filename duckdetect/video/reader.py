@@ -351,7 +351,9 @@ class VideoReader:
                 if _is_mp4(self.path) and not _has_index(self.path):
                     raise self._unopened(ValueError("its index is cut off"))
                 raise self._bad("its pictures are of a kind that is not known")
-            stream.thread_type = "AUTO"
+            # Threads over frames lose, now and then, the mark of a frame that is not whole.
+            whole = _SEEKABLE & set(container.format.name.split(","))
+            stream.thread_type = "AUTO" if whole else "SLICE"
             yield stream
 
     def _decoded(self, stream: Any, key: _KeyFrame | None = None) -> Iterator[tuple[Fraction, Any]]:
