@@ -1,6 +1,6 @@
 """What K images of any object buy: default settings, several data sets, seeds and numbers of images.
 
-    python benchmarks/fewshot.py [--shots 5 20 all] [--seeds 0 1 2] [--train auto heads] [--stock]
+    python benchmarks/fewshot.py [--shots 5 20 all] [--seeds 0 1 2] [--train auto auto+rotate heads] [--stock]
         [--data FOLDER TRAIN_FOLDER:TEST_FOLDER ...] [--test 40]
 
 A seed draws the K images, each class once where K allows, and the run's views, weights and batches; the
@@ -164,6 +164,15 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def settings(recipe: str, seed: int) -> dd.TrainConfig:
+    """The settings of `auto`, of a level with settings that are on (`auto+rotate`), or of `stock`."""
+    if recipe == "stock":
+        return dd.TrainConfig.stock(seed=seed)
+    level, *on = recipe.split("+")
+    more: dict[str, Any] = {"train": level, **dict.fromkeys(on, True)}
+    return dd.TrainConfig(seed=seed, **more)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", default=default_sets())
@@ -184,12 +193,7 @@ def main() -> None:
                     key = {"set": name_of(data), "shots": shots, "recipe": recipe, "seed": seed}
                     if any(key.items() <= row.items() for row in rows):
                         continue
-                    config = (
-                        dd.TrainConfig.stock(seed=seed)
-                        if recipe == "stock"
-                        else dd.TrainConfig(train=recipe, seed=seed)
-                    )
-                    rows.append({**key, **measure(train, test, config)})
+                    rows.append({**key, **measure(train, test, settings(recipe, seed))})
                     write_json(ROWS, {"rows": rows})
                     print(rows[-1], file=sys.stderr, flush=True)
     print(table(rows))
