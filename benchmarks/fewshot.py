@@ -1,7 +1,7 @@
 """What K images of any object buy: default settings, several data sets, seeds and numbers of images.
 
-    python benchmarks/fewshot.py [--shots 5 20 all] [--seeds 0 1 2] [--train auto auto+rotate heads] [--stock]
-        [--data FOLDER TRAIN_FOLDER:TEST_FOLDER ...] [--test 40]
+    python benchmarks/fewshot.py [--shots 5 20 all] [--seeds 0 1 2] [--train auto auto+rotate heads]
+        [--stock] [--data FOLDER TRAIN_FOLDER:TEST_FOLDER ...] [--test 40]
 
 A seed draws the K images, each class once where K allows, and the run's views, weights and batches; the
 test is a fixed draw of the others (with `all`, every second image is the test). TRAIN_FOLDER:TEST_FOLDER

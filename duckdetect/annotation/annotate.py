@@ -45,7 +45,8 @@ def annotate(
         folder: Where the images lie.
         classes: What boxes are drawn for, such as ["rubber duck"].
         widget: "colab" for the Object Detection API's own, "jupyter" for ours (in Colab, too),
-            "auto" for the first in Colab and the second elsewhere.
+            "auto" for the first in Colab and the second elsewhere and for suggestions, whose scores
+            the first cannot show.
         suggest: A detector whose boxes are shown on images nobody has looked at yet. They are
             saved once they are submitted or changed.
         suggest_threshold: The lowest score of a box to suggest, 0..1.
@@ -71,7 +72,7 @@ def annotate(
         _say(f"Note: {note}.")
     if said := _of_other_classes(session):
         _say(said)
-    if widget == "colab" or (widget == "auto" and is_colab()):
+    if widget == "colab" or (widget == "auto" and suggest is None and is_colab()):
         from duckdetect.annotation.colab_widget import ColabWidget
 
         ColabWidget(session).show()

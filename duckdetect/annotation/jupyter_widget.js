@@ -44,6 +44,8 @@ function render({ model, el }) {
     selected = -1;
     draw();
   });
+  // JupyterLab takes the arrow keys otherwise, with which the slider is moved.
+  slider.addEventListener("keydown", event => event.stopPropagation());
   const bar = make("div", "dd-row", root);
   const note = make("div", "dd-note", root);
   note.setAttribute("role", "status");

@@ -129,13 +129,19 @@ class JupyterWidget:
         if index != self.index:
             self._before = self.index
         self.index, self._shown = index, shown
-        self._first = boxes
-        self._last = [b for b in boxes if b.score is None or b.score >= self.canvas.least]
+        # What is in the file was accepted, whatever suggested it.
+        suggested = self._session.missing_at(index)
+        self._first, self._last = boxes, [] if suggested else boxes
         self._loading = True
         try:
             with self.canvas.hold_sync():
                 self.canvas.bboxes = [
-                    _to_widget(shown.to_canvas(box.xyxy), box.class_name, key, box.score)
+                    _to_widget(
+                        shown.to_canvas(box.xyxy),
+                        box.class_name,
+                        key,
+                        box.score if suggested else None,
+                    )
                     for key, box in enumerate(boxes)
                 ]
                 self.canvas.size_wh = list(shown.canvas_hw[::-1])
@@ -149,7 +155,7 @@ class JupyterWidget:
 
     def next(self) -> None:
         """Go on. What was drawn is saved already; what a detector suggested is so by this."""
-        boxes = self._boxes()
+        boxes = self._boxes(accept=True)
         if boxes:
             self._save(boxes)
         self._go_on()
@@ -228,19 +234,26 @@ class JupyterWidget:
 
     def _save(self, boxes: list[Box]) -> None:
         # A box that a mouse button has just begun is none yet: nothing to save.
-        suggested = any(box.score is not None for box in boxes)
-        if boxes == self._last and not (suggested and self._session.missing_at(self.index)):
+        if boxes == self._last:
             return
         self._session.save(self.index, boxes)
         self._last = boxes
-        self._say("Saved.")
+        left = len(self._boxes(accept=True)) - len(boxes)
+        more = (
+            f"{left} more suggested {'box is' if left == 1 else 'boxes are'} not yet: press Next."
+        )
+        self._say(f"Saved. {more}" if left else "Saved.")
 
-    def _boxes(self) -> list[Box]:
-        """The boxes on the screen; one that was not touched is the very same as before."""
+    def _boxes(self, accept: bool = False) -> list[Box]:
+        """The boxes that are labels, and with `accept` the suggestions that are shown as well.
+
+        One that was not touched is the very same as before.
+        """
         assert self._shown is not None
         boxes = []
         for drawn in self.canvas.bboxes:
-            if (score := drawn.get("score")) is not None and score < self.canvas.least:
+            score = drawn.get("score")
+            if score is not None and not (accept and score >= self.canvas.least):
                 continue
             on_canvas = _from_widget(drawn)
             label = drawn.get("label")

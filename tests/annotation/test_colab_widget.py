@@ -128,8 +128,12 @@ def test_annotate_chooses_the_widget(
     monkeypatch.setattr(annotate_module, "_in_notebook", lambda: True)
     assert annotate(folder, DUCK).missing == ["a.jpg"]
     assert (len(colab.scripts), colab.custom_widgets) == (2, False)
-    annotate(folder, DUCK, widget="jupyter")
+    annotate(folder, DUCK, suggest=FakeDetector())
     assert (len(colab.scripts), colab.custom_widgets) == (2, True)
+    annotate(folder, DUCK, widget="jupyter")
+    assert len(colab.scripts) == 2
+    annotate(folder, DUCK, widget="colab", suggest=FakeDetector())
+    assert len(colab.scripts) == 4
     monkeypatch.delitem(sys.modules, "google.colab")
     annotate(folder, DUCK)
-    assert len(colab.scripts) == 2
+    assert len(colab.scripts) == 4

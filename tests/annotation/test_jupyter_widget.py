@@ -135,6 +135,9 @@ def test_suggestions_are_saved_when_submitted_or_changed(tmp_path: Path) -> None
     assert [a["score"] for a in read(tmp_path)["annotations"]] == [0.9]
     draw(widget, 50, 10, 70, 30)
     assert session.missing == ["a.jpg"]
+    assert len(session.boxes(2)) == 1
+    assert "1 more suggested box is not yet" in widget.canvas.note
+    press(widget, "Next")
     assert len(session.boxes(2)) == 2
     assert session.boxes(1)[0].xyxy == pytest.approx((0, 2, 30, 40), abs=0.01)
 
@@ -152,7 +155,14 @@ def test_the_slider_says_which_suggestions_are_saved(tmp_path: Path) -> None:
     widget.turn_to(0)
     first, second = widget.canvas.bboxes
     widget.canvas.bboxes = [{**first, "x": first["x"] + 9, "score": None}, second]
+    assert [a.get("score") for a in read(tmp_path)["annotations"][2:]] == [None]
+    press(widget, "Next")
     assert [a.get("score") for a in read(tmp_path)["annotations"][2:]] == [None, 0.1]
+    # What was accepted is suggested no more, and keeps its score.
+    widget.turn_to(0)
+    assert [box["score"] for box in widget.canvas.bboxes] == [None, None]
+    draw(widget, 50, 10, 70, 30)
+    assert [a.get("score") for a in read(tmp_path)["annotations"][2:]] == [None, 0.1, None]
 
 
 def test_taking_a_suggestion_away_is_no_answer_yet(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ ipykernel and anywidget. `DUCKDETECT_SCREENSHOTS=FOLDER` keeps a picture of each
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from PIL import Image, ImageDraw
 
 from duckdetect.annotation.canvas import CanvasTransform
 from duckdetect.annotation.session import Session
-from duckdetect.annotation.store import AnnotationStore, Box
+from duckdetect.annotation.store import FILE_NAME, AnnotationStore, Box
 
 pytestmark = pytest.mark.browser
 
@@ -259,7 +260,7 @@ def test_colabs_widget_shows_boxes_drawn_earlier(
 # Jupyter's widget: a notebook in JupyterLab
 
 
-def jupyter_page(chrome: Any, folder: Path, index: int) -> Page:
+def jupyter_page(chrome: Any, folder: Path, index: int, suggested: int = 0) -> Page:
     from duckdetect.annotation.jupyter_widget import place
 
     path = sorted(folder.glob("*.*g"))[index]
@@ -269,7 +270,7 @@ def jupyter_page(chrome: Any, folder: Path, index: int) -> Page:
         return image && image.naturalWidth == {shown.canvas_hw[1]}
             && image.naturalHeight == {shown.canvas_hw[0]} && image.complete"""
     browser.wait_for(f"picture {path.name}", lambda: chrome.execute_script(script), 60)
-    boxes = len(AnnotationStore(folder).boxes(path.name))
+    boxes = suggested or len(AnnotationStore(folder).boxes(path.name))
     browser.wait_for("its own boxes only", lambda: jupyter.count_boxes(chrome) == boxes)
     browser.wait_for_rest(chrome, jupyter.IMAGE)
     return Page(chrome, jupyter.IMAGE, folder, path.name, shown)
@@ -364,3 +365,78 @@ def test_jupyters_widget(chrome: Any, folder: Path, tmp_path: Path) -> None:
         page = jupyter_page(chrome, folder, 1)
         browser.wait_for("its boxes", lambda: jupyter.count_boxes(chrome) == 3)
     assert store.looked_at() == {path.name for path in folder.glob("*.*g")}
+
+
+SUGGESTING = """
+import os
+from pathlib import Path
+import numpy as np
+import supervision as sv
+from duckdetect.annotation.annotate import annotate
+
+class Detector:
+    classes = ("duck", "other")
+
+    def predict(self, images, threshold):
+        sides = np.tile(images[0].shape[1::-1], 2)
+        xyxy = np.array([[0.37, 0.35, 0.65, 0.74], [0.7, 0.1, 0.95, 0.3], [0.05, 0.6, 0.3, 0.9]]) * sides
+        return [sv.Detections(xyxy, None, np.array([0.9, 0.6, 0.2]), np.array([0, 1, 0]))]
+
+Path("kernel").write_text(str(os.getpid()))
+session = annotate("images", ["duck", "other"], suggest=Detector(), widget="jupyter")
+"""
+
+
+def test_suggestions_in_jupyter_and_a_kernel_that_is_killed(
+    chrome: Any, folder: Path, tmp_path: Path
+) -> None:
+    """Dashed until they are accepted or changed; nothing else is saved, and what is saved stays."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    pytest.importorskip("jupyterlab", reason="JupyterLab is missing: pip install jupyterlab")
+    pytest.importorskip("anywidget", reason="anywidget is not installed")
+    dashed = "return document.querySelectorAll('.jp-OutputArea rect[stroke-dasharray]').length"
+    store = AnnotationStore(folder)
+    with jupyter.serve(tmp_path, SUGGESTING) as address:
+        chrome.get(address)
+        jupyter.run_all(chrome)
+        page = jupyter_page(chrome, folder, 0, suggested=2)
+        assert chrome.execute_script(dashed) == 2
+        labels = "return [...document.querySelectorAll('.dd-stage text')].map(e => e.textContent)"
+        assert chrome.execute_script(labels) == ["duck 0.90?", "other 0.60?"]
+        if "DUCKDETECT_SCREENSHOTS" in os.environ:
+            path = Path(os.environ["DUCKDETECT_SCREENSHOTS"]) / "suggestions.png"
+            chrome.find_element(By.CSS_SELECTOR, ".dd-draw").screenshot(str(path))
+        slider = chrome.find_element(By.CSS_SELECTOR, ".dd-draw input[type=range]")
+        for _ in range(3):  # 0.3 to 0.15
+            slider.send_keys(Keys.ARROW_LEFT)
+        browser.wait_for("the third", lambda: chrome.execute_script(dashed) == 3)
+        assert store.looked_at() == set()
+        page = jupyter_page(chrome, folder, 0, suggested=3)  # the slider has scrolled it
+        # The first is moved by a tenth: it is a label now, the two others still are none.
+        height, width = page.shown.size_hw
+        page.drag((width * 0.5, height * 0.5), (width * 0.6, height * 0.5))
+        moved = (width * 0.47, height * 0.35, width * 0.75, height * 0.74)
+        page.expect(moved)
+        assert chrome.execute_script(dashed) == 2
+        jupyter.button(chrome, "Next")
+        jupyter_page(chrome, folder, 1, suggested=3)
+        boxes = store.boxes(page.name)
+        assert [box.class_name for box in boxes] == ["duck", "other", "duck"]
+        saved = json.loads((folder / FILE_NAME).read_text())["annotations"]
+        assert [box.get("score") for box in saved] == [None, 0.6, 0.2]
+
+        os.kill(int((tmp_path / "kernel").read_text()), 9)
+        jupyter.wait_for_another_kernel(chrome)
+        jupyter.run_all(chrome)
+        again = jupyter_page(chrome, folder, 1, suggested=2)  # the first without boxes
+        assert store.boxes(page.name) == boxes
+        jupyter.button(chrome, "Skip")
+        jupyter_page(chrome, folder, 2, suggested=2)
+        assert store.looked_at() == {page.name}, f"{again.name} was skipped"
+        jupyter.button(chrome, "No object")
+        browser.wait_for("the end", lambda: len(store.looked_at()) == 2)
+        jupyter.button(chrome, "Previous")  # from the second, which is still to do
+        jupyter_page(chrome, folder, 0)
+        assert chrome.execute_script(dashed) == 0

@@ -88,6 +88,15 @@ def run_all(chrome: Any) -> None:
     chrome.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
 
+def wait_for_another_kernel(chrome: Any) -> None:
+    """Wait until JupyterLab has started a kernel in place of one that died, and put its word away."""
+    from selenium.webdriver.common.by import By
+
+    accept = (By.CSS_SELECTOR, ".jp-Dialog .jp-mod-accept")
+    wait_for("JupyterLab to say so", lambda: chrome.find_elements(*accept), 60)
+    chrome.find_element(*accept).click()
+
+
 def text(chrome: Any) -> str:
     """All that the notebook's outputs say."""
     script = "return [...document.querySelectorAll('.jp-OutputArea')].map(e => e.innerText).join()"
