@@ -14,6 +14,7 @@ import duckdetect as dd
 from duckdetect.cli.labels import reads_labels
 from duckdetect.cli.options import Base, Data, Device, Out, Overwrite, add_verb, results_folder
 from duckdetect.cli.say import say, say_notes
+from duckdetect.utils.progress import waiting
 
 
 def register(app: typer.Typer) -> None:
@@ -149,6 +150,8 @@ def train(
     parts = [part for part in (train_data, valid_data) if part is not None]
     notes += dd.data.left_over(parts, unlabelled=False)
     say_notes(notes, data)
+    with waiting("loading TensorFlow", progress):
+        dd.train  # noqa: B018  (which imports it)
     run = dd.train(
         train_data, base, out, chosen,
         val=valid_data, weights=weights, overwrite=overwrite, progress=progress,

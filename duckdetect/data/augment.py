@@ -134,6 +134,14 @@ class PlainViews(Sequence[View]):
         return view
 
 
+def n_known(plain: Sequence[View], index: int) -> tuple[int, int]:
+    """How many boxes and hard negatives a view has; of `PlainViews` without reading its image."""
+    if isinstance(plain, PlainViews):
+        sample = plain.samples[index]
+        return int((~sample.crowd).sum()), len(sample.hard_negatives)
+    return len(plain[index].xyxy), len(plain[index].hard_negatives)
+
+
 def augmented_views(
     plain: Sequence[View],
     n_augmented: int,
@@ -152,9 +160,8 @@ def augmented_views(
     """
     rng = np.random.default_rng([seed, len(plain)])
     recolour = _recolouring(seed)
-    in_turn = (plain[i] for i in itertools.cycle(range(len(plain))))
-    with_box = (view for view in in_turn if len(view.known_xyxy))
-    for view in itertools.islice(with_box, n_augmented):
+    with_box = (i for i in itertools.cycle(range(len(plain))) if any(n_known(plain, i)))
+    for view in (plain[i] for i in itertools.islice(with_box, n_augmented)):
         view = _mirrored(view) if rng.random() < 0.5 else view
         if rotate:
             view = _turned(view, int(rng.integers(4)))
@@ -168,7 +175,10 @@ def corners(plain: Sequence[View], part: float) -> Iterator[View]:
     A detector that runs at the high-resolution scale must have seen background at that size, too: the
     corners of each view without a box, and each hard negative in the four corners of a window.
     """
-    for view in plain:
+    for i in range(len(plain)):
+        if n_known(plain, i)[0] and not n_known(plain, i)[1]:
+            continue
+        view = plain[i]
         for x1, y1, x2, y2 in view.hard_negatives.astype(float):
             size_wh = np.array(view.image.shape[1::-1], float)
             window_wh = np.maximum(size_wh * part, [x2 - x1, y2 - y1]).round()

@@ -17,6 +17,7 @@ from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
+from duckdetect.utils.files import FreeNames
 from duckdetect.utils.outputs import check_outputs, own_output
 from duckdetect.utils.words import counted, plural
 
@@ -79,17 +80,8 @@ def file_names(dataset: Dataset, by_stem: bool) -> list[str]:
         by_stem: Two names must differ in more than the suffix (YOLO and Pascal VOC name a picture's
             labels by it). Case does not count, as on Windows and Macs.
     """
-    taken: set[str] = set()
-    names = []
-    for sample in dataset.samples:
-        path, number = sample.path, 1
-        name = path.name
-        while (Path(name).stem if by_stem else name).casefold() in taken:
-            number += 1
-            name = f"{path.stem}_{number}{path.suffix}"
-        taken.add((Path(name).stem if by_stem else name).casefold())
-        names.append(name)
-    return names
+    free = FreeNames(by_stem)
+    return [free.take(sample.path.stem, sample.path.suffix) for sample in dataset.samples]
 
 
 def _write(writer: Writer, folder: Path, dataset: Dataset) -> Counter[str]:

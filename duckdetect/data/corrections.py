@@ -62,7 +62,7 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
     fields = read_json(path, _CURE)
     if fields.text("format") != FORMAT:
         fields.fail(f"its format is not {FORMAT!r}")
-    found = Dataset(path.parent, tuple(classes), ())
+    found: dict[Path, Sample] = {}
     for row in rows_of(fields.list("pictures"), f"{path}: pictures", _CURE):
         _only(row, "file", "whole", "objects", "wrong")
         name = row.text("file")
@@ -74,16 +74,15 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
         if not (whole or labels or wrong):
             row.fail("it says nothing of its picture: give objects, wrong, or whole")
         sample, negatives = (
-            make_sample(path.parent / name, len(found) + 1, None, boxes, strict)
-            for boxes in (labels, wrong)
+            make_sample(path.parent / name, 0, None, boxes, strict) for boxes in (labels, wrong)
         )
         assert sample is not None  # strict would have raised
         assert negatives is not None
         sample = replace(sample, hard_negatives=negatives.xyxy, whole=whole)
-        found = with_corrections(found, replace(found, samples=(sample,)))
-    if not len(found):
+        _add(found, sample)
+    if not found:
         fields.fail("it holds no picture")
-    return found
+    return _numbered(Dataset(path.parent, tuple(classes), ()), found)
 
 
 def _only(row: Fields, *names: str) -> None:
@@ -153,8 +152,16 @@ def with_corrections(dataset: Dataset, corrections: Dataset) -> Dataset:
     """
     samples = {sample.path.resolve(): sample for sample in dataset.samples}
     for new in corrections.samples:
-        old = samples.get(new.path.resolve())
-        samples[new.path.resolve()] = new if old is None else _merged(old, new)
+        _add(samples, new)
+    return _numbered(dataset, samples)
+
+
+def _add(samples: dict[Path, Sample], new: Sample) -> None:
+    place = new.path.resolve()
+    samples[place] = _merged(samples[place], new) if place in samples else new
+
+
+def _numbered(dataset: Dataset, samples: dict[Path, Sample]) -> Dataset:
     numbered = tuple(replace(sample, image_id=i) for i, sample in enumerate(samples.values(), 1))
     return replace(dataset, samples=numbered)
 

@@ -110,6 +110,7 @@ class Reading:
         finder: Finds files by the names that labels give them, inside the data set.
         options: What the user said of the labels.
         turned: Pictures that EXIF turns, whose labels do not tell which way up they were drawn.
+        bar: Counts the pictures that were read, if there is one.
     """
 
     def __init__(self, root: Path, report: Report, beside: Sequence[Path] = ()) -> None:
@@ -117,6 +118,7 @@ class Reading:
         self.options = current_options()
         self.finder = Finder(root, self.options.allow_outside, beside)
         self.turned: list[Path] = []
+        self.bar: Any = None
 
     def __call__(self, problem: Problem) -> None:
         """Report a problem."""
@@ -359,6 +361,8 @@ def make_sample(
     """
     if not isinstance(reading, Reading):
         reading = Reading(path.parent, reading)
+    if reading.bar is not None:
+        reading.bar.update()
     try:
         head = image_head(path)
     except UserError as error:

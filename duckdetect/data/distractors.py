@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from duckdetect.data.augment import View
+from duckdetect.data.augment import View, n_known
 
 _PART = 0.7  # of the views
 
@@ -46,7 +46,7 @@ def with_distractors(views: Iterable[View], plain: Sequence[View], seed: int) ->
         seed: Decides which views, and shapes, places and colours.
     """
     rng = np.random.default_rng([seed, len(plain), _MOST])
-    palettes = [p for view in plain for p in _palettes(view)]
+    palettes = _Palettes(plain)
     for view in views:
         if len(view.xyxy) and rng.random() < _PART:
             image = view.image.copy()
@@ -57,22 +57,30 @@ def with_distractors(views: Iterable[View], plain: Sequence[View], seed: int) ->
         yield view
 
 
-def _palettes(view: View) -> list[np.ndarray]:
-    """(N, 3) uint8, pixels from the core of each box."""
-    found = []
-    for x1, y1, x2, y2 in view.xyxy:
+class _Palettes:
+    """For each box (N, 3) uint8, pixels from its core, cut out when they are asked for."""
+
+    def __init__(self, plain: Sequence[View]) -> None:
+        self._plain = plain
+        self._boxes = [(i, k) for i in range(len(plain)) for k in range(n_known(plain, i)[0])]
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        i, k = self._boxes[number]
+        view = self._plain[i]
+        x1, y1, x2, y2 = view.xyxy[k]
         dx, dy = (x2 - x1) * (1 - _CORE) / 2, (y2 - y1) * (1 - _CORE) / 2
         rows = slice(int(y1 + dy), int(np.ceil(y2 - dy)) + 1)
-        core = view.image[rows, int(x1 + dx) : int(np.ceil(x2 - dx)) + 1]
-        found.append(core.reshape(-1, 3))
-    return found
+        return view.image[rows, int(x1 + dx) : int(np.ceil(x2 - dx)) + 1].reshape(-1, 3)
 
 
 def _put_distractor(
     image: np.ndarray,
     xyxy: np.ndarray,
     side: float,
-    palettes: Sequence[np.ndarray],
+    palettes: _Palettes,
     rng: np.random.Generator,
 ) -> None:
     """Draw one into the image; none if the boxes leave no place."""

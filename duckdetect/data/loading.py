@@ -52,6 +52,7 @@ from duckdetect.imaging.kinds import file_kind
 from duckdetect.utils.archives import unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
+from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import refuse_pipes
 from duckdetect.utils.schema import is_path, parse_json
 from duckdetect.utils.words import counted, plural
@@ -244,7 +245,10 @@ def _read(
     reading = Reading(root, report, (*beside, *part.beside))
     if part.source != path:  # else the user has named the file itself
         reading.inside(part.source)
-    dataset = _checked(part.read(part.source, part.split, reading), reading)
+    with progress_bar(
+        desc="reading labels", unit="picture", delay=DELAY_S, leave=False
+    ) as reading.bar:
+        dataset = _checked(part.read(part.source, part.split, reading), reading)
     return replace(dataset, options=reading.options)
 
 
@@ -509,7 +513,9 @@ def data_sha256(dataset: Dataset) -> str:
         UserError: If a picture cannot be read.
     """
     digest = hashlib.sha256()
-    for sample in dataset.samples:
+    for sample in progress_bar(
+        dataset.samples, "check sum", unit="picture", delay=DELAY_S, leave=False
+    ):
         try:
             digest.update(sample.path.read_bytes())
         except OSError as error:

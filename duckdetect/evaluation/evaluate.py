@@ -38,8 +38,8 @@ from duckdetect.imaging.geometry import compacted
 from duckdetect.inference.detections_json import read_detections, write_detections_json
 from duckdetect.inference.detector import Detector
 from duckdetect.inference.run_config import read_config
-from duckdetect.utils.files import atomic_path, folder_sha256, write_json
-from duckdetect.utils.outputs import check_folder
+from duckdetect.utils.files import folder_sha256, write_json
+from duckdetect.utils.outputs import check_outputs, note_change, own_output
 from duckdetect.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names) or "no class"
 
 
-FOLDER = "evaluation"
+FOLDER, METRICS = "evaluation", "metrics.json"
 
 FILES = r"about\.json|detections\.json|(precision_recall|f1)\.png"
 """What lies in it; the plots are a notebook's."""
@@ -281,7 +281,7 @@ def evaluate(
         dataset, _, _, notes = _load(data, split)
         detections = collect_detections(detector, dataset, progress)
         about = {"detector": {"threshold": getattr(detector, "threshold", None)}}
-        metrics = score_detections(dataset, detections)
+        metrics = score_detections(dataset, detections, progress)
         measured = Evaluation(dataset, detections, metrics, about, None, notes)
     if out is not None:
         write_json(out, measured.to_json())
@@ -328,7 +328,8 @@ def evaluate_run(
 ) -> Evaluation:
     """`evaluate` for a run's folder, with its detector if that is loaded already."""
     run = Path(run)
-    check_folder(run / FOLDER, FILES, "eval")
+    # Earlier versions wrote no manifest.
+    check_outputs([run / FOLDER, run / METRICS], "eval", known=f"({FILES})?")
     if detector is None:
         from duckdetect.inference.detector import load_detector
 
@@ -337,7 +338,7 @@ def evaluate_run(
         dataset, folder, split, notes = _load(data, split)
         described = describe_data(dataset)
     detections = collect_detections(detector, dataset, progress)
-    metrics = score_detections(dataset, detections)
+    metrics = score_detections(dataset, detections, progress)
     about = {
         "format": _FORMAT,
         "duckdetect": __version__,
@@ -352,7 +353,7 @@ def evaluate_run(
             "threshold": getattr(detector, "threshold", None),
         },
     }
-    with atomic_path(run / FOLDER) as part:
+    with own_output(run / FOLDER, "eval", known=FILES) as part:
         part.mkdir()
         records = (
             (sample.image_id, sample.path.name, found)
@@ -361,7 +362,8 @@ def evaluate_run(
         write_detections_json(part / "detections.json", records, dataset.classes, digits=None)
         write_json(part / "about.json", about)
     measured = Evaluation(dataset, detections, metrics, about, run, notes)
-    write_json(run / "metrics.json", measured.to_json())
+    with own_output(run / METRICS, "eval", known="") as part:
+        write_json(part, measured.to_json())
     return measured
 
 
@@ -425,6 +427,7 @@ def change_threshold(run: str | Path, threshold: float) -> float:
             "threshold": float(threshold),
         }
         write_json(run / FOLDER / "about.json", about)
+        note_change(run / FOLDER, "about.json")
     return before
 
 

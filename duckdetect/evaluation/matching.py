@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from duckdetect.imaging.geometry import to_xywh
+from duckdetect.utils.progress import DELAY_S, progress_bar
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -183,17 +184,22 @@ class AtThreshold:
 
 
 def threshold_curves(
-    dataset: Dataset, detections: Sequence[Detections]
+    dataset: Dataset, detections: Sequence[Detections], progress: bool = False
 ) -> tuple[Curve, dict[str, Curve]]:
     """The curve of all classes pooled, and one for each class.
 
     Args:
         dataset: The truth.
         detections: One Detections for each of `dataset.samples`, in that order.
+        progress: Show a bar on stderr, if it takes long.
     """
     scores, classes, rights = [], [], []
     n_truth = np.zeros(len(dataset.classes), np.int64)
-    for sample, found in zip(dataset.samples, detections, strict=True):
+    pairs = progress_bar(
+        zip(dataset.samples, detections, strict=True), "precision and recall", len(detections),
+        unit="picture", delay=DELAY_S, disable=not progress,
+    )  # fmt: skip
+    for sample, found in pairs:
         match = match_detections(sample, found)
         counted = ~match.ignored
         score, class_id = score_and_class(found)

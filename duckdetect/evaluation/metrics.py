@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from pycocotools.cocoeval import COCOeval
 
 from duckdetect.evaluation.matching import AtThreshold, Curve, score_and_class, threshold_curves
 from duckdetect.imaging.geometry import Rle, area, detection_rles, to_rle, to_xywh
+from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
@@ -212,76 +213,119 @@ def run_coco(
     dataset: Dataset,
     detections: Sequence[Detections],
     masks: Sequence[list[Rle] | None] | None = None,
-    all_sizes_only: bool = False,
+    progress: bool = False,
 ) -> COCOeval:
-    """Run pycocotools, quietly, on ids of our own: it takes annotation id 0 for "not matched".
+    """Run pycocotools, quietly.
 
     Args:
         dataset: The truth.
         detections: One Detections for each of `dataset.samples`, in that order.
         masks: Each image's masks, one for each detection, to compare these instead of boxes;
             None for an image without detections.
-        all_sizes_only: Leave out what concerns small, medium and large objects, and the summary.
+        progress: Show a bar on stderr, if it takes long.
+
+    Returns:
+        With `eval` and `stats` of all classes.
 
     Raises:
         ValueError: If these do not fit together.
+    """
+    classes = progress_bar(
+        evaluate_classes(dataset, detections, masks),
+        "average precision",
+        len(dataset.classes),
+        unit="class",
+        delay=DELAY_S,
+        disable=not progress,
+    )
+    parts: dict[str, list[npt.NDArray[Any]]] = {"precision": [], "recall": []}
+    evaluation = COCOeval(iouType="bbox")
+    for evaluation in classes:
+        for key, part in parts.items():
+            part.append(evaluation.eval[key])
+    for key, part in parts.items():
+        evaluation.eval[key] = np.concatenate(part, axis=-3)  # which is the classes' of both
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.summarize()
+    return evaluation
+
+
+def evaluate_classes(
+    dataset: Dataset,
+    detections: Sequence[Detections],
+    masks: Sequence[list[Rle] | None] | None = None,
+    all_sizes_only: bool = False,
+) -> Iterator[COCOeval]:
+    """Pycocotools' evaluation of each class by itself: it keeps some KB for each class in each image.
+
+    Ids are our own: it takes annotation id 0 for "not matched".
+
+    Args:
+        dataset: As `run_coco`.
+        detections: As `run_coco`.
+        masks: As `run_coco`.
+        all_sizes_only: Leave out what concerns small, medium and large objects.
     """
     if len(detections) != len(dataset.samples):
         raise ValueError(
             f"detections for {len(detections)} of {plural(len(dataset.samples), 'picture')}"
         )
     written = dataset.to_coco()
-    images = {entry["id"]: (index, entry) for index, entry in enumerate(written["images"], 1)}
-    ground_truth = []
+    images = [{**entry, "id": index} for index, entry in enumerate(written["images"], 1)]
+    place = {entry["id"]: image for entry, image in zip(written["images"], images, strict=True)}
+    truth: list[list[dict[str, Any]]] = [[] for _ in dataset.classes]
     for number, box in enumerate(written["annotations"], 1):
-        image, entry = images[box["image_id"]]
+        image = place[box["image_id"]]
         row = {
             "area": box["bbox"][2] * box["bbox"][3],
             "iscrowd": 0,
             **{key: box[key] for key in ("bbox", "area", "iscrowd", "category_id") if key in box},
-            "image_id": image,
+            "image_id": image["id"],
             "id": number,
         }
         if masks is not None:
-            row.update(_true_mask(box, (entry["height"], entry["width"])))
-        ground_truth.append(row)
-    found: list[dict[str, Any]] = []
-    for image, one in enumerate(detections, start=1):
-        score, class_id = score_and_class(one)
-        rles = None if masks is None else masks[image - 1]
-        if masks is not None and rles is None and len(one):
-            raise ValueError("some detections have masks, others have none")
-        for row_number, (x, y, w, h) in enumerate(to_xywh(one.xyxy).tolist()):
+            row.update(_true_mask(box, (image["height"], image["width"])))
+        truth[box["category_id"] - 1].append(row)
+    scores, class_ids = zip(*map(score_and_class, detections), strict=True)
+    if masks is not None and any(len(s) and m is None for s, m in zip(scores, masks, strict=True)):
+        raise ValueError("some detections have masks, others have none")
+    counts = [len(score) for score in scores]
+    image_of = np.repeat(np.arange(len(counts)), counts)
+    row_of = np.concatenate([np.arange(count) for count in counts])  # in its image
+    score, class_of = np.concatenate(scores), np.concatenate(class_ids)
+    xywh = np.concatenate([to_xywh(one.xyxy).reshape(-1, 4) for one in detections])
+    for k, name in enumerate(dataset.classes):
+        found: list[dict[str, Any]] = []
+        for at in np.flatnonzero(class_of == k):
+            image = images[image_of[at]]
+            x, y, w, h = xywh[at].tolist()
             found.append(
                 {
                     "id": len(found) + 1,
-                    "image_id": image,
-                    "category_id": int(class_id[row_number]) + 1,
+                    "image_id": image["id"],
+                    "category_id": k + 1,
                     "bbox": [x, y, w, h],
                     "area": w * h,
-                    "score": float(score[row_number]),
+                    "score": float(score[at]),
                 }
             )
+            rles = None if masks is None else masks[image_of[at]]
             if rles is not None:
-                rle = rles[row_number]
-                entry = written["images"][image - 1]
-                if rle["size"] != [entry["height"], entry["width"]]:
-                    raise ValueError(f"a mask of {rle['size']} in {entry['file_name']}")
+                rle = rles[row_of[at]]
+                if rle["size"] != [image["height"], image["width"]]:
+                    raise ValueError(f"a mask of {rle['size']} in {image['file_name']}")
                 found[-1].update(segmentation=rle, area=area(rle))
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco_truth, coco_found = (
-            _coco(dataset, written["images"], rows) for rows in (ground_truth, found)
-        )
-        evaluation = COCOeval(coco_truth, coco_found, "bbox" if masks is None else "segm")
-        if all_sizes_only:
-            evaluation.params.areaRng = evaluation.params.areaRng[:1]
-            evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
-            evaluation.params.maxDets = [100]
-        evaluation.evaluate()
-        evaluation.accumulate()
-        if not all_sizes_only:
-            evaluation.summarize()
-    return evaluation
+        with contextlib.redirect_stdout(io.StringIO()):
+            category = {"id": k + 1, "name": name}
+            both = (_coco(category, images, rows) for rows in (truth[k], found))
+            evaluation = COCOeval(*both, "bbox" if masks is None else "segm")
+            if all_sizes_only:
+                evaluation.params.areaRng = evaluation.params.areaRng[:1]
+                evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
+                evaluation.params.maxDets = [100]
+            evaluation.evaluate()
+            evaluation.accumulate()
+        yield evaluation
 
 
 def _true_mask(box: dict[str, Any], size_hw: tuple[int, int]) -> dict[str, Any]:
@@ -295,14 +339,10 @@ def _true_mask(box: dict[str, Any], size_hw: tuple[int, int]) -> dict[str, Any]:
 
 
 def _coco(
-    dataset: Dataset, images: list[dict[str, Any]], annotations: list[dict[str, Any]]
+    category: dict[str, Any], images: list[dict[str, Any]], annotations: list[dict[str, Any]]
 ) -> COCO:
     coco = COCO()
-    coco.dataset = {
-        "images": [{**image, "id": index} for index, image in enumerate(images, 1)],
-        "categories": [{"id": k + 1, "name": name} for k, name in enumerate(dataset.classes)],
-        "annotations": annotations,
-    }
+    coco.dataset = {"images": images, "categories": [category], "annotations": annotations}
     coco.createIndex()
     return coco
 
@@ -408,7 +448,9 @@ TWELVE = (
 )
 
 
-def score_detections(dataset: Dataset, detections: Sequence[Detections]) -> Metrics:
+def score_detections(
+    dataset: Dataset, detections: Sequence[Detections], progress: bool = False
+) -> Metrics:
     """Measure detections against a data set's boxes.
 
     Args:
@@ -417,6 +459,7 @@ def score_detections(dataset: Dataset, detections: Sequence[Detections]) -> Metr
             many and as low as the detector gives: cutting them lowers AP) and class ids that
             index `dataset.classes`; with masks, or compacted (see masks.py), the masks are measured
             too where the data set has outlines.
+        progress: Show bars on stderr of what takes long.
 
     Returns:
         The figures.
@@ -424,8 +467,8 @@ def score_detections(dataset: Dataset, detections: Sequence[Detections]) -> Metr
     Raises:
         ValueError: If the two do not fit together.
     """
-    evaluation = run_coco(dataset, detections)
-    pooled, curves = threshold_curves(dataset, detections)
+    evaluation = run_coco(dataset, detections, progress=progress)
+    pooled, curves = threshold_curves(dataset, detections, progress)
     per_class = {
         name: ClassMetrics(**metrics, **_at_best(curves[name]))
         for name, metrics in _class_metrics(evaluation, dataset.classes).items()
@@ -435,22 +478,28 @@ def score_detections(dataset: Dataset, detections: Sequence[Detections]) -> Metr
         **_at_best(pooled),
         n_images=len(dataset.samples),
         per_class=per_class,
-        masks=_score_masks(dataset, detections),
+        masks=_score_masks(dataset, detections, progress),
     )
 
 
-def _score_masks(dataset: Dataset, detections: Sequence[Detections]) -> MaskMetrics | None:
+def _score_masks(
+    dataset: Dataset, detections: Sequence[Detections], progress: bool
+) -> MaskMetrics | None:
     """The masks' figures, or None if the labels or the detections have none."""
     masks = [detection_rles(one) for one in detections]
     if all(one is None for one in masks):
         return None
     if not any(any(sample.segmentation or ()) for sample in dataset.samples):
         return None
-    evaluation = run_coco(dataset, detections, masks)
-    wanted = [box for box in evaluation.cocoGt.dataset["annotations"] if not box["iscrowd"]]
+    evaluation = run_coco(dataset, detections, masks, progress)
+    wanted = (
+        outline and not crowd and area(to_rle(outline, sample.size_hw)) > 0
+        for sample in dataset.samples
+        for outline, crowd in zip(sample.segmentation or (), sample.crowd, strict=False)
+    )
     return MaskMetrics(
         **_twelve(evaluation),
-        n_masks=len(wanted),
+        n_masks=sum(map(bool, wanted)),
         per_class=_class_metrics(evaluation, dataset.classes),
     )
 
@@ -487,11 +536,10 @@ def bootstrap_intervals(
     Returns:
         {"AP": (low, high), "AP50": (low, high)}; None if there is nothing to find.
     """
-    evaluation = run_coco(dataset, detections, all_sizes_only=True)
-    n_images, n_classes = len(dataset.samples), len(dataset.classes)
-    cells = list(evaluation.evalImgs)  # class after class, each in the images' order
-    ranked = [rank_detections(cells[k * n_images : (k + 1) * n_images]) for k in range(n_classes)]
-    n_overlaps = len(evaluation.params.iouThrs)
+    n_images, ranked, n_overlaps = len(dataset.samples), [], 0
+    for evaluation in evaluate_classes(dataset, detections, all_sizes_only=True):
+        ranked.append(rank_detections(evaluation.evalImgs))
+        n_overlaps = len(evaluation.params.iouThrs)
     random = np.random.default_rng(seed)
     draws: dict[str, list[float]] = {"AP": [], "AP50": []}
     for _ in range(n_resamples):

@@ -24,6 +24,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.fonts import Line, clean, set_line, shorten
 from duckdetect.imaging.geometry import detection_masks
 from duckdetect.imaging.io import ImageArray, fit, letterbox
+from duckdetect.utils.files import FreeNames
 from duckdetect.utils.outputs import own_output
 
 if TYPE_CHECKING:
@@ -623,7 +624,7 @@ class FramesWriter:
         self.folder = Path(folder)
         self.verb = verb  # as in `own_output`
         self.quality = quality
-        self._taken: set[str] = set()
+        self._names = FreeNames(by_stem=True)
         self._stack = contextlib.ExitStack()
         self._part: Path | None = None
 
@@ -654,16 +655,10 @@ class FramesWriter:
 
         if self._part is None:
             raise ValueError("write frames inside a `with FramesWriter(...)` block")
-        stem = Path(file_name).stem
-        name, number = stem, 1
-        # Compared without case: some file systems (Drive on a Mac, Windows) do the same.
-        while name.casefold() in self._taken:
-            number += 1
-            name = f"{stem}_{number}"
-        self._taken.add(name.casefold())
+        name = self._names.take(Path(file_name).stem, ".jpg")
         # No colour subsampling: it smears thin coloured lines.
-        Image.fromarray(image).save(self._part / f"{name}.jpg", quality=self.quality, subsampling=0)
-        return self.folder / f"{name}.jpg"
+        Image.fromarray(image).save(self._part / name, quality=self.quality, subsampling=0)
+        return self.folder / name
 
 
 def _texts(detections: Detections, classes: Sequence[str], style: DrawStyle) -> list[str]:

@@ -41,7 +41,7 @@ from duckdetect.inference.suppression import check_score
 from duckdetect.utils.files import make_folder
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
-from duckdetect.utils.progress import progress_bar, stream
+from duckdetect.utils.progress import progress_bar, stream, waiting
 from duckdetect.utils.words import plural
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
@@ -383,7 +383,7 @@ def detect(
     done = _draw_images(
         chosen, out,
         n_images=len(paths), failed=failed, classes=detector.classes, kept=kept, style=style,
-        seconds_per_frame=seconds_per_frame, save_crops=save_crops, csv=csv,
+        seconds_per_frame=seconds_per_frame, save_crops=save_crops, csv=csv, progress=progress,
     )  # fmt: skip
     notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])])
     return dataclasses.replace(done, notes=(*done.notes, *notes))
@@ -515,6 +515,7 @@ def _draw_images(
     seconds_per_frame: float | None,
     save_crops: bool,
     csv: bool,
+    progress: bool,
 ) -> Detected:
     count = Count()
     if seconds_per_frame is None:
@@ -547,7 +548,8 @@ def _draw_images(
             crops = stack.enter_context(FramesWriter(out / "crops", verb=_VERB))
         _write_found(out, records(frames, crops), classes, csv)
     animation = out / "detections.gif"
-    write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX, verb=_VERB)
+    with waiting("writing detections.gif", progress):
+        write_gif(animation, small, seconds_per_frame, _GIF_SIDE_PX, verb=_VERB)
     return Detected(
         out, animation, count.images, count.found, count.detections, kept, failed=tuple(failed)
     )

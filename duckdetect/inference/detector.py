@@ -29,7 +29,9 @@ from duckdetect.inference.suppression import (
     read_suppression,
 )
 from duckdetect.utils.files import atomic_path
+from duckdetect.utils.progress import waiting
 from duckdetect.utils.schema import Fields, read_json
+from duckdetect.utils.terminal import printable
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -460,7 +462,8 @@ def load_detector(folder: str | Path) -> Detector:
         from duckdetect.inference.light import load_light
 
         return load_light(folder)
-    import tensorflow as tf
+    with waiting("loading TensorFlow"):
+        import tensorflow as tf
 
     path = _settings_path(folder)
     folder = path.parent
@@ -483,7 +486,8 @@ def load_detector(folder: str | Path) -> Detector:
     trust.check_operations(folder)
     load: Callable[[str], Any] = tf.saved_model.load
     try:
-        functions = load(str(folder))
+        with waiting(f"loading {printable(folder)}"):
+            functions = load(str(folder))
         needed = ["prepare", "detect", *(["prepare_fine", "detect_fine"] * ("fine_hw" in sizes))]
         if has_masks and not two_stage:
             needed += ["masks", *(f"{name}_masks" for name in needed if "detect" in name)]

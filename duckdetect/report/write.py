@@ -30,7 +30,7 @@ from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.report.blocks import Figure, Note, Report, Section, place, quote
 from duckdetect.report.evaluation import evaluation_sections, found_section
 from duckdetect.report.training import curves_section, reproduce_section, training_section
-from duckdetect.utils.files import atomic_path
+from duckdetect.utils.outputs import check_outputs, own_output
 from duckdetect.utils.schema import Fields
 from duckdetect.utils.words import plural
 
@@ -94,13 +94,17 @@ def write_report(
         raise UserError("the run has no folder to write a report to: train it with out=FOLDER")
     run = Path(folder)
     config = finished_config(run)
+    html, pdf = run / "report.html", run / "report.pdf"
+    check_outputs([html, pdf], "report", known="")  # earlier versions wrote no manifest
     evaluation, missing = _measured(run, config, data, split, progress)
     report = build_report(run, config, evaluation, missing)
     # They take a second to import, and are not needed to find out that a run is not one.
     from duckdetect.report.pdf import render_pdf
 
-    html, pdf = run / "report.html", run / "report.pdf"
-    with atomic_path(html) as part_html, atomic_path(pdf) as part_pdf:
+    with (
+        own_output(html, "report", known="") as part_html,
+        own_output(pdf, "report", known="") as part_pdf,
+    ):
         part_html.write_text(render_html(report), encoding="utf-8")
         render_pdf(report, part_pdf)
     letters = missing_letters(report.texts())

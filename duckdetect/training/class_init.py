@@ -26,7 +26,7 @@ from duckdetect.models.interfaces import BaseModel, ClassHead, LastLayer
 from duckdetect.models.postprocess import ConfusableClasses
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.training.feature_cache import FeatureCache, cache_features, cut_patches, to_truth
-from duckdetect.utils.progress import DELAY_S, progress_bar
+from duckdetect.utils.progress import DELAY_S, progress_bar, waiting
 
 _MOST_ALIKE = 3
 
@@ -119,14 +119,15 @@ def familiarity(found: OwnScores) -> float:
 _MOST_SCORED = 20
 
 
-def measure_familiarity(base: BaseModel, dataset: Dataset) -> float:
+def measure_familiarity(base: BaseModel, dataset: Dataset, progress: bool = False) -> float:
     """`familiarity` of a base with a data set's objects, of up to 20 images; 0 without its own head."""
     own = base.own_class_head
     if own is None:
         return 0.0
     plain = PlainViews(dataset.evenly(_MOST_SCORED).samples)
-    cache = cache_features(base, frozen_part(base, "heads"), plain, len(plain), False, False)
-    return familiarity(own_scores(base, cache, own, len(plain)))
+    with waiting("what the base knows of them", progress):
+        cache = cache_features(base, frozen_part(base, "heads"), plain, len(plain), False, False)
+        return familiarity(own_scores(base, cache, own, len(plain)))
 
 
 def init_classes(base: BaseModel, own: ClassHead, found: OwnScores) -> None:

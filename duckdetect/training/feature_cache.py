@@ -27,6 +27,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +43,8 @@ from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.models.tfod.rcnn_losses import sample
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar, tell_minutes
+from duckdetect.utils.room import require_disk, require_memory
+from duckdetect.utils.words import plural
 
 MEMORY_LIMIT = 2_000_000_000
 
@@ -54,11 +57,22 @@ def empty_rows(
 ) -> np.ndarray:
     """An array (n, *shape); an `np.memmap` of a file that goes with it if larger than `limit` bytes."""
     size = n * int(np.prod(shape)) * np.dtype(dtype).itemsize
+    _require_room(n, size, on_disk=size > limit)
     if size <= limit:
         return np.empty((n, *shape), dtype)
     with tempfile.TemporaryFile(prefix="duckdetect-") as file:
         # The mapping outlives the file's name and handle, and leaves nothing behind.
         return np.memmap(file, dtype, mode="w+", shape=(n, *shape))
+
+
+def _require_room(n_views: int, n_bytes: int, on_disk: bool) -> None:
+    """Stop before hours of work if the features of all views cannot be kept."""
+    what = f"the features of {plural(n_views, 'view')} need about"
+    if on_disk:
+        cure = "make room, set TMPDIR to another place, or give fewer images or --views"
+        require_disk(Path(tempfile.gettempdir()), n_bytes, what, cure)
+    else:
+        require_memory(n_bytes, what, "close other programs, or give fewer images or --views")
 
 
 class FeatureMaps:
@@ -75,8 +89,7 @@ class FeatureMaps:
         self.on_disk = on_disk
         self._shape: tuple[int, ...] = ()  # of one view
         self._n = 0
-        self._rows: list[tf.Tensor] = []
-        self._all: tf.Tensor | None = None
+        self._rows: list[np.ndarray] = []
         if on_disk:
             self._file = tempfile.TemporaryFile(prefix="duckdetect-")  # noqa: SIM115  (kept open)
             weakref.finalize(self, self._file.close)
@@ -86,7 +99,7 @@ class FeatureMaps:
         self._shape = tuple(maps.shape[1:])
         self._n += len(maps)
         if not self.on_disk:
-            self._rows.append(maps)
+            self._rows += list(maps.numpy())
             return
         most = np.finfo(np.float16).max
         self._file.write(np.clip(maps.numpy(), -most, most).astype(np.float16).tobytes())
@@ -99,10 +112,7 @@ class FeatureMaps:
             parts = [os.pread(self._file.fileno(), size, int(i) * size) for i in index]
             maps = np.frombuffer(b"".join(parts), np.float16).reshape(-1, *self._shape)
             return tf.constant(maps.astype(np.float32))
-        if self._all is None:
-            self._all = tf.concat(self._rows, axis=0)
-            self._rows.clear()
-        return tf.gather(self._all, index)
+        return tf.constant(np.stack([self._rows[i] for i in index]))
 
     @property
     def _row_bytes(self) -> int:
@@ -112,6 +122,39 @@ class FeatureMaps:
     def n_bytes(self) -> int:
         """What they take, in bytes."""
         return self._n * self._row_bytes
+
+
+class SparseRows:
+    """Rows of one shape, added row by row; kept is what differs from each row's usual value.
+
+    Of a hundred thousand anchors a few are matched with a box: whole rows of ten thousand images would
+    take 20 GB, these some MB.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, np.ndarray, np.ndarray]] = []
+        self._shape: tuple[int, ...] = ()
+        self._dtype: npt.DTypeLike = np.float32
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, row: np.ndarray) -> None:
+        """Append a row."""
+        self._shape, self._dtype = row.shape, row.dtype
+        values = row.ravel()
+        usual = np.partition(values, len(values) // 2)[len(values) // 2]
+        other = np.flatnonzero(values != usual)
+        self._rows.append((usual, other.astype(np.int32), values[other]))
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """The rows with these numbers, (B, ...)."""
+        found = np.empty((len(index), int(np.prod(self._shape))), self._dtype)
+        for row, i in zip(found, index, strict=True):
+            usual, other, values = self._rows[i]
+            row[:] = usual
+            row[other] = values
+        return found.reshape(-1, *self._shape)
 
 
 class PositiveCells(NamedTuple):
@@ -163,22 +206,37 @@ def cut_patches(features: np.ndarray, cells: np.ndarray, k: int) -> np.ndarray:
     return out
 
 
-def join_cells(
-    base: BaseModel, patches: list[list[np.ndarray]], targets: list[Targets]
-) -> list[PositiveCells]:
-    """Bring the views' patches, `patches[view][level]`, and their targets together by level."""
-    cells = [find_positive_cells(base, t) for t in targets]
-    joined, first = [], 0
-    for i, level in enumerate(base.levels):
+ViewCells = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+"""For each level a view's patches, codes and weights, as in `PositiveCells`."""
+
+
+def view_cells(base: BaseModel, maps: Sequence[np.ndarray], targets: Targets) -> ViewCells:
+    """Cut a view's positive cells out of its maps, (h, w, c) for each level."""
+    found, first = [], 0
+    cells = find_positive_cells(base, targets)
+    for level, of_level, where in zip(base.levels, maps, cells, strict=True):
         anchors, q = slice(first, first + level.n_anchors), level.anchors_per_cell
         first += level.n_anchors
-        pairs = list(zip(targets, cells, strict=True))
+        found.append(
+            (
+                cut_patches(of_level, where, base.box_kernel_size),
+                targets.box_code[anchors].reshape(-1, q, 4)[where],
+                targets.box_weight[anchors].reshape(-1, q)[where],
+            )
+        )
+    return found
+
+
+def join_cells(views: list[ViewCells]) -> list[PositiveCells]:
+    """Bring the views' cells together by level; `views` is emptied, so that they are there once."""
+    joined = []
+    for _ in range(len(views[0])):
+        patches, code, weight = zip(*(levels.pop(0) for levels in views), strict=True)
+        start = np.cumsum([0, *map(len, patches)])
         joined.append(
             PositiveCells(
-                np.concatenate([row[i] for row in patches]),
-                np.concatenate([t.box_code[anchors].reshape(-1, q, 4)[c[i]] for t, c in pairs]),
-                np.concatenate([t.box_weight[anchors].reshape(-1, q)[c[i]] for t, c in pairs]),
-                np.cumsum([0, *(len(c[i]) for c in cells)]),
+                np.concatenate(patches), np.concatenate(code), np.concatenate(weight), start
             )
         )
     return joined
@@ -209,8 +267,6 @@ class FeatureCache:
         names: The views' names, for messages.
         filled_hw: (V, 2) float32, the parts of the model's input that each view fills.
         class_features: For each level the class head's maps.
-        class_index: (V, A) int32, as in `bases.base.Targets`.
-        class_weight: (V, A) float32.
         patches: Whether the box head's inputs are patches around matched cells, or whole maps.
     """
 
@@ -220,18 +276,14 @@ class FeatureCache:
         filled_hw: np.ndarray,
         class_features: list[FeatureMaps],
         boxes: list[FeatureMaps] | list[PositiveCells],
-        targets: list[Targets],
+        targets: dict[str, SparseRows],
     ) -> None:
         self.names = names
         self.filled_hw = filled_hw
         self.class_features = class_features
-        self.class_index = np.stack([t.class_index for t in targets])
-        self.class_weight = np.stack([t.class_weight for t in targets])
+        self._targets = targets
         self._boxes = boxes
         self.patches = isinstance(boxes[0], PositiveCells)
-        if not self.patches:
-            self._box_target = np.stack([t.box_code for t in targets])
-            self._box_weight = np.stack([t.box_weight for t in targets])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -259,14 +311,14 @@ class FeatureCache:
         else:
             shared = self._boxes is self.class_features
             boxes = classes if shared else [m.take(index) for m in self._boxes]  # type: ignore[union-attr]
-            target, weight = self._box_target[index], self._box_weight[index]
+            target, weight = (self._targets[k].take(index) for k in ("box_code", "box_weight"))
         return Batch(
             boxes,
             classes,
             tf.constant(target),
             tf.constant(weight),
-            tf.constant(self.class_index[index]),
-            tf.constant(self.class_weight[index]),
+            tf.constant(self._targets["class_index"].take(index)),
+            tf.constant(self._targets["class_weight"].take(index)),
         )
 
     @property
@@ -319,8 +371,8 @@ def cache_features(
     prepare = prepare_function(base)
     box_maps: list[FeatureMaps] = []
     class_maps: list[FeatureMaps] = []
-    cut: list[list[np.ndarray]] = []  # [view][level]
-    targets: list[Targets] = []
+    cut: list[ViewCells] = []
+    kept_targets: dict[str, SparseRows] = {}
     names: list[str] = []
     filled: list[np.ndarray] = []
     bar = progress_bar(total=n_views, desc="features", unit="view", disable=not progress)
@@ -329,6 +381,7 @@ def cache_features(
         while group := list(itertools.islice(coming, _BATCH)):
             prepared = [prepare(shrink(view.image, base.input_hw)) for view in group]
             box, classes = frozen(tf.stack([inputs for inputs, _ in prepared]))[:2]
+            targets: list[Targets] = []
             for view, (_, filled_hw) in zip(group, prepared, strict=True):
                 filled.append(filled_hw.numpy())
                 normalised, negatives = (
@@ -339,30 +392,37 @@ def cache_features(
                 names.append(view.name)
             if not class_maps:
                 # Patches of very many views need more memory than whole maps on disk.
+                needed = 0
                 if patches:
-                    needed = _patch_bytes(base, box or classes, targets) * n_views / len(targets)
-                    patches = needed <= MEMORY_LIMIT / 2  # joining them doubles it
+                    needed = _patch_bytes(base, box or classes, targets) * n_views // len(targets)
+                    patches = needed <= MEMORY_LIMIT // 2
+                    needed *= patches
                 kept = classes if patches else [*box, *classes]
                 n_bytes = sum(4 * int(np.prod(level.shape[1:])) for level in kept) * n_views
                 on_disk = n_bytes > MEMORY_LIMIT
+                _require_room(n_views, n_bytes // 2 if on_disk else n_bytes + needed, on_disk)
+                of_boxes = () if patches else ("box_code", "box_weight")
+                kept_targets = {
+                    key: SparseRows() for key in ("class_index", "class_weight", *of_boxes)
+                }
                 class_maps = [FeatureMaps(on_disk) for _ in classes]
                 box_maps = [FeatureMaps(on_disk) for _ in box]
             for level, found in zip(class_maps, classes, strict=True):
                 level.add(found)
+            for target in targets:
+                for key, rows in kept_targets.items():
+                    rows.add(getattr(target, key))
             if patches:
                 levels = [level.numpy() for level in box or classes]
-                for i, target in enumerate(targets[-len(group) :]):
-                    cells = find_positive_cells(base, target)
-                    k = base.box_kernel_size
-                    pairs = zip(levels, cells, strict=True)
-                    cut.append([cut_patches(level[i], where, k) for level, where in pairs])
+                for i, target in enumerate(targets):
+                    cut.append(view_cells(base, [level[i] for level in levels], target))
             else:
                 for level, found in zip(box_maps, box, strict=True):
                     level.add(found)
             bar.update(len(group))
     bar.close()
-    boxes = join_cells(base, cut, targets) if patches else box_maps or class_maps
-    return FeatureCache(tuple(names), np.stack(filled), class_maps, boxes, targets)
+    boxes = join_cells(cut) if patches else box_maps or class_maps
+    return FeatureCache(tuple(names), np.stack(filled), class_maps, boxes, kept_targets)
 
 
 def _patch_bytes(base: BaseModel, levels: Sequence[tf.Tensor], targets: Sequence[Targets]) -> int:

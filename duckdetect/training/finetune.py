@@ -57,6 +57,8 @@ from duckdetect.training.validation import (
     class_accuracy,
     head_losses,
 )
+from duckdetect.utils.progress import waiting
+from duckdetect.utils.room import size
 from duckdetect.utils.words import plural
 
 # Of the image's side. Objects that are large in the training images are large elsewhere too, and the
@@ -269,8 +271,8 @@ def finetune(
         masks = masks and "masks" in run_folder.read_identity(folder)["train"]
     base = None
     if begun is None and len(candidates) > 1:
-        base = _load_one_stage(files, dataset, given.seed)
-        known = measure_familiarity(base, dataset)
+        base = _load_one_stage(files, dataset, given.seed, progress)
+        known = measure_familiarity(base, dataset, progress)
         config = given.for_data(spec, len(dataset), dataset.n_boxes, known)
     if folder is not None and state == "new":
         run_folder.begin_run(folder, _settled(identity, config))
@@ -283,7 +285,7 @@ def finetune(
             files, dataset, plain, config, folder, val, progress, masks
         )
     else:
-        base = base or _load_one_stage(files, dataset, config.seed)
+        base = base or _load_one_stage(files, dataset, config.seed, progress)
         head = MaskHead(base.mask_depths, base.mask_pyramid, config.seed) if masks else None
         trained, detector, mask_phase = _train_one_stage(
             base, head, dataset, plain, config, folder, val, progress, start
@@ -291,12 +293,13 @@ def finetune(
     best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
     detector.threshold = choose_threshold(detector, plain, config, val, best_round, progress)
     if folder is not None:
-        plot_history(trained.history, folder / CURVES, trained.validation)
-        if mask_phase.history:
-            path = folder / run_folder.MASKS / CURVES
-            plot_history(mask_phase.history, path, mask_phase.validation)
-        detector.save(folder / "detector")
-        run_folder.close_run(folder)
+        with waiting("saving the detector", progress):
+            plot_history(trained.history, folder / CURVES, trained.validation)
+            if mask_phase.history:
+                path = folder / run_folder.MASKS / CURVES
+                plot_history(mask_phase.history, path, mask_phase.validation)
+            detector.save(folder / "detector")
+            run_folder.close_run(folder)
     return TrainRun(
         folder, detector, trained.history, trained.resumed, trained.validation, trained.best, config,
         mask_phase.history, mask_phase.validation, mask_phase.resumed,
@@ -317,10 +320,11 @@ def _begun(
     return next((c for c in candidates if run_folder.is_same(folder, _settled(identity, c))), None)
 
 
-def _load_one_stage(files: BaseFiles, dataset: Dataset, seed: int) -> BaseModel:
-    from duckdetect.models.tfod.load import load_base  # the API takes seconds to import
+def _load_one_stage(files: BaseFiles, dataset: Dataset, seed: int, progress: bool) -> BaseModel:
+    with waiting("loading the base model", progress):
+        from duckdetect.models.tfod.load import load_base  # the API takes seconds to import
 
-    return load_base(files, len(dataset.classes), seed)
+        return load_base(files, len(dataset.classes), seed)
 
 
 def _train_one_stage(
@@ -359,7 +363,7 @@ def _train_one_stage(
     )
     cache = cache_features(base, frozen, views, len(views), part == "heads", progress)
     if cache.on_disk and progress:
-        tqdm.write(f"features of {len(views)} views: {cache.n_bytes / 1e9:.1f} GB, kept on disk")
+        tqdm.write(f"features of {len(views)} views: {size(cache.n_bytes)}, kept on disk")
     confusables, own = None, base.own_class_head
     if own is not None and (config.class_init or config.confusables):
         class_inputs = frozen_class_inputs(base, frozen, part)  # as they are before training

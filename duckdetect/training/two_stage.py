@@ -42,6 +42,7 @@ from duckdetect.training.config import TrainConfig, summary_text
 from duckdetect.training.feature_cache import ViewCache, cache_views, stack, truth_spec
 from duckdetect.training.loop import Trained, make_optimizer, run_loop
 from duckdetect.training.validation import detection_metrics
+from duckdetect.utils.progress import waiting
 
 Losses = dict[str, tf.Tensor]
 
@@ -340,7 +341,8 @@ def train_two_stage(
         progress: Show what is trained, and how far it is, on stderr.
         masks: Whether masks are trained.
     """
-    base = load_two_stage(files, len(dataset.classes), config.seed, config.sizes)
+    with waiting("loading the base model", progress):
+        base = load_two_stage(files, len(dataset.classes), config.seed, config.sizes)
     trainer = TwoStageTrainer(base, masks, config)
     if progress:
         for text in (summary_text(base.name, trainer.summary), *trainer.notes):

@@ -146,8 +146,9 @@ class OneStageValidator:
         self._found = []
         for start in range(0, len(self._cache), _BATCH):
             index = np.arange(start, min(start + _BATCH, len(self._cache)))
-            metrics, found = self._run(self._cache.batch(index))
-            matched = int((self._cache.class_index[index] >= 0).sum())
+            batch = self._cache.batch(index)
+            metrics, found = self._run(batch)
+            matched = int((batch.class_index.numpy() >= 0).sum())
             for name, value in metrics.items():
                 weight = matched if name == "class_accuracy" else len(index)
                 if weight:

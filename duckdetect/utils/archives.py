@@ -25,6 +25,7 @@ from typing import IO, cast
 from duckdetect.errors import UserError
 from duckdetect.utils.files import atomic_path
 from duckdetect.utils.progress import DELAY_S, progress_bar
+from duckdetect.utils.room import require_disk, size
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -264,15 +265,8 @@ def _check_sizes(path: Path, folder: Path, n_bytes: int) -> None:
     # Of the file's own size: the parts of a bomb may share their bytes.
     if n_bytes > MAX_BYTES or n_bytes > max(FREE_BYTES, MAX_RATIO * path.stat().st_size):
         raise UserError(
-            f"{path} would grow from {_size(path.stat().st_size)} to {_size(n_bytes)}, as a zip "
+            f"{path} would grow from {size(path.stat().st_size)} to {size(n_bytes)}, as a zip "
             "bomb does: if you trust it, unpack it by hand and give the folder"
         )
-    if n_bytes > shutil.disk_usage(folder).free:
-        raise UserError(
-            f"{path} needs {_size(n_bytes)} in {folder.parent.parent}, which has less: make room, "
-            "or set DUCKDETECT_CACHE to another place"
-        )
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes > 1e9 else f"{n_bytes / 1e6:.1f} MB"
+    cure = "make room, or set DUCKDETECT_CACHE to another place"
+    require_disk(folder.parent.parent, n_bytes, f"{path} needs", cure)

@@ -23,6 +23,7 @@ from typing import Any
 from duckdetect.errors import UserError
 from duckdetect.utils.files import file_sha256, make_folder, write_json
 from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.room import require_disk
 
 CHUNK_BYTES = 1 << 16  # also the most that a broken connection loses of what had arrived
 
@@ -161,6 +162,9 @@ def _continue(
             have = 0
             part.unlink(missing_ok=True)
             write_json(_note_path(part), {"url": url, "validator": validator, "size": size})
+        if size is not None:
+            cure = "make room, or set DUCKDETECT_CACHE to another place"
+            require_disk(part.parent, size - have, f"{url} needs", cure)
         with (
             part.open("ab") as file,
             progress_bar(

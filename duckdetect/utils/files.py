@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,34 @@ def make_folder(path: str | Path) -> Path:
             f"{path} cannot be written ({error.strerror}): choose another output folder"
         ) from error
     return path
+
+
+class FreeNames:
+    """Names for the files of a folder: a name that is taken gets a number, a.jpg, a_2.jpg, a_3.jpg.
+
+    Case does not count, as on Windows and Macs.
+
+    Args:
+        by_stem: Whether two names must differ in more than the suffix.
+    """
+
+    def __init__(self, by_stem: bool) -> None:
+        self._by_stem = by_stem
+        self._taken: set[str] = set()
+        self._number: Counter[str] = Counter()  # of a thousand alike each would else try all before
+
+    def take(self, stem: str, suffix: str) -> str:
+        """The name, or the next that is free, whole."""
+
+        def key(stem: str) -> str:
+            return (stem if self._by_stem else stem + suffix).casefold()
+
+        name = stem
+        while key(name) in self._taken:
+            self._number[key(stem)] += 1
+            name = f"{stem}_{self._number[key(stem)] + 1}"
+        self._taken.add(key(name))
+        return name + suffix
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:

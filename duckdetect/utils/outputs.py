@@ -33,7 +33,10 @@ Entries = dict[
 
 
 def check_outputs(
-    targets: Iterable[str | Path], verb: str, inputs: Iterable[str | Path] = ()
+    targets: Iterable[str | Path],
+    verb: str,
+    inputs: Iterable[str | Path] = (),
+    known: str | None = None,
 ) -> None:
     """Refuse to write where something lies that an earlier run of `verb` did not write.
 
@@ -41,6 +44,8 @@ def check_outputs(
         targets: The files and folders that the command will replace.
         verb: The command, such as "detect".
         inputs: What it reads.
+        known: Of what earlier versions wrote without a manifest, a regular expression of the files'
+            names as paths from the target, "" for the target itself: no manifest is needed for these.
 
     Raises:
         UserError: If a target is, holds or lies above an input, is not the command's own, was changed
@@ -64,7 +69,7 @@ def check_outputs(
         manifest = target.parent / MANIFEST
         if os.path.lexists(manifest) and (manifest.is_symlink() or not manifest.is_file()):
             raise UserError(f"{manifest} is no file of ours: move it away")
-        foreign = _foreign(target, verb)
+        foreign = _foreign(target, verb, known)
         if foreign:
             raise UserError(
                 f"{foreign}, so {target} is not replaced: move it away, or choose another output"
@@ -95,7 +100,10 @@ def check_folder(folder: str | Path, known: str, verb: str) -> None:
 
 @contextlib.contextmanager
 def own_output(
-    target: str | Path, verb: str | None, inputs: Iterable[str | Path] = ()
+    target: str | Path,
+    verb: str | None,
+    inputs: Iterable[str | Path] = (),
+    known: str | None = None,
 ) -> Iterator[Path]:
     """`atomic_path` for a command's result: checked before as by `check_outputs`, and noted after.
 
@@ -103,13 +111,14 @@ def own_output(
         target: The file or folder to write.
         verb: The command; None for a plain `atomic_path`.
         inputs: What it reads.
+        known: As `check_outputs` has it.
 
     Yields:
         A path to write to; it becomes `target` only if the block succeeds.
     """
     target = Path(target)
     if verb is not None:
-        check_outputs([target], verb, inputs)
+        check_outputs([target], verb, inputs, known)
     with atomic_path(target) as part:
         yield part
         # Noted before it is put in place: a run that is killed in between finds both versions its own.
@@ -129,7 +138,7 @@ def _holds(target: Path, source: Path) -> bool:
     return source.resolve().is_relative_to(target.resolve())
 
 
-def _foreign(target: Path, verb: str) -> str | None:
+def _foreign(target: Path, verb: str, known_names: str | None) -> str | None:
     """What lies at `target` that is not an earlier run's; None if nothing."""
     if not os.path.lexists(target):
         return None
@@ -146,6 +155,8 @@ def _foreign(target: Path, verb: str) -> str | None:
         if known is None:
             by, known = _noted_below(path, target, below)
         if known is None:
+            if known_names is not None and re.fullmatch(known_names, _key(path, target)):
+                continue
             return f"{path} was not written by an earlier `duckdetect {verb}`"
         if by != verb:
             return f"{path} was written by `duckdetect {by}`, not by `{verb}`"
@@ -179,12 +190,7 @@ def _note(target: Path, verb: str, part: Path) -> None:
     """Remember what is about to be put in place, beside what lies there now."""
     paths = sorted(part.rglob("*")) if part.is_dir() else [part]
     now = {_key(path, part): file_sha256(path) for path in paths if path.is_file()}
-    with folder_lock(target.parent):
-        entries = {
-            name: entry
-            for name, entry in _read(target.parent).items()
-            if os.path.lexists(target.parent / name)
-        }
+    with _manifest(target.parent) as entries:
         before = entries.get(target.name, {"files": {}})["files"]
         names = before.keys() | now.keys()
         files = {
@@ -192,7 +198,24 @@ def _note(target: Path, verb: str, part: Path) -> None:
             for name in sorted(names)
         }
         entries[target.name] = {"by": verb, "files": files}
-        with atomic_path(target.parent / MANIFEST) as new:
+
+
+def note_change(target: Path, name: str) -> None:
+    """Remember that a command has changed a file in a folder of an earlier command's own."""
+    with _manifest(target.parent) as entries:
+        if target.name in entries:
+            entries[target.name]["files"][name] = [file_sha256(target / name)]
+
+
+@contextlib.contextmanager
+def _manifest(folder: Path) -> Iterator[Entries]:
+    """A folder's manifest to be changed, without what is there no more."""
+    with folder_lock(folder):
+        entries = {
+            name: entry for name, entry in _read(folder).items() if os.path.lexists(folder / name)
+        }
+        yield entries
+        with atomic_path(folder / MANIFEST) as new:
             content = {"format": _FORMAT, "outputs": entries}
             new.write_text(
                 json.dumps(content, ensure_ascii=True, indent=0) + "\n", encoding="utf-8"

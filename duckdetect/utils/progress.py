@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, TextIO
@@ -41,6 +42,28 @@ def tell_minutes(what: str, seconds: float) -> None:
     """Say what a wait of a minute or more will be, measured on its first part."""
     if seconds >= 60:
         tqdm.write(f"{what}: about {seconds / 60:.0f} min on this machine", file=stream())
+
+
+@contextlib.contextmanager
+def waiting(what: str, on: bool = True) -> Iterator[None]:
+    """While the block runs, show for how long, if it takes long: of what nobody knows how far it is."""
+    over = threading.Event()
+
+    def show() -> None:
+        if not over.wait(DELAY_S):
+            with progress_bar(desc=what, bar_format="{desc}: {elapsed}", leave=False) as bar:
+                while not over.wait(1):
+                    bar.refresh()
+
+    thread = threading.Thread(target=show, daemon=True)
+    if on and not _QUIET.get():
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if thread.ident is not None:
+            thread.join()
 
 
 def progress_bar(

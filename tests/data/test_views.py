@@ -50,3 +50,18 @@ def test_images_without_a_box_give_corners(plain: PlainViews) -> None:
     assert len(TrainingViews(mixed, 2, 0, corner_part=0.5)) == 8
     assert len(list(TrainingViews(mixed, 2, 0, corner_part=0.5))) == 8
     assert len(TrainingViews(mixed, 2, 0)) == 4
+
+
+def test_images_are_read_for_what_is_drawn_of_them_alone(
+    plain: PlainViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ten thousand images twenty views need twenty, and some for their colours."""
+    from duckdetect.data.dataset import Sample
+
+    many = PlainViews([*plain.samples] * 40)
+    read: list[Path] = []
+    load = Sample.load
+    monkeypatch.setattr(Sample, "load", lambda self: read.append(self.path) or load(self))
+    assert len(list(random_views(many, 4, 0, distractors=True))) == 4
+    assert list(corners(many, 0.5)) == []
+    assert 4 <= len(read) < 4 + 4 * 4

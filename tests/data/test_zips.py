@@ -190,7 +190,7 @@ def test_a_zip_that_is_larger_than_the_disk(
     path = zip_of(put_coco(tmp_path / "in"), tmp_path / "export.zip")
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"needs 0\.\d MB in .*cache/data, which has less: make"):
+    with pytest.raises(UserError, match=r"needs 0\.\d MB in .*cache/data, 0\.0 MB are free: make"):
         dd.load_dataset(path)
 
 

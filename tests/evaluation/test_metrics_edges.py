@@ -16,8 +16,8 @@ from duckdetect.evaluation.metrics import (
     TWELVE,
     average_precision,
     bootstrap_intervals,
+    evaluate_classes,
     rank_detections,
-    run_coco,
     score_detections,
 )
 
@@ -89,31 +89,27 @@ def test_the_twelve_figures_at_the_edges(
 def test_resampled_precision_is_that_of_pycocotools(seed: int) -> None:
     """The drawn pictures put into its own lists and added up by itself; no scores tie."""
     data, detections = random_case(seed, n_images=20)
-    evaluation = run_coco(data, detections, all_sizes_only=True)
-    cells, n = list(evaluation.evalImgs), len(data.samples)
-    ranked = [rank_detections(cells[k * n : (k + 1) * n]) for k in range(2)]
-    for draw in range(3):
-        chosen = np.random.default_rng(draw).integers(n, size=n)
-        weights = np.bincount(chosen, minlength=n)
-        evaluation.evalImgs = [cells[k * n + i] for k in range(2) for i in chosen]
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation.accumulate()
-        expected = evaluation.eval["precision"][..., 0, 0].mean(axis=1)  # (T, C)
-        for k in range(2):
-            np.testing.assert_allclose(
-                average_precision(ranked[k], weights, 10), expected[:, k], atol=1e-9
-            )
+    n = len(data.samples)
+    for evaluation in evaluate_classes(data, detections, all_sizes_only=True):
+        cells = list(evaluation.evalImgs)
+        ranked = rank_detections(cells)
+        for draw in range(3):
+            chosen = np.random.default_rng(draw).integers(n, size=n)
+            weights = np.bincount(chosen, minlength=n)
+            evaluation.evalImgs = [cells[i] for i in chosen]
+            with contextlib.redirect_stdout(io.StringIO()):
+                evaluation.accumulate()
+            expected = evaluation.eval["precision"][..., 0, 0, 0].mean(axis=1)  # (T,)
+            np.testing.assert_allclose(average_precision(ranked, weights, 10), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("levels", [0, 3], ids=["scores differ", "scores tie"])
 def test_every_image_drawn_once_gives_the_figure_itself(levels: int) -> None:
     data, detections = random_case(8, levels=levels)
-    evaluation = run_coco(data, detections, all_sizes_only=True)
-    n = len(data.samples)
+    once = np.ones(len(data.samples), np.int64)
     each = [
-        average_precision(rank_detections(evaluation.evalImgs[k * n : (k + 1) * n]), once, 10)
-        for k in range(2)
-        for once in [np.ones(n, np.int64)]
+        average_precision(rank_detections(evaluation.evalImgs), once, 10)
+        for evaluation in evaluate_classes(data, detections, all_sizes_only=True)
     ]
     assert np.mean(each) == pytest.approx(score_detections(data, detections).AP, abs=1e-9)
 

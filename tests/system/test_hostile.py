@@ -24,7 +24,7 @@ from PIL import Image
 
 from duckdetect.cli.app import main
 from duckdetect.inference.trust import remember
-from duckdetect.utils.outputs import MANIFEST
+from duckdetect.utils.outputs import MANIFEST, check_outputs
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "v0_1_0" / "project"
 
@@ -467,7 +467,22 @@ def test_eval_keeps_foreign_files(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "evaluation" / "notes.txt").write_text("mine")
     with untouched(tmp_path / "run"):
         line = refused("eval", tmp_path / "run", put_coco(tmp_path / "data"), "--trust")
-        assert "evaluation/notes.txt was not written by `duckdetect eval`" in line
+        assert "evaluation/notes.txt was not written by an earlier `duckdetect eval`" in line
+
+
+def test_eval_and_report_keep_what_somebody_edited(measured: Path, tmp_path: Path) -> None:
+    """What an earlier version wrote is known by its name; what this one wrote by its sum."""
+    data = put_coco(tmp_path / "data", categories=[{"id": 1, "name": "frog"}])
+    eval_ = ("eval", measured, data, "--trust")
+    accepted(*eval_, seconds=60)
+    accepted("threshold", measured, "0.4")  # changes about.json, which stays eval's own
+    check_outputs([measured / "evaluation"], "eval")
+    for name in ("metrics.json", "evaluation/about.json"):
+        before = (measured / name).read_text()
+        (measured / name).write_text(before.replace(":", ": "))
+        with untouched(measured):
+            assert f"{name} was changed since" in refused(*eval_)
+        (measured / name).write_text(before)
 
 
 def test_train_overwrites_runs_alone(trained: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_new_class_is_the_mean_of_the_three_most_alike(project_data):
     coco = mobilenet_with_coco_head()
     features = cache.batch(np.arange(len(plain))).class_features
     logits = coco.class_logits(features).numpy()[..., 1:]
-    matched = cache.class_index == 0
+    matched = cache.batch(np.arange(len(cache))).class_index.numpy() == 0
     score = 1 / (1 + np.exp(-logits[matched]))
     np.testing.assert_allclose(found.score, score, atol=1e-5)
     alike = np.argsort(-score.mean(axis=0))[:3]

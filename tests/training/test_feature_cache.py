@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from helpers.bases import mobilenet, views
 
+from duckdetect.errors import UserError
 from duckdetect.models.graphs import frozen_part
 from duckdetect.training import feature_cache
-from duckdetect.training.feature_cache import FeatureMaps, cache_features
+from duckdetect.training.feature_cache import FeatureMaps, SparseRows, cache_features
 from duckdetect.training.validation import head_losses
 
 
@@ -39,6 +40,24 @@ def test_the_file_goes_with_the_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert file.closed
 
 
+def test_sparse_rows_are_the_rows() -> None:
+    rng = np.random.default_rng(0)
+    weight = np.ones((6, 500), np.float32)
+    weight[rng.random(weight.shape) < 0.05] = 0
+    weight[2] = 0  # known in part: most count for nothing
+    weight[2, :7] = 4
+    code = np.zeros((6, 500, 4), np.float32)
+    code[:, 3:9] = rng.normal(size=(6, 6, 4))
+    for rows in (weight, code, np.arange(12).reshape(6, 2)):
+        kept = SparseRows()
+        for row in rows:
+            kept.add(row)
+        index = np.array([4, 2, 2, 0])
+        np.testing.assert_array_equal(kept.take(index), rows[index])
+        assert kept.take(index).dtype == rows.dtype
+        assert len(kept) == 6
+
+
 def test_of_very_many_views_whole_maps_on_disk_give_the_same_losses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -54,3 +73,8 @@ def test_of_very_many_views_whole_maps_on_disk_give_the_same_losses(
         losses.append({name: float(value) for name, value in found.items()})
     assert losses[0]["box_loss"] > 0
     assert losses[1] == pytest.approx(losses[0], rel=2e-3)
+    # What does not fit at all is refused at the first batch.
+    for limit, where in ((0, r"in .*, .* are free: make"), (10**18, r"of memory, .* free: close")):
+        monkeypatch.setattr(feature_cache, "MEMORY_LIMIT", limit)
+        with pytest.raises(UserError, match=rf"of 1000000000 views need about .* GB {where}"):
+            cache_features(base, frozen, images, 10**9, patches=False)

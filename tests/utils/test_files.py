@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from duckdetect.utils.files import atomic_path, folder_sha256, scratch_folder
+from duckdetect.utils.files import FreeNames, atomic_path, folder_sha256, scratch_folder
 
 HANG = """
 import sys, time
@@ -111,3 +111,16 @@ def test_the_sum_of_a_folder_passes_over_what_systems_put_there(tmp_path: Path) 
     assert folder_sha256(tmp_path) == before
     (tmp_path / ".b").write_text("x")
     assert folder_sha256(tmp_path) != before
+
+
+def test_names_that_are_free() -> None:
+    by_stem, whole = FreeNames(by_stem=True), FreeNames(by_stem=False)
+    given = [("a", ".jpg"), ("A", ".JPG"), ("a", ".png"), ("a_2", ".jpg"), ("b.c", ".jpg")]
+    assert [by_stem.take(*one) for one in given] == [
+        "a.jpg", "A_2.JPG", "a_3.png", "a_2_2.jpg", "b.c.jpg",
+    ]  # fmt: skip
+    assert [whole.take(*one) for one in given] == [
+        "a.jpg", "A_2.JPG", "a.png", "a_2_2.jpg", "b.c.jpg",
+    ]  # fmt: skip
+    many = [whole.take("frame", ".jpg") for _ in range(20_000)]  # one by one: a minute
+    assert len(set(many)) == 20_000
