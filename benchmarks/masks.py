@@ -16,6 +16,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pycocotools import mask as coco_mask
 
 import duckdetect as dd
 from benchmarks.fewshot import DUCKS, SHARED, load
+from duckdetect.data.outline import outline_sample
 from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.evaluation.metrics import score_detections
 from duckdetect.imaging.geometry import detection_rles, pairwise_iou, to_rle
@@ -38,7 +40,12 @@ COLUMNS = ("AP", "AP50", "mask AP", "mask AP50", "mean IoU", "train s", "of it m
 
 
 def parts(name: str, seed: int) -> tuple[dd.Dataset, dd.Dataset | None, dd.Dataset]:
-    """What to train on, to validate on and to test on."""
+    """What to train on, to validate on and to test on; of NAME:computer the first outlined by GrabCut."""
+    name, _, computer = name.partition(":")
+    if computer:
+        train, val, test = parts(name, seed)
+        bare = (replace(sample, segmentation=None) for sample in train)
+        return replace(train, samples=tuple(map(outline_sample, bare))), val, test
     if name == "people":
         folder = SHARED / "people"
         return (*(dd.load_dataset(folder, split) for split in ("train", "valid", "test")),)  # type: ignore[return-value]

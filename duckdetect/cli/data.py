@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     add_verb(app, reads_labels(check), "duckdetect check images --sheet sheet.jpg")
     add_verb(app, reads_labels(convert), "duckdetect convert images --to yolo -o images-yolo")
     add_verb(app, reads_labels(split), "duckdetect split images --file split.json")
+    add_verb(app, reads_labels(outline), "duckdetect outline images -o outlined --sheet sheet.jpg")
     add_verb(app, roboflow, "duckdetect roboflow my-space/my-mugs/3 -o mugs")
 
 
@@ -98,6 +99,26 @@ def split(
         data, out, train, valid, test, seed, file, clips, overwrite, progress=progress
     )
     say(done.text())
+
+
+def outline(
+    data: Data,
+    out: Out,
+    sheet: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Draw the outlines on this JPEG file, to look at; by default none."),
+    ] = None,
+    leave_out: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="The name of a picture whose outlines are wrong; repeatable."),
+    ] = None,
+    overwrite: Overwrite = False,
+    progress: bool = True,
+) -> None:
+    """Make outlines from boxes, for masks; of what stands out from what is behind it."""
+    say(dd.data.outline_dataset(data, out, sheet, leave_out or (), overwrite, progress).text())
+    if sheet is not None:
+        say(f"look at {sheet}; of wrong outlines: --leave-out NAME --overwrite")
 
 
 def roboflow(

@@ -21,6 +21,7 @@ __getattr__, __dir__ = lazy_names(
         "load_training": "duckdetect.data.loading",
         "read_options": "duckdetect.data.dataset",
         "strict": "duckdetect.data.dataset",
+        "outline_dataset": "duckdetect.data.outline",
         "penn_fudan": "duckdetect.data.sources",
         "split_dataset": "duckdetect.data.split",
         "view_sheet": "duckdetect.data.contact_sheet",

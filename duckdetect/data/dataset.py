@@ -196,6 +196,7 @@ class Sample:
         hard_negatives: (H, 4) float32, pixels: where a detector was wrong, and which are background.
         whole: Whether somebody looked at all of it. If not, only the boxes and the hard negatives are
             known; the rest is neither object nor background (data/corrections.py).
+        outlined: (N,) bool: whose outline the computer made (data/outline.py); None for no box's.
     """
 
     path: Path
@@ -208,6 +209,7 @@ class Sample:
     score: np.ndarray | None = None
     hard_negatives: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     whole: bool = True
+    outlined: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.class_id)
@@ -286,14 +288,16 @@ class Dataset:
                 "iscrowd": int(crowd),
                 **({"segmentation": mask} if mask else {}),
                 **({} if score is None else {"score": round(float(score), 4)}),
+                **({"outline_by": "computer"} if computed else {}),
             }
             for sample in self.samples
-            for (x1, y1, x2, y2), class_id, crowd, mask, score in zip(
+            for (x1, y1, x2, y2), class_id, crowd, mask, score, computed in zip(
                 sample.xyxy.astype(float),
                 sample.class_id,
                 sample.crowd,
                 sample.segmentation or [None] * len(sample.class_id),
                 [None] * len(sample.class_id) if sample.score is None else sample.score,
+                [False] * len(sample.class_id) if sample.outlined is None else sample.outlined,
                 strict=True,
             )
         ]

@@ -1,0 +1,200 @@
+"""Outlines from boxes, by the computer: GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004), of OpenCV.
+
+    done = outline_dataset("mugs", "mugs-outlined", sheet="outlines.jpg")
+
+Good where one object stands out from what is behind it, poor in a crowd: docs/accuracy.md. An outline
+that does not reach the sides of its box is not believed, and the box goes without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from duckdetect.data.contact_sheet import label_sheet
+from duckdetect.data.convert import write_splits
+from duckdetect.data.dataset import Dataset, Sample
+from duckdetect.data.loading import list_parts, load_dataset, require_boxes
+from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import pairwise_iou
+from duckdetect.imaging.io import ImageArray, some_names
+from duckdetect.utils.outputs import check_outputs
+from duckdetect.utils.progress import DELAY_S, progress_bar
+from duckdetect.utils.words import plural
+
+_MARGIN = 0.3  # of the box's sides: the background that GrabCut learns from
+_SIDE_PX = 320  # of the longer side that it works on; more costs time and changes little
+_ROUNDS = 5
+_SURE = 0.3  # of the box's sides: the ellipse in its middle that is taken for the object
+_SAME_BOX = 0.8  # IoU of the outline's own box with the labelled one, from which it is believed
+_SPECK = 0.05  # of the largest part's area; smaller parts are dirt
+_TOLERANCE = 0.005  # of the box's longer side: how far a polygon may lie from the pixels' edge
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """What `outline_dataset` did.
+
+    Attributes:
+        folder: The data set.
+        n_boxes: Boxes without an outline that were tried.
+        n_made: Of these, how many have one now.
+    """
+
+    folder: Path
+    n_boxes: int
+    n_made: int
+
+    def text(self) -> str:
+        """For people, one line or two."""
+        made = (
+            f"{self.n_made} of {plural(self.n_boxes, 'box')} have an outline now, in {self.folder}"
+        )
+        if self.n_made * 2 < self.n_boxes:
+            return f"{made}\nnote: --masks auto trains masks when half of the boxes have one"
+        return made
+
+
+def outline_dataset(
+    source: str | Path,
+    out: str | Path,
+    sheet: str | Path | None = None,
+    leave_out: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Outlined:
+    """Copy labelled pictures, with an outline for each box that has none and where one can be believed.
+
+    In the COCO file such an annotation has `"outline_by": "computer"`.
+
+    Args:
+        source: As `load_dataset` takes it; all its splits.
+        out: The folder to write, COCO; it appears whole or not at all.
+        sheet: A JPEG file to draw the outlines on, to look at.
+        leave_out: Names of pictures whose outlines are wrong: their boxes stay without.
+        overwrite: Replace what an earlier call wrote there.
+        progress: Show a bar on stderr.
+
+    Raises:
+        UserError: If something is wrong with the labels, `leave_out` names a picture that is not
+            there, or `out` is taken.
+    """
+    parts = {split: load_dataset(source, split) for split in list_parts(Path(source))}
+    samples = [sample for part in parts.values() for sample in part]
+    if unknown := sorted(set(leave_out) - {sample.path.name for sample in samples}):
+        raise UserError(
+            f"{source} has no picture {some_names(unknown)}: give names of its pictures"
+        )
+    require_boxes(Dataset(Path(source), next(iter(parts.values())).classes, tuple(samples)))
+    if sheet is not None:
+        check_outputs([Path(sheet)], "outline", [Path(source)])
+    n_boxes = n_made = 0
+    bar = progress_bar(total=len(samples), desc="outlines", delay=DELAY_S, disable=not progress)
+    done: dict[str | None, Dataset] = {}
+    for split, part in parts.items():
+        outlined = []
+        for sample in part:
+            bar.update()
+            new = sample if sample.path.name in leave_out else outline_sample(sample)
+            if new.outlined is not None:
+                n_boxes += int((~_has_outline(sample) & ~sample.crowd).sum())
+                n_made += int(new.outlined.sum())
+            outlined.append(new)
+        done[split] = replace(part, samples=tuple(outlined))
+    bar.close()
+    write_splits(done, "coco", out, overwrite, "outline")
+    if sheet is not None:
+        label_sheet(out, sheet, verb="outline")
+    return Outlined(Path(out), n_boxes, n_made)
+
+
+def outline_sample(sample: Sample) -> Sample:
+    """The picture with outlines of the boxes that have none, where they are found."""
+    missing = ~_has_outline(sample) & ~sample.crowd
+    if not missing.any():
+        return sample
+    image = sample.load()
+    outlines = list(sample.segmentation or [None] * len(sample.class_id))
+    for i in np.flatnonzero(missing):
+        outlines[i] = outline_box(image, sample.xyxy[i])
+    made = missing & np.array([outline is not None for outline in outlines])
+    return replace(sample, segmentation=tuple(outlines) if any(outlines) else None, outlined=made)
+
+
+def _has_outline(sample: Sample) -> np.ndarray:
+    """(N,) bool."""
+    if sample.segmentation is None:
+        return np.zeros(len(sample.class_id), bool)
+    return np.array([bool(outline) for outline in sample.segmentation], bool)
+
+
+def outline_box(image: ImageArray, xyxy: np.ndarray) -> list[list[float]] | None:
+    """The outline of the object in a box.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        xyxy: (4,) the box in pixels.
+
+    Returns:
+        COCO polygons, [x1, y1, x2, y2, ...] each; None if GrabCut finds nothing that fills the box.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    size = xyxy[2:] - xyxy[:2]
+    start = np.floor(np.maximum(xyxy[:2] - size * _MARGIN, 0)).astype(int)
+    end = np.ceil(np.minimum(xyxy[2:] + size * _MARGIN, (width, height))).astype(int)
+    crop = image[start[1] : end[1], start[0] : end[0]]
+    scale = min(1.0, _SIDE_PX / max(crop.shape[:2]))
+    small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    zoom = np.array(small.shape[1::-1]) / np.array(crop.shape[1::-1])
+    inside = (
+        np.concatenate([(xyxy[:2] - start) * zoom, (xyxy[2:] - start) * zoom]).round().astype(int)
+    )
+    x1, y1 = np.maximum(inside[:2], 0)
+    x2, y2 = np.minimum(inside[2:], small.shape[1::-1])
+    if x2 - x1 < 4 or y2 - y1 < 4:
+        return None
+    mask = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
+    mask[y1:y2, x1:x2] = cv2.GC_PR_FGD
+    centre, half = ((x1 + x2) // 2, (y1 + y2) // 2), ((x2 - x1) / 2 * _SURE, (y2 - y1) / 2 * _SURE)
+    cv2.ellipse(
+        mask, centre, (max(1, round(half[0])), max(1, round(half[1]))), 0, 0, 360, cv2.GC_FGD, -1
+    )
+    if not (mask == cv2.GC_BGD).any():
+        return None  # the box is the whole picture: nothing shows what is behind the object
+    cv2.setRNGSeed(0)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(small, mask, (0, 0, 0, 0), *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    found = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
+    polygons = _polygons(found, _TOLERANCE * max(x2 - x1, y2 - y1))
+    if not polygons:
+        return None
+    points = np.concatenate(polygons) / zoom + start
+    own = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    if pairwise_iou(own[None], xyxy[None].astype(float))[0, 0] < _SAME_BOX:
+        return None
+    return [
+        np.clip(polygon / zoom + start, 0, (width, height)).round(1).ravel().tolist()
+        for polygon in polygons
+    ]
+
+
+def _polygons(found: npt.NDArray[np.uint8], tolerance: float) -> list[np.ndarray]:
+    """The outlines of a mask's parts without holes and specks, (n, 2) each, in pixels' corners."""
+    import cv2
+
+    # Twice as large, a part's edge runs along its pixels' edges, not through their middles.
+    large = np.kron(found, np.ones((2, 2), np.uint8))
+    contours, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    least = _SPECK * max(map(cv2.contourArea, contours), default=0)
+    thin = [
+        cv2.approxPolyDP(c, 2 * tolerance, True)[:, 0]
+        for c in contours
+        if cv2.contourArea(c) > least
+    ]
+    return [(polygon + 0.5) / 2 for polygon in thin if len(polygon) >= 3]
