@@ -287,7 +287,7 @@ def _finetuned(
     if len(start.corrections):
         told.append(corrections_text(trained.detector, start.corrections))
     if (test := known_test(start.run, start.corrections)) is not None:
-        told.append(compare(start.detector, trained.detector, test).text())
+        told.append(compare(start.detector, trained.detector, test, start.run).text())
     else:
         told.append("to compare it with the old one on test pictures, `duckdetect eval` both")
     return replace(trained, compared="\n".join(told))

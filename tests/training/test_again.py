@@ -16,6 +16,7 @@ from duckdetect import UserError
 from duckdetect.cli import main
 from duckdetect.data.corrections import FORMAT
 from duckdetect.evaluation.compare import compare
+from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.training.again import _earlier, train_again
 from duckdetect.training.run_folder import read_history
 from duckdetect.utils.files import folder_sha256
@@ -97,13 +98,31 @@ def test_what_is_handed_back_once_does_not_come_again(run, project_data, tmp_pat
     assert (kept.path.name, kept.whole) == ("test_11.jpg", False)
 
 
-def test_more_steps_on_the_same_pictures(run, tmp_path, capsys):
+def test_more_steps_on_the_same_pictures(run, project_data, tmp_path, capsys, monkeypatch):
     out = tmp_path / "more"
+    test = dd.load_dataset(project_data / "ducks", "test").subset(range(3))
+    monkeypatch.setattr("duckdetect.training.again.known_test", lambda *_: test)
     assert main(["train", str(run.folder), "--steps", "3", "-o", str(out), "-q"]) == 0
     history = read_history(out)
     assert len(history) == 3
     assert history[0]["loss"] < 0.5 * run.history[0]["loss"]
-    assert "on 30 test pictures" in capsys.readouterr().out
+    assert "on 3 test pictures" in capsys.readouterr().out
+
+
+def test_what_the_old_run_found_is_not_looked_for_again(run, project_data, tmp_path, monkeypatch):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    test = dd.load_dataset(project_data / "ducks", "test").subset(range(3))
+    whole = compare(run.detector, run.detector, test)
+    dd.evaluate(folder, test)
+    looked_at = []
+    monkeypatch.setattr(
+        "duckdetect.evaluation.compare.collect_detections",
+        lambda *a: looked_at.append(a) or collect_detections(*a),
+    )
+    assert compare(run.detector, run.detector, test, folder) == whole
+    assert len(looked_at) == 1
+    compare(run.detector, run.detector, test.subset([0, 1]), folder)  # other pictures
+    assert len(looked_at) == 3
 
 
 def test_a_class_is_added_without_the_old_pictures(run, project_data, tmp_path, monkeypatch):
@@ -113,6 +132,7 @@ def test_a_class_is_added_without_the_old_pictures(run, project_data, tmp_path, 
         tmp_path, ("apple",), (dd.Sample(picture, 1, (480, 640), apple, np.zeros(1, int)),)
     )
     monkeypatch.setattr("duckdetect.training.again._pictures_of", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("duckdetect.training.again.known_test", lambda *_: None)
     out = tmp_path / "both"
     both = dd.train(
         apples, add_to=run, out=out, config=STOCK(steps=80, train="heads"), progress=False
