@@ -143,8 +143,8 @@ def evaluation_curves() -> np.ndarray:
     curves = {name: one.curve for name, one in metrics.per_class.items()}
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}.png" for name in ("precision_recall", "f1")]
-        plot_precision_recall(curves, paths[0])
-        plot_f1(curves, metrics.best_threshold, paths[1])
+        plot_precision_recall(curves, measured.threshold, paths[0])
+        plot_f1(curves, measured.threshold, paths[1])
         drawn = [fit(load_image(path), 640) for path in paths]
     return np.concatenate(drawn, axis=1)
 

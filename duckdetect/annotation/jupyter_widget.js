@@ -52,6 +52,7 @@ function render({ model, el }) {
 
   let boxes = []; // as in the model
   let selected = -1;
+  let picked = false; // whether it was clicked on: one that has just been drawn is not
   let current = 0; // the class of new boxes
   let past = []; // what undo brings back
   let drag = null;
@@ -233,6 +234,9 @@ function render({ model, el }) {
     return null;
   }
 
+  // Inside a box that is neither suggested nor picked another one begins, such as of an object in front.
+  const holds = ({ index, edges }) => any(edges) || boxes[index].score != null || (picked && index === selected);
+
   const any = edges => edges.left || edges.right || edges.top || edges.bottom;
 
   function cursor(found) {
@@ -249,9 +253,9 @@ function render({ model, el }) {
     root.focus({ preventScroll: true });
     svg.setPointerCapture(event.pointerId);
     const start = point(event);
-    const found = event.shiftKey ? null : hit(start); // with Shift a box begins on another one, too
-    drag = { start, before: copied(boxes), moved: false };
-    if (found) {
+    const found = event.shiftKey ? null : hit(start); // with Shift a box begins on an edge, too
+    drag = { start, before: copied(boxes), moved: false, over: found?.index ?? -1 };
+    if (found && holds(found)) {
       selected = found.index;
       drag = { ...drag, kind: any(found.edges) ? "edges" : "move", edges: found.edges, box: { ...boxes[selected] } };
       current = Math.max(0, classes().indexOf(boxes[selected].label));
@@ -265,7 +269,8 @@ function render({ model, el }) {
 
   svg.addEventListener("pointermove", event => {
     if (!drag) {
-      svg.style.cursor = cursor(event.shiftKey ? null : hit(point(event)));
+      const found = event.shiftKey ? null : hit(point(event));
+      svg.style.cursor = cursor(found && holds(found) ? found : null);
       return;
     }
     const [x, y] = point(event);
@@ -273,6 +278,7 @@ function render({ model, el }) {
     if (!drag.moved && Math.hypot(dx, dy) < SMALLEST * zoom()) return;
     drag.moved = true;
     if (selected >= 0) boxes[selected].score = null;
+    picked = drag.kind !== "new";
     if (drag.kind === "new") {
       const box = spanned(drag.start, [x, y]);
       if (selected < 0) {
@@ -302,13 +308,20 @@ function render({ model, el }) {
 
   function end(event) {
     if (!drag) return;
-    const { moved, before } = drag;
+    const { moved, before, over } = drag;
     drag = null;
     if (svg.hasPointerCapture(event.pointerId)) svg.releasePointerCapture(event.pointerId);
-    if (!moved) return;
+    if (!moved) { // a click
+      selected = over;
+      picked = over >= 0;
+      if (picked) current = Math.max(0, classes().indexOf(boxes[over].label));
+      showClasses();
+      draw();
+      return;
+    }
     const box = boxes[selected];
     if (event.type === "pointercancel" || box.width < SMALLEST || box.height < SMALLEST) {
-      boxes = before; // a click, or a box that is none
+      boxes = before; // a box that is none
       selected = -1;
     }
     if (JSON.stringify(boxes) !== JSON.stringify(before)) past.push(before);

@@ -72,9 +72,9 @@ _MAX_HW = (520, 860)
 _FRAME = 24
 
 _HELP = (
-    "Drag to draw; drag a box or its edges to change it; Delete removes it. Digits or a click on a "
-    "class set the class of new boxes and of the selected one. Enter: next picture. Everything is "
-    "saved at once."
+    "Drag to draw, also inside another box. Drag an edge to change a box; click a box, then drag it, to "
+    "move it; Delete removes it. Digits or a click on a class set the class of new boxes and of the "
+    "selected one. Enter: next picture. Everything is saved at once."
 )
 
 

@@ -22,8 +22,9 @@ def bulk(
     source: Annotated[
         str,
         typer.Argument(
+            metavar="SOURCE",
             help="A folder, which is read with all below it; a text file with a path or an address a "
-            "line; or s3://... or gs://..."
+            "line; or s3://... or gs://...",
         ),
     ],
     out: Out,

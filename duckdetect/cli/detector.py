@@ -139,7 +139,7 @@ def detect(
     source: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Images, folders of images and patterns such as 'new/*.jpg'; or one video.",
         ),
     ],
@@ -177,7 +177,9 @@ def detect(
     ] = None,
     save_crops: Annotated[
         bool,
-        typer.Option("--save-crops", help="Of images: also write what lies in each box to crops/."),
+        typer.Option(
+            "--save-crops", help="Of images: also write the contents of each box to crops/."
+        ),
     ] = False,
     strict: Annotated[
         bool,
@@ -247,7 +249,7 @@ def report(
 def suggest(
     run: RunFolder,
     source: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="Images, or one folder of images.")
+        list[Path], typer.Argument(metavar="IMAGES", help="Images, or one folder of images.")
     ],
     out: Out,
     to: Annotated[

@@ -25,7 +25,9 @@ def bases() -> None:
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="The base model; `duckdetect bases` lists them.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The base model; `duckdetect bases` lists them.")
+    ],
     source: Annotated[
         Optional[Path],  # noqa: UP045  (typer reads it at run time)
         typer.Option(

@@ -21,7 +21,10 @@ from duckdetect.utils.reading import refuse_pipes
 
 Data = Annotated[
     Path,
-    typer.Argument(help="Labelled images (COCO, VOC or YOLO): a folder, a zip or a split file."),
+    typer.Argument(
+        metavar="DATA",
+        help="Labelled images (COCO, VOC, YOLO ...): a folder, a zip or a split file.",
+    ),
 ]
 
 RunFolder = Annotated[
@@ -98,6 +101,15 @@ _VERBOSE = Annotated[
     typer.Option("--verbose", "-v", help="Show TensorFlow's messages, and where an error arose."),
 ]
 
+_TRUST = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Load a detector that was not trained on this machine, though it is a program and may do "
+        "anything. It is remembered.",
+    ),
+]
+
 
 def add_verb(
     app: typer.Typer,
@@ -135,9 +147,15 @@ def add_verb(
             key, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
         )
 
+    if own.keys() & {"run", "correct"}:  # for the help: `main` takes it out and acts on it
+        parameters["trust"] = inspect.Parameter(
+            "trust", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_TRUST
+        )
+
     @functools.wraps(verb)
     def run(**given: Any) -> None:
         quiet, verbose = given.pop("quiet"), given.pop("verbose")
+        given.pop("trust", None)
         if verbose:
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         if "progress" in own:

@@ -162,14 +162,14 @@ class Evaluation:
             plain["at_threshold"] = asdict(self.metrics.at(self.threshold))
         return plain
 
-    def table(self) -> str:
+    def table(self, keep: tuple[str, str] | None = None) -> str:
         """The metrics as text, F1, precision and recall at the detector's own threshold, and hints."""
-        parts = [self.metrics.table(self.threshold), *self.hints()]
+        parts = [self.metrics.table(self.threshold), *self.hints(keep)]
         return "\n\n".join(parts)
 
-    def hints(self) -> list[str]:
+    def hints(self, keep: tuple[str, str] | None = None) -> list[str]:
         """Whether the images flatter the detector, and whether another threshold is better on them."""
-        return [hint for hint in (self.flattering(), self.better_threshold()) if hint]
+        return [hint for hint in (self.flattering(), self.better_threshold(keep)) if hint]
 
     def flattering(self) -> str:
         """Why the metrics say more than is true; "" if nothing is known to."""
@@ -187,8 +187,12 @@ class Evaluation:
             )
         return ""
 
-    def better_threshold(self) -> str:
-        """The threshold with the best F1 on these images, where that is worth a word; else ""."""
+    def better_threshold(self, keep: tuple[str, str] | None = None) -> str:
+        """The threshold with the best F1 on these images, where that is worth a word; else "".
+
+        Args:
+            keep: What keeps it, to stand before and after the number; the command line's verb if None.
+        """
         own, best = self.threshold, self.metrics.best_threshold
         if own is None or best is None:
             return ""
@@ -196,15 +200,13 @@ class Evaluation:
         here = self.metrics.at(own)
         if (there.F1 or 0) - (here.F1 or 0) < _WORTH_A_WORD:
             return ""
-        keep = "" if self.run is None else f"`duckdetect threshold {shlex.quote(str(self.run))} "
-        keep = (
-            f"{keep}{there.threshold:.2f}` keeps it"
-            if keep
-            else "set detector.threshold to keep it"
-        )
+        if keep is None and self.run is not None:
+            keep = f"duckdetect threshold {shlex.quote(str(self.run))} ", ""
+        before, after = keep or ("detector.threshold = ", "")
         return (
             f"At a threshold of {there.threshold:.2f} F1 is {there.F1:.3f} instead of {here.F1:.3f}; "
-            f"it was chosen on these very images, so it flatters: {keep}."
+            "it was chosen on these very images, so it flatters: "
+            f"`{before}{there.threshold:.2f}{after}` keeps it."
         )
 
     def __getattr__(self, name: str) -> Any:

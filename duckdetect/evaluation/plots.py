@@ -104,23 +104,26 @@ def _draw(
         axes.plot(steps, _smooth(values), color=color, linewidth=2, label=label)
 
 
-def plot_precision_recall(curves: Mapping[str, Curve], path_png: str | Path) -> None:
-    """Draw precision over recall at IoU 0.5; a dot marks each curve's best threshold.
+def plot_precision_recall(
+    curves: Mapping[str, Curve], threshold: float | None, path_png: str | Path
+) -> None:
+    """Draw precision over recall at IoU 0.5; a dot marks the detector's threshold on each curve.
 
     Args:
         curves: By name: `{name: one.curve for name, one in metrics.per_class.items()}`.
+        threshold: The detector's; None for no dots.
         path_png: The file; an older one is replaced.
     """
     figure, (axes,) = new_panels(1)
     for shown, curve in drawable(curves, axes):
-        best = curve.best
-        at = "" if best is None else f": F1 {curve.f1[best]:.2f} at score {curve.score[best]:.2f}"
+        there = None if threshold is None else curve.at(threshold)
+        at = "" if there is None else f": F1 {there.F1 or 0:.2f} at {threshold:.2f}"
         # Each point holds from the recall before it up to its own.
         recall = [0.0, *curve.recall]
         precision = [curve.precision[0], *curve.precision]
         (line,) = axes.step(recall, precision, where="pre", linewidth=2, label=shown + at)
-        if best is not None:
-            axes.plot(curve.recall[best], curve.precision[best], "o", color=line.get_color())
+        if there is not None and there.precision is not None and there.recall is not None:
+            axes.plot(there.recall, there.precision, "o", color=line.get_color())
     axes.set_xlabel("recall: share of objects found")
     axes.set_ylabel("precision: share that is right")
     axes.set_xlim(-0.02, 1.02)

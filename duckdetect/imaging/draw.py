@@ -315,11 +315,13 @@ class DrawStyle:
         labels: Whether names (and a legend in a crowded picture) are written at all.
         scores: Whether scores are.
         line_px: Width of the boxes' lines in pixels; by the picture and the box if None.
+        text_px: Size of the letters where there is room for them; by the picture if None.
     """
 
     labels: bool = True
     scores: bool = True
     line_px: int | None = None
+    text_px: int | None = None
 
     def __post_init__(self) -> None:
         if self.line_px is not None and not 1 <= self.line_px <= 100:
@@ -364,6 +366,7 @@ def draw_boxes(
     tags: Sequence[str] | None = None,
     legend: Sequence[tuple[str, Color]] = (),
     line_px: int | None = None,
+    text_px: int | None = None,
     memory: LabelMemory | None = None,
 ) -> ImageArray:
     """Draw boxes with labels that follow them: small on small ones, a legend where they are crowded.
@@ -376,6 +379,7 @@ def draw_boxes(
         tags: N short labels (a number) for a crowded picture; `texts` again if None.
         legend: What the colours and numbers mean, written into an empty corner of a crowded picture.
         line_px: Width of the lines; if None by the picture, thinner for small boxes.
+        text_px: Size of the letters where there is room for them; by the picture if None.
         memory: Of a video.
 
     Returns:
@@ -397,7 +401,7 @@ def draw_boxes(
         _outline(canvas, box, line, fill)
     if not any(texts) or not len(inside):
         return canvas
-    painted, crowded = _fitting_tags(inside, texts, tags, size_hw, memory)
+    painted, crowded = _fitting_tags(inside, texts, tags, size_hw, text_px, memory)
     if painted is not None:
         _paint_tags(canvas, *painted, fills)
     if crowded and legend:
@@ -441,6 +445,7 @@ def _fitting_tags(
     texts: Sequence[str],
     tags: Sequence[str] | None,
     size_hw: tuple[int, int],
+    text_px: int | None,
     memory: LabelMemory | None,
 ) -> tuple[_Painted | None, bool]:
     """The largest labels that hide little: in full, in full and small, short and small, or none.
@@ -448,7 +453,7 @@ def _fitting_tags(
     Returns:
         The labels with their corners (None for none), and whether a legend must help.
     """
-    large, small = _largest_px(size_hw), _smallest_px(size_hw)
+    large, small = text_px or _largest_px(size_hw), _smallest_px(size_hw)
     short = texts if tags is None else tags
     steps = [(texts, large), (texts, (large + small) // 2), (texts, small), (short, small)]
     # Of a small object even a label beside it is too loud.
@@ -581,6 +586,7 @@ def draw_detections(
         tags=tags,
         legend=_class_legend(detections, classes),
         line_px=style.line_px,
+        text_px=style.text_px,
         memory=memory,
     )
 

@@ -471,7 +471,9 @@ def _is_video(path: Path) -> bool:
 
 def _notes(sources: Sequence[Path], paths: Sequence[Path]) -> list[str]:
     """What of folders is left out, and of which pictures only the first frame is used."""
-    notes = [note for path in sources if path.is_dir() for note in list_folder(path).notes()]
+    notes = [
+        note for path in sources if path.is_dir() for note in list_folder(path).notes(labelled=True)
+    ]
     moving = []
     for path in paths:
         if path.suffix.lower() in _MAY_MOVE:

@@ -27,8 +27,8 @@ def as_images(images: Any) -> tuple[list[ImageArray], bool]:
     `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)` first.
 
     Args:
-        images: A path, a PIL image, an array (H, W, 3) uint8 RGB, or a list of these; also an array
-            (N, H, W, 3).
+        images: A path, a PIL image, an array or tensor (H, W, 3) uint8 RGB, or a list of these; also
+            an array (N, H, W, 3).
 
     Raises:
         UserError: If it is something else; says what it looks like and how to make an image of it.
@@ -55,7 +55,7 @@ def _as_image(image: Any, name: str) -> ImageArray:
     if _is_pil(image):
         return _from_pil(image)
     if _is_tensor(image):
-        raise UserError(f"{name} is a tensor ({_kind(image)}): give {_of_tensor(image)}")
+        return _from_tensor(image, name)
     if not isinstance(image, np.ndarray):
         raise UserError(f"{name} is {_kind(image)}: give {_WANTED}")
     trouble = _trouble(image)
@@ -110,6 +110,17 @@ def _is_tensor(value: Any) -> bool:
     return not isinstance(value, np.ndarray) and type(value).__name__ in (
         "Tensor", "EagerTensor", "SymbolicTensor", "ResourceVariable", "Parameter", "ArrayImpl",
     )  # fmt: skip
+
+
+def _from_tensor(tensor: Any, name: str) -> ImageArray:
+    """The array of a tensor that is laid out as one."""
+    try:
+        image = np.asarray(tensor)
+    except (TypeError, RuntimeError, NotImplementedError, AttributeError):
+        image = None  # symbolic, on a GPU, or part of a gradient
+    if image is None or _trouble(image) is not None:
+        raise UserError(f"{name} is a tensor ({_kind(tensor)}): give {_of_tensor(tensor)}")
+    return image
 
 
 def _of_tensor(tensor: Any) -> str:

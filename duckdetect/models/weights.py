@@ -312,8 +312,13 @@ def fetch(
     archive = spec.sources[0].where.rsplit("/")[-1]
     raise UserError(
         f"could not obtain the weights of {spec.name}: {'; '.join(tried)}; "
-        f"get {archive} some other way and run `duckdetect fetch {spec.name} --from FILE`"
+        f"get {archive} some other way and {how_to_bring(spec.name)}"
     )
+
+
+def how_to_bring(name: str) -> str:
+    """What to do with a base's archive that was downloaded by hand, on the command line."""
+    return f"run `duckdetect fetch {name} --from FILE`"
 
 
 def fetched(name: str) -> BaseFiles | None:

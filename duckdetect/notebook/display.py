@@ -29,18 +29,28 @@ from duckdetect.data.check import check_dataset
 from duckdetect.data.contact_sheet import label_sheet, view_sheet
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
-from duckdetect.evaluation.evaluate import FOLDER, Evaluation, evaluate, read_evaluation
+from duckdetect.evaluation.evaluate import (
+    FOLDER,
+    Evaluation,
+    change_threshold,
+    evaluate,
+    read_evaluation,
+)
 from duckdetect.evaluation.matching import worst_images
 from duckdetect.evaluation.plots import CURVES, plot_f1, plot_precision_recall
 from duckdetect.export.exporting import TARGETS, Exported, export_detector
-from duckdetect.imaging.draw import draw_grid
-from duckdetect.imaging.io import ImageArray, list_images, load_image
-from duckdetect.report.write import Written, write_report
+from duckdetect.imaging.draw import DrawStyle, draw_detections, draw_grid
+from duckdetect.imaging.geometry import detection_masks
+from duckdetect.imaging.io import ImageArray, fit, list_images, load_image
+from duckdetect.inference.detections_json import read_detections
+from duckdetect.report.write import Written, how_to_measure, write_report
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import atomic_path, make_folder
 from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
+    from supervision import Detections
+
     from duckdetect.data.dataset import Dataset, Problem
     from duckdetect.inference.detect import Detected
     from duckdetect.training.finetune import TrainRun
@@ -49,14 +59,30 @@ _SHEET_IMAGES = 18  # on one sheet, in rows of three, so that scores can be read
 
 _CELL_PX = 400
 
+_LETTERS_PX = 15  # of scores, on a sheet that a narrow window shows at three fifths of its size
+
 _VIDEO_BYTES = 20 << 20  # larger ones make a notebook slow to open
 
 
 def say(text: str) -> None:
-    """Show a line below the cell that runs."""
+    """Show a line below the cell that runs; where it is too long, words are not cut."""
     from IPython.display import display
 
-    display({"text/plain": text}, raw=True)
+    page = f'<div style="{_SAID}">{html.escape(text)}</div>'
+    display({"text/plain": text, "text/html": page}, raw=True)
+
+
+_SAID = (
+    "white-space: pre-wrap; overflow-wrap: anywhere; padding-left: var(--jp-code-padding, 0); "
+    "font: var(--jp-code-font-size, 13px)/1.35 var(--jp-code-font-family, monospace)"
+)
+
+
+def switch(field: str, on: bool) -> str:
+    """How a notebook's check box is set: "tick X" on Colab, whose forms have one, else "set X = True"."""
+    if is_colab():
+        return f"{'tick' if on else 'untick'} {field}"
+    return f"set {field} = {on}"
 
 
 _first_line = ""
@@ -85,26 +111,12 @@ def show_views(dataset: Dataset, views: int = 15, seed: int = 0) -> None:
     show_sheet(view_sheet(dataset, views, columns=5, seed=seed), views, views)
 
 
-def show_frames(folder: str | Path, first: Sequence[str] = ()) -> None:
-    """Show a folder's images on one sheet, those named first; of the others, evenly chosen ones."""
-    paths = list_images(folder)
-    by_stem = {path.stem: path for path in paths}
-    shown = [by_stem[Path(name).stem] for name in first if Path(name).stem in by_stem]
-    shown = shown[:_SHEET_IMAGES]
-    others = [path for path in paths if path not in shown]
-    left = min(len(others), _SHEET_IMAGES - len(shown))
-    at = np.linspace(0, max(len(others) - 1, 0), left).round().astype(int)
-    shown += [others[i] for i in at]
-    sheet = draw_grid([load_image(path) for path in shown], columns=3, cell_px=_CELL_PX)
-    show_sheet(sheet, len(shown), len(paths), Path(folder))
-
-
-def show_found(found: Detected, labelled: Dataset | str | Path | None = None) -> None:
+def show_found(found: Detected, images: Dataset | str | Path) -> None:
     """Say how much was found on images, and show them, those with misses and false detections first.
 
     Args:
         found: What `detect` returned.
-        labelled: The images' labels, or their folder, if there are any.
+        images: Their folder, or the data set that they are.
     """
     say_result(
         f"{plural(found.n_detections, 'object')} in {found.n_found} of "
@@ -113,11 +125,56 @@ def show_found(found: Detected, labelled: Dataset | str | Path | None = None) ->
     )
     for note in found.notes:
         say(note)
-    truth = annotated(labelled) if isinstance(labelled, str | Path) else labelled
+    truth = annotated(images) if isinstance(images, str | Path) else images
     wrong = _with_mistakes(found, truth) if truth is not None else []
     if wrong:
         say(f"{plural(len(wrong), 'picture')} with missed objects or false detections first.")
-    show_frames(found.folder / "frames", wrong)
+    paths = list_images(images) if isinstance(images, str | Path) else [s.path for s in images]
+    _show_drawn(found, paths, wrong)
+
+
+def _show_drawn(found: Detected, paths: Sequence[Path], first: Sequence[str]) -> None:
+    """Show images with their detections, those named first; of the others, evenly chosen ones."""
+    frames = found.folder / "frames"
+    drawn = {path.stem for path in list_images(frames)}
+    paths = [path for path in paths if path.stem in drawn]
+    by_name = {path.name: path for path in paths}
+    shown = [by_name[name] for name in first if name in by_name][:_SHEET_IMAGES]
+    others = [path for path in paths if path not in shown]
+    left = min(len(others), _SHEET_IMAGES - len(shown))
+    at = np.linspace(0, max(len(others) - 1, 0), left).round().astype(int)
+    shown += [others[i] for i in at]
+    kept = read_detections(found.folder / "detections.json", check_masks=False)
+    by_image = {name: detections for _, name, detections in kept}
+    cells = [_cell(path, by_image.get(path.name)) for path in shown]
+    show_sheet(draw_grid(cells, columns=3, cell_px=_CELL_PX), len(shown), len(paths), frames)
+
+
+def _cell(path: Path, detections: Detections | None) -> ImageArray:
+    """An image with its detections, drawn after it is shrunk, so that letters can be read."""
+    import supervision as sv
+
+    image = load_image(path)
+    small = fit(image, _CELL_PX)
+    if detections is None:
+        return small
+    zoom = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]] * 2)
+    masks = detection_masks(detections)
+    if masks is not None:
+        masks = np.stack([np.asarray(fit(np.asarray(mask), _CELL_PX), bool) for mask in masks])
+    assert detections.class_id is not None
+    names = dict(zip(detections.class_id.tolist(), detections.data["class_name"], strict=True))
+    return draw_detections(
+        small,
+        sv.Detections(
+            xyxy=(detections.xyxy * zoom).astype(np.float32),
+            confidence=detections.confidence,
+            class_id=detections.class_id,
+            mask=masks,
+        ),
+        [str(names.get(class_id, "")) for class_id in range(max(names) + 1)],
+        style=DrawStyle(text_px=_LETTERS_PX),
+    )
 
 
 def _with_mistakes(found: Detected, truth: Dataset) -> list[str]:
@@ -221,6 +278,8 @@ _SHOWN_PROBLEMS = 20
 
 _PAGE_PX = 720
 
+_FRAME = "border: 1px solid #ddd; box-sizing: border-box; display: block"
+
 _SHOWN_PAGE_BYTES = 25 << 20  # of a page within the notebook's own file
 
 
@@ -253,7 +312,10 @@ def measure(run: TrainRun, folder: str | Path) -> Evaluation | None:
         raise ValueError("the run was not written to a folder")
     ground_truth = annotated(folder)
     if ground_truth is None:
-        say(f"No boxes are drawn on {folder}, so nothing is measured.")
+        say(
+            f"No boxes are drawn on {folder}, so nothing is measured: {switch('LABEL_TEST', True)} "
+            "above, draw them, and run the cells below again."
+        )
         return None
     measured = evaluate(run, ground_truth)
     _show_metrics(run.folder, measured)
@@ -281,13 +343,26 @@ def _show_metrics(folder: Path, measured: Evaluation) -> None:
     from IPython.display import Image, display
 
     metrics = measured.metrics
-    say_result(measured.table())
+    say_result(measured.table(keep=("notebook.keep_threshold(run, ", ")")))
     curves = {name: one.curve for name, one in metrics.per_class.items()}
     images = [folder / FOLDER / f"{name}.png" for name in ("precision_recall", "f1")]
-    plot_precision_recall(curves, images[0])
+    plot_precision_recall(curves, measured.threshold, images[0])
     plot_f1(curves, measured.threshold, images[1])
     for path in images:
         display(Image(filename=str(path), width=560))
+
+
+def keep_threshold(run: TrainRun, threshold: float) -> None:
+    """Give a run's detector another score threshold, here and in its folder.
+
+    Raises:
+        UserError: If the threshold is no score.
+    """
+    if run.folder is None:
+        raise ValueError("the run was not written to a folder")
+    before = change_threshold(run.folder, threshold)
+    run.detector.threshold = threshold
+    say(f"The threshold of {run.folder.name} is {threshold:.2f}, it was {before:.2f}.")
 
 
 def show_report(run: TrainRun) -> Written:
@@ -301,11 +376,11 @@ def show_report(run: TrainRun) -> Written:
     # Inside the notebook itself: a page of Drive or of the server cannot be linked to everywhere.
     frame = (
         f'<iframe srcdoc="{page}" title="Report" sandbox width="100%" height="{_PAGE_PX}" '
-        'style="border: 1px solid #ddd"></iframe>'
+        f'style="{_FRAME}"></iframe>'
     )
     say_result(f"The report is in {written.html} and {written.pdf}.")
     if written.missing:
-        say(written.missing)
+        say(written.missing.removesuffix(how_to_measure(run.folder)).rstrip())
     display({"text/html": frame, "text/plain": "The report is shown here."}, raw=True)
     return written
 
@@ -338,7 +413,7 @@ def export_run(run: TrainRun, to: str = "web") -> Exported:
         page = html.escape(exported.path.read_text(encoding="utf-8"), quote=True)
         frame = (
             f'<iframe srcdoc="{page}" title="Detector" allow="camera" width="100%" '
-            f'height="{_PAGE_PX}" style="border: 1px solid #ddd"></iframe>'
+            f'height="{_PAGE_PX}" style="{_FRAME}"></iframe>'
         )
         display({"text/html": frame, "text/plain": "The page is shown here."}, raw=True)
     if is_colab():

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckdetect.errors import UserError, name_fields
 from duckdetect.inference.run_config import CONFIG, read_config
-from duckdetect.notebook.display import say, set_first_line
+from duckdetect.notebook.display import say, set_first_line, switch
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
 
@@ -126,7 +126,7 @@ def set_up(name: str = "transfer_learning_project", drive: bool = True) -> Path:
     tf.get_logger().setLevel("ERROR")
     name_fields(*_FIELDS)
     say(f"Python {platform.python_version()}, TensorFlow {tf.__version__}. {_processor(tf)}")
-    say(f"Pictures and results lie in {project}.")
+    say(f"Pictures and results are in {project}.")
     return project
 
 
@@ -137,13 +137,6 @@ def _processor(tf: object) -> str:
         return f"GPU: {name}."
     cure = " Runtime > Change runtime type offers one." if is_colab() else ""
     return f"No GPU: everything works, training takes longer.{cure}"
-
-
-def switch(field: str, on: bool) -> str:
-    """How a notebook's check box is set: "tick X" on Colab, whose forms have one, else "set X = True"."""
-    if is_colab():
-        return f"{'tick' if on else 'untick'} {field}"
-    return f"set {field} = {on}"
 
 
 def class_names(text: str) -> list[str]:
@@ -168,7 +161,7 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
         UserError: If the name is unknown, or the weights cannot be had and `fall_back` is false.
     """
     from duckdetect.models.catalog import spec_for
-    from duckdetect.models.weights import fetch
+    from duckdetect.models.weights import fetch, how_to_bring
 
     set_first_line("")
     spec = spec_for(name)  # a wrong name is no reason to fall back
@@ -180,14 +173,15 @@ def choose_base(name: str, weights: str = "", fall_back: bool = False) -> str:
     except UserError as error:
         if weights or name == QUICK_BASE:
             raise
+        told = str(error).replace(how_to_bring(name), "give it as WEIGHTS")
         if not fall_back:
             raise UserError(
-                f"{error}; or choose {QUICK_BASE} (smaller and less exact), or "
+                f"{told}; or choose {QUICK_BASE} (smaller and less exact), or "
                 f"{switch('FALL_BACK', True)}"
             ) from error
-        say(f"{error}.")
+        say(f"{told}.")
         return _fall_back(name, "whose weights could not be had")
-    say(f"Base model {name}: {files.spec.description}. Its weights lie in {files.folder}.")
+    say(f"Base model {name}: {files.spec.description}. Its weights are in {files.folder}.")
     return name
 
 

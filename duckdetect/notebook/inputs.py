@@ -103,7 +103,8 @@ def new_pictures(project: Path, folder: str = "", upload: bool = False) -> Path:
     Args:
         project: What `set_up` returned.
         folder: A folder, an image or a video, absolute or below the project; "" for the project's
-            `new_images`. While that is empty, the sample's clip is taken and this is said.
+            `new_images`. While that is empty, own `test_images` or `images` are taken, else the
+            sample's clip, and this is said.
         upload: On Colab, ask for files instead; they are kept below `new_images`.
 
     Raises:
@@ -116,8 +117,10 @@ def new_pictures(project: Path, folder: str = "", upload: bool = False) -> Path:
         return project / folder  # an absolute path stays what it is
     if _count(new_images):
         return new_images
-    say(f"{new_images} is empty, so the sample's clip is shown: put pictures of yours there.")
-    return SAMPLE / "clip"
+    own = [project / name for name in ("test_images", "images") if _count(project / name)]
+    told = own[0] if own else "the sample's clip"
+    say(f"{new_images} is empty, so {told} is taken: put pictures of yours there.")
+    return own[0] if own else SAMPLE / "clip"
 
 
 def _uploaded(parent: Path) -> Path:
@@ -164,7 +167,7 @@ _CLIP_FPS = 10  # the sample's clip is one turn around a duck in 48 frames
 
 @dataclass(frozen=True)
 class Data:
-    """A labelled data set to teach with.
+    """A labelled data set to train on.
 
     Attributes:
         name: For files that are made of it.

@@ -386,8 +386,9 @@ def _threshold(evaluation: Evaluation, threshold: float) -> Section:
         blocks.append(Text(f"The classes with most objects are drawn, {left} others are not."))
     images = [
         plot(
-            lambda path: plot_precision_recall(curves, path),
-            "Precision over recall at an overlap of 0.5. The dot is where F1 is highest.",
+            lambda path: plot_precision_recall(curves, threshold, path),
+            "Precision over recall at an overlap of 0.5. The dot is the detector's threshold, "
+            f"{threshold:.2f}.",
         ),
         plot(
             lambda path: plot_f1(curves, threshold, path),

@@ -176,8 +176,13 @@ def _measured(
         if found is not None:
             return evaluate_run(run, *found, progress=progress), ""
         where = "it was not measured yet, and no test pictures lie beside its training pictures"
-    return None, (
-        f"There are no figures: {where}. Label some other pictures and run "
+    return None, (f"There are no figures: {where}. {how_to_measure(run)}")
+
+
+def how_to_measure(run: Path) -> str:
+    """How a report gets figures, on the command line."""
+    return (
+        "Label some other pictures and run "
         f"`duckdetect report {quote(run)} --data LABELLED_PICTURES`."
     )
 

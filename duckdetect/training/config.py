@@ -148,7 +148,7 @@ class TrainConfig:
     box_lr_multiplier: float = setting(
         0.3,
         "Learning rate of the box head as a part of the class head's: the base already knows where "
-        "things end, and five images would teach it their own way of drawing boxes.",
+        "things end, and five images would bias it to their own way of drawing boxes.",
         above=0,
         at_most=1,
     )

@@ -303,7 +303,7 @@ def test_jupyters_widget(chrome: Any, folder: Path, tmp_path: Path) -> None:
         the_duck = shipped_box(page.shown.size_hw)
         page.drag(*four_ways(the_duck)[0])
         page.expect(the_duck)
-        keep_screenshot(chrome, "annotate_jupyter.png", (34, 88, 934, 900))
+        keep_screenshot(chrome, "annotate_jupyter.png", (118, 154, 809, 810))
         delete_selected(chrome)
         page.expect()
         boxes = four_boxes(page.shown.size_hw)
@@ -318,7 +318,18 @@ def test_jupyters_widget(chrome: Any, folder: Path, tmp_path: Path) -> None:
         page.expect(*boxes)
         x1, y1, x2, y2 = boxes[1]
         boxes[1] = (x1 + 12, y1 + 9, x2 + 12, y2 + 9)
-        page.drag(((x1 + x2) / 2, (y1 + y2) / 2), ((x1 + x2) / 2 + 12, (y1 + y2) / 2 + 9))
+        middle = (x1 + x2) / 2, (y1 + y2) / 2
+        browser.click(chrome, page.at(middle))
+        page.drag(middle, (middle[0] + 12, middle[1] + 9))
+        page.expect(*boxes)
+        # Inside a box that was not clicked another one begins.
+        browser.keys(chrome, Keys.ESCAPE)
+        x1, y1, x2, y2 = boxes[2]
+        within = (x1 + 0.3 * (x2 - x1), y1 + 0.3 * (y2 - y1), (x1 + x2) / 2, (y1 + y2) / 2)
+        page.drag(*four_ways(within)[0])
+        page.expect(*boxes, within)
+        delete_selected(chrome)
+        browser.click(chrome, page.at(((boxes[1][0] + boxes[1][2]) / 2, boxes[1][3] - 30)))
         page.expect(*boxes)
         # Deleted by the keyboard: the box last touched. Then one of the other class.
         delete_selected(chrome)

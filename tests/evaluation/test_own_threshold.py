@@ -80,6 +80,10 @@ def test_the_detectors_threshold_is_shown_and_a_better_one_is_a_hint(
     assert best is not None
     hint = table.splitlines()[-1]
     assert f"`duckdetect threshold '{run}' {np.floor(best * 100) / 100:.2f}` keeps it" in hint
+    in_a_notebook = measured.table(keep=("notebook.keep_threshold(run, ", ")"))
+    assert (
+        f"`notebook.keep_threshold(run, {np.floor(best * 100) / 100:.2f})` keeps" in in_a_notebook
+    )
     written = json.loads((run / "metrics.json").read_text())
     assert written["at_threshold"]["threshold"] == 0.9
     assert written["at_threshold"]["F1"] == there.F1

@@ -93,9 +93,9 @@ def test_precision_recall_is_drawn_for_any_name_and_for_nothing(tmp_path: Path) 
         "_$\\frac$ 鸭": Curve(empty, empty, empty, empty, none, none, 0),
     }
     path = tmp_path / "pr.png"
-    plot_precision_recall(curves, path)
+    plot_precision_recall(curves, 0.6, path)
     assert has_color(path, (0x1F, 0x77, 0xB4))
-    plot_precision_recall({}, tmp_path / "nothing.png")
+    plot_precision_recall({}, None, tmp_path / "nothing.png")
     assert (tmp_path / "nothing.png").exists()
 
 

@@ -12,15 +12,25 @@ from duckdetect.errors import UserError
 from duckdetect.inference.images import as_images
 
 
+class EagerTensor:
+    """Looks like TensorFlow's."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels = pixels
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self._pixels
+
+
 @pytest.fixture
 def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (6, 5, 3), dtype=np.uint8)
 
 
-def test_a_path_a_pil_image_and_an_array_are_the_same_image(pixels, tmp_path):
+def test_a_path_a_pil_image_an_array_and_a_tensor_are_the_same_image(pixels, tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
-    for one in (path, str(path), Image.open(path), pixels):
+    for one in (path, str(path), Image.open(path), pixels, EagerTensor(pixels)):
         (found,), is_one = as_images(one)
         assert is_one
         np.testing.assert_array_equal(found, pixels)
@@ -44,12 +54,6 @@ def test_a_pil_image_is_turned_as_its_camera_said(pixels, tmp_path):
     assert rgb.shape == (6, 5, 3)
 
 
-class EagerTensor:
-    """Looks like TensorFlow's."""
-
-    shape = (6, 5, 3)
-
-
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -60,8 +64,8 @@ class EagerTensor:
         (lambda p: p[..., :1], "without colours: give np.repeat"),
         (lambda p: np.dstack([p, p[..., :1]]), "with transparency: give image[..., :3]"),
         (lambda p: p[:0], "which is empty"),
-        (lambda p: EagerTensor(), "is a tensor"),
-        (lambda p: [p, EagerTensor()], "image 1 is a tensor"),
+        (lambda p: EagerTensor(p.transpose(2, 0, 1)), "is a tensor"),
+        (lambda p: [p, EagerTensor(p / 255)], "image 1 is a tensor"),
         (lambda p: [p, None], "image 1 is NoneType: give a path, a PIL image or an array"),
         (lambda p: None, "NoneType is no image"),
         (lambda p: b"jpeg", "bytes is no image"),

@@ -190,6 +190,9 @@ def test_the_latest_run_is_the_last_that_is_done(tmp_path: Path, said: list[str]
 def test_new_images(project: Path, ducks: Dataset, said: list[str]) -> None:
     assert notebook.new_pictures(project) == inputs.SAMPLE / "clip"
     assert "new_images is empty" in said[0]
+    own = project / "images" / "a.jpg"
+    own.write_bytes(ducks.samples[0].path.read_bytes())
+    assert notebook.new_pictures(project) == own.parent  # not ducks, after mugs
     (project / "new_images" / "a.jpg").write_bytes(ducks.samples[0].path.read_bytes())
     assert notebook.new_pictures(project) == project / "new_images"
     assert notebook.new_pictures(project, "holiday") == project / "holiday"
@@ -246,7 +249,9 @@ def test_nothing_is_measured_without_boxes(project: Path, ducks: Dataset, said: 
     (project / "images" / "a.jpg").write_bytes(ducks.samples[0].path.read_bytes())
     run: Any = types.SimpleNamespace(folder=project / "results" / "run", detector=None)
     assert notebook.measure(run, project / "images") is None
-    assert said == [f"No boxes are drawn on {project / 'images'}, so nothing is measured."]
+    assert len(said) == 1
+    assert said[0].startswith(f"No boxes are drawn on {project / 'images'}, so nothing is measured")
+    assert "set LABEL_TEST = True" in said[0]
     with pytest.raises(ValueError, match="not written"):
         notebook.measure(types.SimpleNamespace(folder=None), project / "images")  # type: ignore[arg-type]
 
@@ -276,7 +281,8 @@ def test_pictures_with_mistakes_come_first(
         Image.new("RGB", (40, 30)).save(frames / f"{sample.path.stem}.jpg")
         for x1, y1, x2, y2 in sample.xyxy.tolist() if number != 3 else ():  # missed on the fourth
             box = [x1, y1, x2 - x1, y2 - y1]
-            row = {"file_name": sample.path.name, "category_name": ducks.classes[0]}
+            row = {"image_id": number, "category_id": 1, "category_name": ducks.classes[0]}
+            row["file_name"] = sample.path.name
             rows.append({**row, "bbox": box, "score": 0.9})
     (tmp_path / "detections.json").write_text(json.dumps(rows))
     sheets: list[tuple[int, int, int]] = []

@@ -137,7 +137,7 @@ def test_images_video_and_report(local: SimpleNamespace) -> None:
     (player,) = [
         output.data["text/html"]
         for output in runs.outputs(local.notebook, "video")
-        if "text/html" in output.get("data", {})
+        if "<video" in output.get("data", {}).get("text/html", "")
     ]
     assert "<video" in player
     page = (local.run / "report.html").read_text()
