@@ -262,17 +262,17 @@ def evaluate(
     Example:
         evaluate("results/duck", "test").AP50
     """
+    from duckdetect.inference.detector import as_detector
+
     run: str | Path | None = None
     detector: Predictor | None = None
     if isinstance(what, str | Path):
         run = what
     else:
-        detector = getattr(what, "detector", what)
+        detector = as_detector(what)
         # A detector has a folder, too, which is no run's.
         run = what.folder if detector is not what else None
     if per_class is not None or iou is not None:
-        from duckdetect.inference.detector import as_detector
-
         detector = as_detector(detector or what).changed(per_class=per_class, iou=iou)
     if data is None or (isinstance(data, str) and data in SPLIT_NAMES and not Path(data).exists()):
         data, split = trained_on(run), split or str(data or "test")

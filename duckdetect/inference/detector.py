@@ -447,16 +447,19 @@ def save_threshold(folder: str | Path, threshold: float) -> float:
     return before
 
 
-def load_detector(folder: str | Path) -> Detector:
+def load_detector(folder: Any) -> Detector:
     """Load a detector from a run's folder, from its `detector` folder, or from an exported file.
 
-    A `.tflite` or `.onnx` file runs without TensorFlow (light.py).
+    A detector is given back, and so is a `TrainRun`'s. A `.tflite` or `.onnx` file runs without
+    TensorFlow (light.py).
 
     Raises:
         UserError: If there is no detector, it is broken or of a newer format, or it holds operations that
             reach beyond it (trust.py). What it computes is not judged: a detector is a program, load
             only those whose author you know.
     """
+    if not isinstance(folder, str | Path):
+        return as_detector(folder)
     folder = Path(folder)
     if folder.suffix.lower() in (".tflite", ".onnx") and not folder.is_dir():
         from duckdetect.inference.light import load_light

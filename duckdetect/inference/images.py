@@ -51,6 +51,8 @@ def _is_one(images: Any) -> bool:
 
 def _as_image(image: Any, name: str) -> ImageArray:
     if isinstance(image, str | Path):
+        if Path(image).is_dir():
+            raise UserError(f"{image} is a folder: give a file, or give it to `duckdetect.detect`")
         return load_image(image)
     if _is_pil(image):
         return _from_pil(image)

@@ -142,7 +142,7 @@ def train(
     data: str | Path | Dataset,
     base: str = DEFAULT_BASE,
     out: str | Path | None = None,
-    config: TrainConfig | None = None,
+    config: TrainConfig | Mapping[str, Any] | None = None,
     *,
     start: TrainRun | str | Path | None = None,
     add_to: TrainRun | str | Path | None = None,
@@ -161,7 +161,7 @@ def train(
             or Faster R-CNN in the TF2 zoo.
         out: The run's folder. The same call on an interrupted run resumes it, and on a finished
             one returns it without training.
-        config: The settings; `TrainConfig()` if None.
+        config: The settings, or those that differ from the defaults by name; `TrainConfig()` if None.
         start: A finished run to train on from: with its base, settings and pictures, and `data` are
             corrections or further pictures; see `again.train_again`.
         add_to: A finished run to add the new classes of `data` to; see `again.add_classes`.
@@ -182,6 +182,8 @@ def train(
     """
     if isinstance(val, str | Path):
         val = load_dataset(val)
+    if isinstance(config, Mapping):
+        config = TrainConfig.from_dict(dict(config))
     if start is not None or add_to is not None:
         further = train_again if start is not None else add_classes
         return further(

@@ -215,6 +215,14 @@ def test_data_is_found_from_another_folder(
     assert dd.evaluate(done, "test").dataset.root == test.root
 
 
+def test_what_is_no_detector_is_said(ducks: dd.Dataset) -> None:
+    for wrong in (lambda: dd.evaluate(3, ducks), lambda: dd.load_detector(3)):
+        with pytest.raises(UserError, match="3 is no detector: give one, a run, or a run's folder"):
+            wrong()
+    guesser = Guesser(ducks)
+    assert dd.load_detector(guesser) is guesser
+
+
 def test_the_data_of_a_run_without_data_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="does not say what it was trained on: give labelled"):

@@ -70,6 +70,7 @@ def test_a_pil_image_is_turned_as_its_camera_said(pixels, tmp_path):
         (lambda p: None, "NoneType is no image"),
         (lambda p: b"jpeg", "bytes is no image"),
         (lambda p: "nowhere.jpg", "nowhere.jpg is not there"),
+        (lambda p: ".", ". is a folder: give a file, or give it to `duckdetect.detect`"),
     ],
 )
 def test_what_is_no_image_is_explained(make: Any, said: str, pixels: np.ndarray):

@@ -199,6 +199,13 @@ def test_bad_settings_are_named(settings, named):
         dd.TrainConfig.from_dict(settings)
 
 
+def test_settings_may_be_a_dictionary():
+    with pytest.raises(UserError, match="unknown setting 'stepz': give one of"):
+        dd.train("nowhere", config={"stepz": 3})
+    with pytest.raises(UserError, match="nowhere is not there"):
+        dd.train("nowhere", config={"steps": 3})
+
+
 def test_towers_where_there_are_none(ducks):
     with pytest.raises(UserError, match="has no towers"):
         dd.finetune(BASE, ducks, STOCK(train="towers"), progress=False)
