@@ -258,16 +258,7 @@ def finetune(
     if folder is not None:
         state = run_folder.check_run(folder, _settled(identity, config), overwrite)
         if state == "done":
-            history, validation = run_folder.read_histories(folder)
-            found = load_detector(folder)
-            if masks and progress and not found.has_masks:
-                tqdm.write(f"{folder} was trained without masks: --overwrite trains it with them")
-            best = best_step(validation)
-            of_masks = run_folder.read_histories(folder / run_folder.MASKS)
-            return TrainRun(
-                folder, found, history, config.steps, validation, best, config,
-                *of_masks, len(of_masks[0]),
-            )  # fmt: skip
+            return _finished(folder, config, masks, progress)
     if folder is not None and state == "resumable" and not two_stage:
         # What a version without masks began ends as it would have.
         masks = masks and "masks" in run_folder.read_identity(folder)["train"]
@@ -305,6 +296,19 @@ def finetune(
     return TrainRun(
         folder, detector, trained.history, trained.resumed, trained.validation, trained.best, config,
         mask_phase.history, mask_phase.validation, mask_phase.resumed,
+    )  # fmt: skip
+
+
+def _finished(folder: Path, config: TrainConfig, masks: bool, progress: bool) -> TrainRun:
+    """A run that is done, from its folder; `masks` is whether it would be trained with them now."""
+    history, validation = run_folder.read_histories(folder)
+    detector = load_detector(folder)
+    if masks and progress and not detector.has_masks:
+        tqdm.write(f"{folder} was trained without masks: --overwrite trains it with them")
+    of_masks = run_folder.read_histories(folder / run_folder.MASKS)
+    return TrainRun(
+        folder, detector, history, config.steps, validation, best_step(validation), config,
+        *of_masks, len(of_masks[0]),
     )  # fmt: skip
 
 
