@@ -42,3 +42,11 @@ def test_the_bill_of_materials(tool: ModuleType) -> None:
     assert re.fullmatch(r"pkg:pypi/numpy@[\d.]+", numpy["purl"])
     assert all(len(p["value"]) == 64 for p in numpy["properties"])
     json.dumps(bill)
+
+
+def test_tensorboard_finds_what_it_imports() -> None:
+    """TensorBoard 2.20 imports pkg_resources, which setuptools has had up to version 81."""
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        lines = (ROOT / name).read_text().splitlines()
+        (version,) = re.findall(r"^setuptools==(\d+)", "\n".join(lines), re.MULTILINE)
+        assert int(version) < 82 or not any(line.startswith("tensorboard==2.20") for line in lines)
