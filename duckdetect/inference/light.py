@@ -108,7 +108,8 @@ def load_light(path: str | Path, threads: int | None = None) -> LightDetector:
     refuse_pipes(path)
     if not path.is_file():
         raise UserError(f"{path} is not there: check its name")
-    threads = threads or len(os.sched_getaffinity(0))
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux
+    threads = threads or (len(allowed(0)) if allowed else os.cpu_count() or 1)
     kind = _LiteRt if path.suffix.lower() == ".tflite" else _OnnxRuntime
     return LightDetector(path, kind(path, threads))
 

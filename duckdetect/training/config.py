@@ -112,6 +112,7 @@ class TrainConfig:
         8,
         "Augmented views in each step. Where the backbone is trained, the default means half as many.",
         at_least=1,
+        at_most=10_000,
     )
     learning_rate: float = setting(
         0.003, "Learning rate of stochastic gradient descent at its start.", above=0

@@ -40,7 +40,7 @@ from duckdetect.imaging.io import shrink
 from duckdetect.models.graphs import FrozenPart, prepare_function, traced
 from duckdetect.models.interfaces import BaseModel, GroundTruth, ProposalTargets, Targets, TrainPart
 from duckdetect.models.tfod.rcnn import RcnnModel
-from duckdetect.models.tfod.rcnn_losses import sample
+from duckdetect.models.tfod.rcnn_losses import int32_seed, sample
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar, tell_minutes
 from duckdetect.utils.room import require_disk, require_memory
@@ -531,7 +531,8 @@ def cache_views(
         if part == "all":
             truths.append(ground_truth)
         else:
-            kept, target = frozen(inputs, filled_hw, ground_truth, tf.constant([seed, i], tf.int32))
+            own_seed = tf.constant([int32_seed(seed), i], tf.int32)
+            kept, target = frozen(inputs, filled_hw, ground_truth, own_seed)
             targets.append(target)
         if not rows:
             kind = np.float32 if part == "all" else dtype

@@ -30,6 +30,7 @@ from duckdetect.models.tfod.load import load_two_stage
 from duckdetect.models.tfod.rcnn import RcnnModel
 from duckdetect.models.tfod.rcnn_losses import (
     first_stage_losses,
+    int32_seed,
     mask_loss,
     mask_slots,
     sample,
@@ -86,7 +87,7 @@ def training_step(
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return losses
 
-    dice = lambda: tf.stack([seed, tf.cast(optimizer.iterations, tf.int32)])  # noqa: E731
+    dice = lambda: tf.stack([int32_seed(seed), tf.cast(optimizer.iterations, tf.int32)])  # noqa: E731
     return _on_views(base, cache, batch_size, masks, descend, dice)
 
 

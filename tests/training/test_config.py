@@ -108,3 +108,10 @@ def test_a_file_without_settings_is_named(tmp_path: Path, text: str, said: str) 
         read_settings(tmp_path / "nowhere.json")
     with pytest.raises(UserError, match="one of them"):
         choose_settings(None, path, "stock", {})
+
+
+def test_numbers_beyond_what_a_step_can_hold_are_refused() -> None:
+    """A thousand million views a step would be numbered for hours before anything is trained."""
+    with pytest.raises(UserError, match="batch_size is 1000000000: give a whole number"):
+        TrainConfig(batch_size=10**9)
+    assert TrainConfig(seed=2**70).seed == 2**70  # any size will do, see int32_seed

@@ -11,6 +11,11 @@ from duckdetect.models.tfod.api import box_list
 from duckdetect.models.tfod.rcnn import RcnnModel
 
 
+def int32_seed(seed: int) -> int:
+    """A seed of any size as TensorFlow's stateless operations take it."""
+    return seed % (1 << 31)
+
+
 class SeededSampler:
     """Stands in for the API's random sampler of anchors: the same rule, seeded.
 
