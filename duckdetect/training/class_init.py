@@ -77,9 +77,9 @@ def own_scores(
         disable=not progress,
     )
     for start in starts:
-        batch = cache.batch(np.arange(start, min(start + _BATCH, n_plain)))
-        maps = [level.numpy() for level in class_inputs(batch.class_features)]
-        for view, class_index in enumerate(batch.class_index.numpy()):
+        features, indices = cache.class_side(np.arange(start, min(start + _BATCH, n_plain)))
+        maps = [level.numpy() for level in class_inputs(features)]
+        for view, class_index in enumerate(indices):
             first = 0
             levels = zip(base.levels, maps, own.kernels, own.biases, strict=True)
             for level, of_views, kernel, bias in levels:

@@ -303,9 +303,14 @@ class FeatureCache:
         """Whether the maps are kept in a file, since they are too large for memory."""
         return self.class_features[0].on_disk
 
+    def class_side(self, index: np.ndarray) -> tuple[list[tf.Tensor], np.ndarray]:
+        """Of the views with these numbers, (B,), the class head's maps and `class_index` (B, A)."""
+        classes = [level.take(index) for level in self.class_features]
+        return classes, self._targets["class_index"].take(index)
+
     def batch(self, index: np.ndarray) -> Batch:
         """The views with these numbers, (B,)."""
-        classes = [level.take(index) for level in self.class_features]
+        classes, class_index = self.class_side(index)
         if self.patches:
             boxes, target, weight = self._cells_of(index)
         else:
@@ -317,7 +322,7 @@ class FeatureCache:
             classes,
             tf.constant(target),
             tf.constant(weight),
-            tf.constant(self._targets["class_index"].take(index)),
+            tf.constant(class_index),
             tf.constant(self._targets["class_weight"].take(index)),
         )
 
