@@ -10,6 +10,7 @@ import atexit
 import gc
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,6 +60,14 @@ bulk.register(app)
 cache.register(app)
 
 
+def _check_folder() -> None:
+    """A shell may stand in a folder that was removed since: no relative path means anything there."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError("the folder that this is run in is gone: cd to another one") from error
+
+
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
@@ -72,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Of every verb that loads a detector; here, so that no verb can forget it.
     trusted = "--trust" in given
     try:
+        _check_folder()
         with trust.required(unless=trusted):
             code = app(
                 args=[a for a in given if a != "--trust"],

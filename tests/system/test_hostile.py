@@ -657,3 +657,11 @@ def test_labels_that_are_odd(tmp_path: Path, change: Callable[[Any], Any]) -> No
     change(file)
     labels.write_text(json.dumps(file))
     run("check", tmp_path / "data", seconds=5)
+
+
+def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = put_coco(tmp_path / "data")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "the folder that this is run in is gone" in refused("check", data)
