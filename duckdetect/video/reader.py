@@ -386,6 +386,9 @@ class VideoReader:
                 raise reading_error(self.path, error) from error  # type: ignore[arg-type]
             if seconds is None:
                 raise self._bad(f"frame {first_number + 1}: {reason(error)}") from error
+            if cut:  # some decoders complain of the packet that is not whole, others do not
+                self._cut = True
+                return
             self.notes.append(
                 f"{self.path} cannot be read from {float(seconds):.1f} s on (frame "
                 f"{first_number + count + 1}: {reason(error)}): what lies before is used"
