@@ -30,8 +30,9 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         assert main([str(argument) for argument in argv]) == 2
         text = capsys.readouterr().err
         assert text.endswith("\n")
-        # Progress bars write to stderr as well, and end with a carriage return.
-        (line,) = [x for x in text.splitlines() if x.strip() and "picture/s" not in x]
+        # As a terminal shows it: bars that are done with are written over after a carriage return.
+        shown = [line.rsplit("\r", 1)[-1] for line in text.split("\n")]
+        (line,) = [x for x in shown if x.strip() and "picture/s" not in x]
         assert line.startswith("duckdetect: ")
         assert "Traceback" not in text
         return line

@@ -78,7 +78,8 @@ def test_a_run_with_validation_takes_the_best_rounds(monkeypatch):
     detector = Scripted()
     detector.high_res_hw, detector.threshold = None, 0.5
     config = dd.TrainConfig(views=3, distractors=False)
-    plain = PlainViews([SimpleNamespace(whole=True)])
+    sample = {"whole": True, "crowd": np.zeros(1, bool), "hard_negatives": np.zeros((0, 4))}
+    plain = PlainViews([SimpleNamespace(**sample)])
     plain._kept[0] = view
     assert choose_threshold(detector, plain, config) == 0.48
     assert choose_threshold(detector, plain, config, best_round={"best_threshold": 0.71}) == 0.71
