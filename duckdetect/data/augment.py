@@ -176,7 +176,8 @@ def corners(plain: Sequence[View], part: float) -> Iterator[View]:
     corners of each view without a box, and each hard negative in the four corners of a window.
     """
     for i in range(len(plain)):
-        if n_known(plain, i)[0] and not n_known(plain, i)[1]:
+        n_boxes, n_wrong = n_known(plain, i)
+        if n_boxes and not n_wrong:
             continue
         view = plain[i]
         for x1, y1, x2, y2 in view.hard_negatives.astype(float):

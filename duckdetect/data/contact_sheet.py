@@ -16,7 +16,7 @@ from duckdetect.data.dataset import Dataset, Problem, Sample
 from duckdetect.data.loading import list_parts, read_dataset, require_boxes
 from duckdetect.data.views import random_views
 from duckdetect.errors import UserError
-from duckdetect.imaging.draw import draw_detections, draw_grid, draw_line
+from duckdetect.imaging.draw import draw_detections, draw_grid, draw_line, draw_shrunk
 from duckdetect.imaging.geometry import draw_outlines
 from duckdetect.imaging.io import ImageArray, fit, letterbox, save_jpeg
 from duckdetect.utils.words import plural
@@ -96,17 +96,9 @@ def view_sheet(dataset: Dataset, views: int = 15, columns: int = 5, seed: int = 
     drawn = []
     plain = PlainViews(dataset.samples, masks=True)
     for view in random_views(plain, views, seed, two_stage=True):
-        # Drawn after it is shrunk, so that lines and letters can be seen.
-        small = fit(view.image, _CELL_PX)
-        height, width = small.shape[:2]
-        scale = np.tile([width / view.image.shape[1], height / view.image.shape[0]], 2)
-        masks = None
-        if view.masks is not None and len(view.masks):
-            masks = np.stack([np.asarray(fit(mask, _CELL_PX), bool) for mask in view.masks])
-        ground_truth = sv.Detections(
-            xyxy=(view.xyxy * scale).astype(np.float32), class_id=view.class_id, mask=masks
-        )
-        drawn.append(draw_detections(small, ground_truth, dataset.classes))
+        masks = view.masks if view.masks is not None and len(view.masks) else None
+        truth = sv.Detections(view.xyxy.astype(np.float32), masks, class_id=view.class_id)
+        drawn.append(draw_shrunk(view.image, truth, dataset.classes, _CELL_PX))
     return draw_grid(drawn, columns=columns, cell_px=_CELL_PX)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from duckdetect.data.contact_sheet import label_sheet
-from duckdetect.data.convert import write_splits
+from duckdetect.data.convert import check_out, write_splits
 from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.data.loading import list_parts, load_dataset, require_boxes
 from duckdetect.errors import UserError
@@ -92,6 +92,9 @@ def outline_dataset(
     require_boxes(Dataset(Path(source), next(iter(parts.values())).classes, tuple(samples)))
     if sheet is not None:
         check_outputs([Path(sheet)], "outline", [Path(source)])
+    check_out(
+        Path(out), (sample.path for sample in samples), overwrite, "outline"
+    )  # before the work
     n_boxes = n_made = 0
     bar = progress_bar(total=len(samples), desc="outlines", delay=DELAY_S, disable=not progress)
     done: dict[str | None, Dataset] = {}

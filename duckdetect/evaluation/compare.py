@@ -5,16 +5,16 @@ print(compare(old, new, test).text())
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from duckdetect.data.corrections import is_apart
 from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import find_again, list_parts, load_dataset
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import (
+    Evaluation,
     collect_detections,
     read_about,
     read_evaluation,
@@ -25,9 +25,6 @@ from duckdetect.evaluation.metrics import score_detections
 from duckdetect.inference.detector import Detector
 from duckdetect.inference.run_config import read_config
 from duckdetect.utils.words import plural
-
-if TYPE_CHECKING:
-    from supervision import Detections
 
 _MOST_IMAGES = 200
 _MOST_NAMED = 8
@@ -114,20 +111,20 @@ def compare(
         run: The first one's run: what it found on these pictures when it was measured is taken.
     """
     known = read_evaluation(run, test) if run is not None and len(test) <= _MOST_IMAGES else None
-    found_before = None if known is None else known.detections
     test = test.evenly(_MOST_IMAGES)
     names = tuple(sample.path.name for sample in test.samples)
     n_boxes = sum(int((~sample.crowd).sum()) for sample in test.samples)
     return Comparison(
-        str(test.root), names, n_boxes, _measured(old, test, found_before), _measured(new, test)
+        str(test.root), names, n_boxes, _measured(old, test, known), _measured(new, test)
     )
 
 
-def _measured(
-    detector: Detector, test: Dataset, found: Sequence[Detections] | None = None
-) -> Measured:
-    found = collect_detections(detector, test) if found is None else found
-    metrics = score_detections(test, found)
+def _measured(detector: Detector, test: Dataset, known: Evaluation | None = None) -> Measured:
+    if known is not None:
+        found, metrics = known.detections, known.metrics
+    else:
+        found = collect_detections(detector, test)
+        metrics = score_detections(test, found)
     matches = [
         match_detections(sample, one, detector.threshold)
         for sample, one in zip(test.samples, found, strict=True)

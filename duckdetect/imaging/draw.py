@@ -594,6 +594,41 @@ def draw_detections(
 _COLORS = 3 * len(_PALETTE)  # after so many the colours begin again
 
 
+def draw_shrunk(
+    image: ImageArray,
+    detections: Detections,
+    classes: Sequence[str],
+    max_side_px: int,
+    style: DrawStyle | None = None,
+) -> ImageArray:
+    """`draw_detections` on the picture made smaller before, so that lines and letters can be seen.
+
+    Args:
+        image: (H, W, 3) RGB uint8; it is not changed.
+        detections: Boxes and masks in its pixels.
+        classes: Name of each class id.
+        max_side_px: The longer side at most.
+        style: As `draw_detections` has it.
+
+    Returns:
+        The smaller picture.
+    """
+    import supervision as sv
+
+    small = fit(image, max_side_px)
+    zoom = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]] * 2)
+    masks = detection_masks(detections)
+    if masks is not None:
+        masks = np.stack([np.asarray(fit(np.asarray(mask), max_side_px), bool) for mask in masks])
+    shrunk = sv.Detections(
+        xyxy=(detections.xyxy * zoom).astype(np.float32).reshape(-1, 4),
+        confidence=detections.confidence,
+        class_id=detections.class_id,
+        mask=masks,
+    )
+    return draw_detections(small, shrunk, classes, style=style)
+
+
 def draw_grid(
     images: Sequence[ImageArray], columns: int = 4, cell_px: int = 240, gap_px: int = 6
 ) -> ImageArray:

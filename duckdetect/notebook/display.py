@@ -39,8 +39,7 @@ from duckdetect.evaluation.evaluate import (
 from duckdetect.evaluation.matching import worst_images
 from duckdetect.evaluation.plots import CURVES, plot_f1, plot_precision_recall
 from duckdetect.export.exporting import TARGETS, Exported, export_detector
-from duckdetect.imaging.draw import DrawStyle, draw_detections, draw_grid
-from duckdetect.imaging.geometry import detection_masks
+from duckdetect.imaging.draw import DrawStyle, draw_grid, draw_shrunk
 from duckdetect.imaging.io import ImageArray, fit, list_images, load_image
 from duckdetect.inference.detections_json import read_detections
 from duckdetect.report.write import Written, how_to_measure, write_report
@@ -151,30 +150,15 @@ def _show_drawn(found: Detected, paths: Sequence[Path], first: Sequence[str]) ->
 
 
 def _cell(path: Path, detections: Detections | None) -> ImageArray:
-    """An image with its detections, drawn after it is shrunk, so that letters can be read."""
-    import supervision as sv
-
+    """An image with its detections, its letters large enough to be read."""
     image = load_image(path)
-    small = fit(image, _CELL_PX)
     if detections is None:
-        return small
-    zoom = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]] * 2)
-    masks = detection_masks(detections)
-    if masks is not None:
-        masks = np.stack([np.asarray(fit(np.asarray(mask), _CELL_PX), bool) for mask in masks])
+        return fit(image, _CELL_PX)
     assert detections.class_id is not None
     names = dict(zip(detections.class_id.tolist(), detections.data["class_name"], strict=True))
-    return draw_detections(
-        small,
-        sv.Detections(
-            xyxy=(detections.xyxy * zoom).astype(np.float32),
-            confidence=detections.confidence,
-            class_id=detections.class_id,
-            mask=masks,
-        ),
-        [str(names.get(class_id, "")) for class_id in range(max(names) + 1)],
-        style=DrawStyle(text_px=_LETTERS_PX),
-    )
+    classes = [str(names.get(class_id, "")) for class_id in range(max(names) + 1)]
+    style = DrawStyle(text_px=_LETTERS_PX)
+    return draw_shrunk(image, detections, classes, _CELL_PX, style)
 
 
 def _with_mistakes(found: Detected, truth: Dataset) -> list[str]:

@@ -14,8 +14,7 @@ from duckdetect._version import __version__
 from duckdetect.data.loading import list_parts
 from duckdetect.errors import UserError
 from duckdetect.evaluation.plots import plot_history
-from duckdetect.imaging.draw import draw_detections
-from duckdetect.imaging.io import fit
+from duckdetect.imaging.draw import draw_shrunk
 from duckdetect.report.blocks import (
     Block,
     Code,
@@ -312,12 +311,7 @@ def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> 
 def _labelled(sample: Sample, classes: Sequence[str]) -> Figure:
     import supervision as sv
 
-    image = sample.load()
-    small = fit(image, _SAMPLE_PX)
-    scale = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]] * 2)
-    ground_truth = sv.Detections(
-        xyxy=(sample.xyxy * scale).astype(np.float32).reshape(-1, 4), class_id=sample.class_id
-    )
+    truth = sv.Detections(sample.xyxy.reshape(-1, 4), class_id=sample.class_id)
     n = len(sample.class_id)
     caption = f"{sample.path.name}: {plural(n, 'box') if n else 'no object'}"
-    return photo(draw_detections(small, ground_truth, classes), caption)
+    return photo(draw_shrunk(sample.load(), truth, classes, _SAMPLE_PX), caption)
