@@ -12,8 +12,10 @@ else encoded as AAC.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +212,7 @@ class VideoWriter:
         self._base = base
         self._last_pts = -1
         self._reformatter = VideoReformatter()
+        self._encoded: deque[Any] = deque()  # not in the file yet
         self.sound = sound
         self.n_frames = 0
 
@@ -238,22 +241,31 @@ class VideoWriter:
         # Times that fall on the same tick of a coarse clock still follow one another.
         frame.pts = self._last_pts = max(round(seconds / self._base), self._last_pts + 1)
         frame.time_base = self._base
-        self._mux(self._stream.encode(frame))
+        self._encode(frame)
         self.n_frames += 1
+
+    def flush(self) -> None:
+        """Write what the encoder still holds."""
+        self._encode(None)
 
     def finish(self) -> None:
         """Write what the encoder still holds, and the rest of the sound."""
-        self._mux(self._stream.encode(None))
+        self.flush()
         if self.sound is not None:
             self.sound.mux_until(None)
 
-    def _mux(self, packets: list[Any]) -> None:
-        for packet in packets:
+    def _encode(self, frame: Any) -> None:
+        # One call from the encoder into the queue: Python heeds Ctrl-C between calls, and would drop
+        # what the encoder had just returned, a frame amid the others.
+        self._encoded.extend(chain.from_iterable(map(self._stream.encode, [frame])))
+        while self._encoded:
+            packet = self._encoded[0]
             # Counts for the last frame only: the others last until the next.
             packet.duration = max(1, round(1 / self._fps / self._base))
             if self.sound is not None:
                 self.sound.mux_until(packet.pts * self._base)
             self._container.mux(packet)
+            self._encoded.popleft()
 
 
 def partial_path(path: str | Path) -> Path:
@@ -307,7 +319,7 @@ def write_video(
                 except BaseException:
                     # What the encoder still holds belongs to the video as far as it went.
                     with contextlib.suppress(av.FFmpegError):
-                        writer._mux(stream.encode(None))
+                        writer.flush()
                     raise
                 if not writer.n_frames:
                     raise ValueError("a video needs at least one frame")

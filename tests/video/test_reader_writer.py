@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -291,3 +292,29 @@ def test_a_stream_that_is_cut_is_said_to_be(
     (note,) = cut.notes
     assert "is cut off after frame" in note
     assert "what is there is used" in note
+
+
+def test_an_interruption_loses_no_frame_amid_the_others(tmp_path: Path) -> None:
+    # Ctrl-C as it comes: mostly while the encoder is at work, which is most of the time.
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def write(after_s: float) -> None:
+        with write_video(tmp_path / "a.mp4", 25, (240, 320)) as out:
+            for n in range(1000):
+                out.write(image)
+                if n == 10:
+                    signal.setitimer(signal.ITIMER_REAL, after_s)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+    try:
+        for k in range(40):
+            with pytest.raises(KeyboardInterrupt):
+                write(0.005 + 0.0007 * k)
+            seen = clips.times(tmp_path / "a.partial.mp4")
+            assert len(seen) > 10
+            np.testing.assert_allclose(seen, np.arange(len(seen)) / 25, atol=1e-3)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
