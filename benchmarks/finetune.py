@@ -42,7 +42,7 @@ import tensorflow as tf  # isort: skip  (duckdetect chooses the Keras)
 
 ROOT = Path(__file__).parents[1]
 BENCH = ROOT / "results" / "bench"
-RETINANET_CONFIG = ROOT / "tests" / "data" / "retinanet50.pbtxt"
+RETINANET_CONFIG = ROOT / "tests" / "helpers" / "data" / "retinanet50.pbtxt"
 CONFIG = TrainConfig.stock()
 
 
