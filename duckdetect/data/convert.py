@@ -5,6 +5,7 @@ convert_dataset("export.zip", "yolo", "ducks-yolo").text()   # what the format c
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,8 +73,12 @@ def write_splits(
     return [counted(count, what) for what, count in lost.items() if count]
 
 
+# Control characters, and bytes that are no UTF-8: XML knows no way to write them.
+_UNWRITTEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
 def file_names(dataset: Dataset, by_stem: bool) -> list[str]:
-    """A name for each sample's picture that no other has, its own where that is free.
+    """A name for each sample's picture that no other has, its own where that is free and can be written.
 
     Args:
         dataset: Its samples may come from several folders.
@@ -81,7 +86,10 @@ def file_names(dataset: Dataset, by_stem: bool) -> list[str]:
             labels by it). Case does not count, as on Windows and Macs.
     """
     free = FreeNames(by_stem)
-    return [free.take(sample.path.stem, sample.path.suffix) for sample in dataset.samples]
+    return [
+        free.take(_UNWRITTEN.sub("_", sample.path.stem), sample.path.suffix)
+        for sample in dataset.samples
+    ]
 
 
 def _write(writer: Writer, folder: Path, dataset: Dataset) -> Counter[str]:
@@ -102,7 +110,9 @@ def _copy(dataset: Dataset, folder: Path, names: Sequence[str]) -> Counter[str]:
             raise UserError(
                 f"{sample.path} cannot be copied ({error.strerror}): check it, and the space left"
             ) from error
-        lost["pictures are renamed: two would have the same name"] += name != sample.path.name
+        lost["pictures are renamed: two had the same name, or control characters in it"] += (
+            name != sample.path.name
+        )
     return lost
 
 

@@ -8,7 +8,7 @@ that does not reach the sides of its box is not believed, and the box goes witho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,15 +96,17 @@ def outline_dataset(
         Path(out), (sample.path for sample in samples), overwrite, "outline"
     )  # before the work
     n_boxes = n_made = 0
-    bar = progress_bar(total=len(samples), desc="outlines", delay=DELAY_S, disable=not progress)
+    n_missing = sum(int(_is_missing(s).sum()) for s in samples if s.path.name not in leave_out)
+    bar = progress_bar(
+        total=n_missing, desc="outlines", unit="box", delay=DELAY_S, disable=not progress
+    )
     done: dict[str | None, Dataset] = {}
     for split, part in parts.items():
         outlined = []
         for sample in part:
-            bar.update()
-            new = sample if sample.path.name in leave_out else outline_sample(sample)
+            new = sample if sample.path.name in leave_out else outline_sample(sample, bar.update)
             if new.outlined is not None:
-                n_boxes += int((~_has_outline(sample) & ~sample.crowd).sum())
+                n_boxes += int(_is_missing(sample).sum())
                 n_made += int(new.outlined.sum())
             outlined.append(new)
         done[split] = replace(part, samples=tuple(outlined))
@@ -115,24 +117,30 @@ def outline_dataset(
     return Outlined(Path(out), n_boxes, n_made)
 
 
-def outline_sample(sample: Sample) -> Sample:
-    """The picture with outlines of the boxes that have none, where they are found."""
-    missing = ~_has_outline(sample) & ~sample.crowd
+def outline_sample(sample: Sample, tell: Callable[[], object] = lambda: None) -> Sample:
+    """The picture with outlines of the boxes that have none, where they are found.
+
+    Args:
+        sample: The picture.
+        tell: Called after each box.
+    """
+    missing = _is_missing(sample)
     if not missing.any():
         return sample
     image = sample.load()
     outlines = list(sample.segmentation or [None] * len(sample.class_id))
     for i in np.flatnonzero(missing):
         outlines[i] = outline_box(image, sample.xyxy[i])
+        tell()
     made = missing & np.array([outline is not None for outline in outlines])
     return replace(sample, segmentation=tuple(outlines) if any(outlines) else None, outlined=made)
 
 
-def _has_outline(sample: Sample) -> np.ndarray:
-    """(N,) bool."""
+def _is_missing(sample: Sample) -> np.ndarray:
+    """(N,) bool: which boxes have no outline and should."""
     if sample.segmentation is None:
-        return np.zeros(len(sample.class_id), bool)
-    return np.array([bool(outline) for outline in sample.segmentation], bool)
+        return ~sample.crowd
+    return ~sample.crowd & ~np.array([bool(outline) for outline in sample.segmentation], bool)
 
 
 def outline_box(image: ImageArray, xyxy: np.ndarray) -> list[list[float]] | None:

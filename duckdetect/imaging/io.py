@@ -31,6 +31,9 @@ MAX_PIXELS = 150_000_000
 
 """Larger pictures are refused: 450 MB once decoded, and a file that claims more may be an attack."""
 
+_MOST_TILES = 200_000  # a decoder is made for each; a row of pixels each is the most that is usual
+_MOST_PAGES = 1000
+
 _ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 stand for a quarter turn
 
 # A picture is decoded by the one decoder that its first bytes ask for: Pillow, left to itself, also
@@ -58,7 +61,8 @@ class ImageHead(NamedTuple):
     Attributes:
         size_hw: (height, width) in pixels as it is shown, after EXIF rotation.
         orientation: EXIF's, 1 to 8; 1 if the stored pixels are the right way up.
-        n_frames: Frames of an animation, pictures of an MPO, pages of a TIFF; as a rule 1.
+        n_frames: Frames of an animation, pictures of an MPO, pages of a TIFF (counted up to 1000); as a
+            rule 1.
     """
 
     size_hw: tuple[int, int]
@@ -376,10 +380,21 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
             f"{path} is damaged, or not a picture that can be read (it begins as {kind.name}): "
             "copy or save the picture again"
         ) from None
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > MAX_PIXELS or _tile_pixels(image) > MAX_PIXELS:
         image.close()
         raise UserError(_too_large(path))
+    if len(image.tile) > _MOST_TILES:
+        image.close()
+        raise UserError(f"{path} consists of {len(image.tile)} pieces: save the picture again")
     return image
+
+
+def _tile_pixels(image: Image.Image) -> int:
+    """Pixels of one tile of a TIFF, which may claim more than the picture has and is decoded whole."""
+    tags = getattr(image, "tag_v2", {})
+    width_tag, length_tag = 322, 323
+    sides = tags.get(width_tag, 0), tags.get(length_tag, 0)
+    return int(sides[0]) * int(sides[1]) if all(isinstance(side, int) for side in sides) else 0
 
 
 @functools.cache
@@ -407,12 +422,23 @@ def _n_frames(path: Path, image: Image.Image) -> int:
             entries = image.mpinfo[0xB002][1:]  # type: ignore[attr-defined]
             kinds = [str(entry["Attribute"]["MPType"]) for entry in entries]
             return 1 + sum(kind.startswith("Multi-Frame") for kind in kinds)
-        if image.format in ("GIF", "WEBP", "PNG", "AVIF", "MPO", "TIFF"):
+        if image.format == "TIFF":  # Pillow's own count grows with the square of their number
+            return _n_pages(image)
+        if image.format in ("GIF", "WEBP", "PNG", "AVIF", "MPO"):
             return int(getattr(image, "n_frames", 1))
     except Exception as error:  # `load_image` tells of damage
         if is_drive_error(error):
             raise
     return 1
+
+
+def _n_pages(image: Image.Image) -> int:
+    for page in range(1, _MOST_PAGES):
+        try:
+            image.seek(page)
+        except EOFError:
+            return page
+    return _MOST_PAGES
 
 
 def _too_large(path: Path) -> str:

@@ -10,6 +10,7 @@ Frames are turned, mirrored and scaled as the file's display matrix and pixel as
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from array import array
 from collections import deque
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import ImageArray, letterbox
+from duckdetect.imaging.io import MAX_PIXELS, ImageArray, letterbox
 from duckdetect.imaging.kinds import CURES, cure, kind_of_bytes
 from duckdetect.utils.reading import is_drive_error, read_head, reading_error
 
@@ -145,6 +146,24 @@ _ATTACHED_IMAGE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 # Containers that find a key frame exactly; others are decoded from their start.
 _SEEKABLE = {"mp4", "matroska"}
 
+# FFmpeg also reads playlists, which name other files and addresses (HLS, DASH, concat, SDP), and what
+# looks like an address in place of a name. A video is one file, in one of the containers of videos.
+_CONTAINERS = (
+    "mov,mp4,matroska,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,h264,hevc,mjpeg,ogg,ivf,obu,"
+    "yuv4mpegpipe,mxf,dv,nut,rm,wtv"
+)
+
+
+def url(path: str | Path) -> str:
+    """A path as FFmpeg takes it for nothing but a file, whatever it is called."""
+    return f"file:{path}"
+
+
+def open_file(path: str | Path) -> Any:
+    """A video file opened with PyAV, which reads nothing but that file."""
+    reading = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+    return av.open(url(path), container_options=reading)
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -207,6 +226,7 @@ class VideoReader:
                 (first.height, first.width), ratio(stream.sample_aspect_ratio)
             )
             height, width = self._square_hw
+            self._check_size(height, width)
             self.size_hw = (width, height) if self._turn.transposed else (height, width)
             self._pixel_aspect = ratio(stream.sample_aspect_ratio)
             self._stored_hw = (first.height, first.width)
@@ -300,7 +320,7 @@ class VideoReader:
     def _last_packet_s(self) -> Fraction:
         """When the last packet of any stream is shown, without decoding."""
         last = Fraction(0)
-        with contextlib.suppress(av.FFmpegError), av.open(str(self.path)) as container:
+        with contextlib.suppress(av.FFmpegError), open_file(self.path) as container:
             for packet in container.demux():
                 seconds = seconds_of(packet.pts, packet.time_base) if packet.size else None
                 last = max(last, seconds or Fraction(0))
@@ -336,7 +356,7 @@ class VideoReader:
         if not self.path.is_file():
             raise UserError(f"{self.path} is not there: give the path of a video")
         try:
-            container = av.open(str(self.path))
+            container = open_file(self.path)
         except (av.FFmpegError, ValueError) as error:
             raise self._unopened(error) from error
         with container:
@@ -351,10 +371,19 @@ class VideoReader:
                 if _is_mp4(self.path) and not _has_index(self.path):
                     raise self._unopened(ValueError("its index is cut off"))
                 raise self._bad("its pictures are of a kind that is not known")
+            self._check_size(stream.codec_context.height, stream.codec_context.width)
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # of later frames, too
             # Threads over frames lose, now and then, the mark of a frame that is not whole.
             whole = _SEEKABLE & set(container.format.name.split(","))
             stream.thread_type = "AUTO" if whole else "SLICE"
             yield stream
+
+    def _check_size(self, height: int, width: int) -> None:
+        if height * width > MAX_PIXELS:
+            raise UserError(
+                f"{self.path} has frames of over {MAX_PIXELS // 1_000_000} million pixels: "
+                "save it smaller"
+            )
 
     def _decoded(self, stream: Any, key: _KeyFrame | None = None) -> Iterator[tuple[Fraction, Any]]:
         """Yield (seconds, frame), the seconds growing; from `key` on if that is given."""
@@ -417,6 +446,8 @@ class VideoReader:
             )
         if kind.group == "image":
             return UserError(f"{self.path} is a picture ({kind.name}), no video: give it by itself")
+        if getattr(error, "errno", None) == errno.EINVAL:
+            return self._bad("it is of a kind that is not read, such as a playlist")
         return self._bad(reason(error))
 
     def _bad(self, why: str) -> UserError:

@@ -28,7 +28,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import ImageArray
 from duckdetect.utils.files import make_folder
 from duckdetect.utils.outputs import own_output
-from duckdetect.video.reader import VideoReader, ratio, reason, seconds_of
+from duckdetect.video.reader import VideoReader, open_file, ratio, reason, seconds_of, url
 
 # MP4 can hold more (AC-3, ALAC), but browsers do not play these.
 COPIED = frozenset({"aac", "mp3", "opus", "flac"})
@@ -72,7 +72,7 @@ class Sound:
         self._until_s = Fraction(0)
         self._packets: Iterator[Any] = iter(())
         self._next: Any = None
-        self._source: Any = av.open(str(path))
+        self._source: Any = open_file(path)
         streams = [s for s in self._source.streams.audio if s.codec_context is not None]
         if not streams:
             self.close()
@@ -310,7 +310,7 @@ def write_video(
         base = source.time_base
     writer = None
     try:
-        with av.open(str(partial), "w", format="mp4", options=_IN_FRAGMENTS) as container:
+        with av.open(url(partial), "w", format="mp4", options=_IN_FRAGMENTS) as container:
             stream = _add_stream(container, rate, base, size_hw)
             with _sound(container, source) as sound:
                 writer = VideoWriter(container, stream, size_hw, rate, base, sound)
@@ -367,8 +367,8 @@ def _sound(container: Any, source: VideoReader | None) -> Iterator[Sound | None]
 def _copy(fragments: Path, target: Path) -> None:
     """Write the same packets with one index for all, in front."""
     with (
-        av.open(str(fragments)) as source,
-        av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+        open_file(fragments) as source,
+        av.open(url(target), "w", format="mp4", options={"movflags": "+faststart"}) as container,
     ):
         streams = {s.index: container.add_stream_from_template(s) for s in source.streams}
         for packet in source.demux():

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.labelled_folders import put_coco, put_image
 
 from duckdetect.cli.app import main
+from duckdetect.errors import UserError
+from duckdetect.imaging.io import image_head, load_image
+from duckdetect.video.reader import read_video
+from duckdetect.video.writer import write_video
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
@@ -56,3 +62,84 @@ def test_a_split_file_of_itself(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (tmp_path / "s.json").write_text(json.dumps(split))
     main(["check", str(tmp_path / "s.json")])
     assert "are no folder: split the data set again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("to", ["coco", "voc", "yolo"])
+def test_what_convert_writes_can_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    names = ["a\nb.jpg", "\x1b[31m.jpg", "-x.jpg", "%s{}.jpg", '"><svg>.jpg', "\u202egpj.jpg"]
+    put_coco(tmp_path / "data", names=names)
+    assert main(["convert", str(tmp_path / "data"), "--to", to, "--out", str(tmp_path / "o")]) == 0
+    assert "2 pictures are renamed" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "o")]) == 0
+    assert f"{len(names)} pictures" in capsys.readouterr().out
+
+
+# Videos and pictures that are more than they seem
+
+
+def put_video(path: Path) -> Path:
+    with write_video(path, 10, (48, 64)) as video:
+        for level in (0, 100, 200):
+            video.write(np.full((48, 64, 3), level, np.uint8))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["http:/127.0.0.1:9/a.mp4", "concat:a.mp4", "pipe:0.mp4", "-x.mp4", "%03d.mp4"]
+)
+def test_a_video_whose_name_is_an_address_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put_video(Path(name))
+    assert len(list(read_video(name).frames())) == 3
+
+
+def test_a_playlist_is_no_video(tmp_path: Path) -> None:
+    (tmp_path / "set" / "in").mkdir(parents=True)
+    (tmp_path / "set" / "in" / "b.mp4").symlink_to(put_video(tmp_path / "secret.mp4"))
+    hls = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nin/b.mp4\n#EXT-X-ENDLIST\n"
+    for text in ("ffconcat version 1.0\nfile in/b.mp4\n", hls, "v=0\nm=video 9 RTP/AVP 96\n"):
+        (tmp_path / "set" / "a.mp4").write_text(text)
+        with pytest.raises(UserError, match="cannot be read as a video"):
+            read_video(tmp_path / "set" / "a.mp4")
+
+
+@pytest.mark.parametrize("head", ["W16000 H16000", "W8000 H8000 A19:1"])
+def test_frames_without_end(tmp_path: Path, head: str) -> None:
+    with (tmp_path / "a.y4m").open("wb") as file:
+        file.write(f"YUV4MPEG2 {head} F10:1 Cmono\nFRAME\n".encode())
+        file.truncate(300_000_000)  # a hole: it takes no room
+    with pytest.raises(UserError, match="has frames of over 150 million pixels"):
+        read_video(tmp_path / "a.y4m")
+
+
+def put_tiff(path: Path, more: dict[int, tuple[int, int]], n_pages: int = 1) -> Path:
+    """A grey TIFF, its directory `n_pages` times, the last of which names the first as the next."""
+    tags = {256: (4, 64), 257: (4, 48), 258: (3, 8), 259: (3, 1), 262: (3, 1), 273: (4, 8)}
+    tags |= {277: (3, 1), 278: (4, 48), 279: (4, 64 * 48)} | more
+    entries = b"".join(struct.pack("<HHII", t, kind, 1, v) for t, (kind, v) in sorted(tags.items()))
+    start, size = 8 + 64 * 48, 6 + len(entries)
+    places = [start + page * size for page in range(n_pages)] + [start]
+    pages = [
+        struct.pack("<H", len(tags)) + entries + struct.pack("<I", following)
+        for following in places[1:]
+    ]
+    path.write_bytes(b"II*\0" + struct.pack("<I", start) + bytes(64 * 48) + b"".join(pages))
+    return path
+
+
+def test_a_tiff_of_pages_without_end(tmp_path: Path) -> None:
+    path = put_tiff(tmp_path / "a.tif", {}, 40_000)
+    assert image_head(path).n_frames == 1000
+    assert load_image(path).shape == (48, 64, 3)
+    assert image_head(put_tiff(path, {}, 3)).n_frames == 3
+    assert image_head(put_tiff(path, {})).n_frames == 1
+
+
+def test_a_tiff_with_a_tile_larger_than_any_picture(tmp_path: Path) -> None:
+    tile = {322: (4, 40_000), 323: (4, 40_000), 324: (4, 8), 325: (4, 3000), 259: (3, 8)}
+    with pytest.raises(UserError, match="over 150 million pixels"):
+        load_image(put_tiff(tmp_path / "a.tif", tile))
