@@ -70,7 +70,8 @@ def near_the_boxes(base: Any, views: list[Any]) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     message = text_format.Parse(
-        (ROOT / "tests" / "helpers" / "data" / "mask_rcnn.pbtxt").read_text(), model_pb2.DetectionModel()
+        (ROOT / "tests" / "helpers" / "data" / "mask_rcnn.pbtxt").read_text(),
+        model_pb2.DetectionModel(),
     )
     sizes = Sizes(args.input_size, args.proposals, args.proposal_batch)
     base = build_two_stage("mask_rcnn", message, 1, sizes=sizes)

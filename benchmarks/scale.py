@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 VERBS = ("check", "convert", "split", "split-camera", "train", "detect", "eval")
 
 
-def put_set(folder: Path, n: int, camera: bool = False, seed: int = 0) -> None:
-    """N pictures of 160 x 120, three boxes each of 20 classes; of a fixed camera they look alike."""
+def put_set(folder: Path, n: int, camera: bool = False, seed: int = 0, n_classes: int = 20) -> None:
+    """N pictures of 160 x 120, three boxes each; of a fixed camera they look alike."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     images, boxes = [], []
@@ -42,10 +42,10 @@ def put_set(folder: Path, n: int, camera: bool = False, seed: int = 0) -> None:
             boxes.append(
                 {
                     **{"id": len(boxes) + 1, "image_id": i, "iscrowd": 0},
-                    **{"category_id": int(rng.integers(1, 21)), "bbox": [x, y, 20, 20]},
+                    **{"category_id": int(rng.integers(1, n_classes + 1)), "bbox": [x, y, 20, 20]},
                 }
             )
-    categories = [{"id": k, "name": f"class {k}"} for k in range(1, 21)]
+    categories = [{"id": k, "name": f"class {k}"} for k in range(1, n_classes + 1)]
     content = {"images": images, "annotations": boxes, "categories": categories}
     (folder / "_annotations.coco.json").write_text(json.dumps(content))
 
@@ -86,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--verbs", nargs="+", choices=VERBS, default=["check", "convert", "split"])
+    parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--run", type=Path, default=ROOT / "results" / "demo")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "scale.json")
     arguments = parser.parse_args()
@@ -98,7 +99,7 @@ def main() -> None:
                 verbs = [v for v in arguments.verbs if (v == "split-camera") == camera]
                 data = work / f"{n}{'-camera' if camera else ''}"
                 if verbs:
-                    put_set(data, n, camera)
+                    put_set(data, n, camera, n_classes=arguments.classes)
                 for verb in verbs:
                     found = measure(command(verb, data, work, arguments.run))
                     row: dict[str, object] = {"verb": verb, "images": n, **found}

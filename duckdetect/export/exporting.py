@@ -135,6 +135,8 @@ def export_detector(
 
 
 def _target(out: Path, to: str | None) -> str:
+    if not out.name:
+        raise UserError(f"{out} is no name of a file or folder: choose another --out")
     if to is None:
         suffixes = {suffix: name for name, suffix in TARGETS.items() if suffix}
         to = suffixes.get(out.suffix.lower())

@@ -311,7 +311,7 @@ def _read(corrections: str | Path | Dataset, detector: Detector) -> Dataset:
 
 def _next_folder(start: Start) -> Path:
     """`duck-2` beside `duck`: the first that is free, or that holds this very run."""
-    folder = start.run
+    folder = start.run if start.run.name else start.run.resolve()  # "." has no name
     stem, number = folder.name, 2
     if found := re.fullmatch(r"(.+)-(\d+)", stem):
         stem, number = found[1], int(found[2]) + 1

@@ -13,7 +13,6 @@ in one view more, in the next less.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -33,18 +32,59 @@ _MOST_ALIKE = 3
 _BATCH = 8  # views at a time
 
 
-class OwnScores(NamedTuple):
-    """The scores of the base's own classes on the new objects.
+class OwnScores:
+    """What the base's own classes score on the new objects, summed up for each new class.
 
-    Attributes:
-        score: (M, C) float32, each anchor that is matched with an object, each of the base's classes.
-        class_id: (M,) int32, the new class that the anchor is matched with.
-        view: (M,) int32, the number of the view that it lies in.
+    Of ten thousand images the scores of all anchors would take gigabytes.
     """
 
-    score: np.ndarray
-    class_id: np.ndarray
-    view: np.ndarray
+    def __init__(self) -> None:
+        self._of_class: dict[int, _ClassScores] = {}
+
+    def add(self, score: np.ndarray, class_id: np.ndarray) -> None:
+        """Add a view.
+
+        Args:
+            score: (M, C) float32, of each anchor that is matched with an object, each of the base's
+                classes.
+            class_id: (M,) int, the new class that the anchor is matched with.
+        """
+        for new in np.unique(class_id):
+            of_class = score[class_id == new]
+            best = of_class.max(axis=0)
+            known = self._of_class.setdefault(int(new), _ClassScores(score.shape[1]))
+            known.n_anchors += len(of_class)
+            known.n_views += 1
+            known.total += of_class.sum(axis=0)
+            known.total_best += best
+            np.maximum(known.highest, best, out=known.highest)
+
+    @property
+    def classes(self) -> list[int]:
+        """The new classes that an anchor was matched with, ascending."""
+        return sorted(self._of_class)
+
+    def mean(self, class_id: int) -> np.ndarray:
+        """(C,) the mean of all anchors of a new class."""
+        return self._of_class[class_id].total / self._of_class[class_id].n_anchors
+
+    def highest(self, class_id: int) -> np.ndarray:
+        """(C,) the highest of them."""
+        return self._of_class[class_id].highest
+
+    def mean_of_best(self, class_id: int) -> np.ndarray:
+        """(C,) of each view the best anchor, and of the views the mean."""
+        return self._of_class[class_id].total_best / self._of_class[class_id].n_views
+
+
+class _ClassScores:
+    """The sums of one new class, (C,) each."""
+
+    def __init__(self, n_base_classes: int) -> None:
+        self.n_anchors = self.n_views = 0
+        self.total = np.zeros(n_base_classes)
+        self.total_best = np.zeros(n_base_classes)
+        self.highest = np.zeros(n_base_classes, np.float32)
 
 
 def own_scores(
@@ -68,7 +108,7 @@ def own_scores(
             `graphs.frozen_class_inputs`.
         progress: Show a bar on stderr, if it takes long.
     """
-    scores, class_ids, numbers = [], [], []
+    found = OwnScores()
     starts = progress_bar(
         range(0, n_plain, _BATCH),
         "classes alike",
@@ -80,7 +120,7 @@ def own_scores(
         features, indices = cache.class_side(np.arange(start, min(start + _BATCH, n_plain)))
         maps = [level.numpy() for level in class_inputs(features)]
         for view, class_index in enumerate(indices):
-            first = 0
+            first, scores, class_ids = 0, [], []
             levels = zip(base.levels, maps, own.kernels, own.biases, strict=True)
             for level, of_views, kernel, bias in levels:
                 q, columns = bias.shape
@@ -94,8 +134,8 @@ def own_scores(
                 foreground = logits.reshape(-1, q, columns)[matched][:, 1:]
                 scores.append(tf.sigmoid(foreground).numpy())
                 class_ids.append(of_cell[cells][matched])
-                numbers.append(np.full(len(foreground), start + view, np.int32))
-    return OwnScores(np.concatenate(scores), np.concatenate(class_ids), np.concatenate(numbers))
+            found.add(np.concatenate(scores), np.concatenate(class_ids))
+    return found
 
 
 def familiarity(found: OwnScores) -> float:
@@ -105,10 +145,7 @@ def familiarity(found: OwnScores) -> float:
     each view the best anchor counts, and of the views the mean. A base that sees a person's hand in
     rock, paper and scissors tells none of them.
     """
-    highest = []  # (K, C)
-    for class_id in np.unique(found.class_id):
-        score, view = (each[found.class_id == class_id] for each in (found.score, found.view))
-        highest.append(np.mean([score[view == v].max(axis=0) for v in np.unique(view)], axis=0))
+    highest = [found.mean_of_best(class_id) for class_id in found.classes]  # (K, C)
     margins = [
         (own - np.max([*highest[:k], *highest[k + 1 :], np.zeros_like(own)], axis=0)).max()
         for k, own in enumerate(highest)
@@ -138,11 +175,10 @@ def init_classes(base: BaseModel, own: ClassHead, found: OwnScores) -> None:
         own: The base's own class head.
         found: `own_scores` of the new objects.
     """
-    for class_id in np.unique(found.class_id):
-        mean = found.score[found.class_id == class_id].mean(axis=0)
-        alike = np.argsort(-mean)[:_MOST_ALIKE] + 1  # 0 is the background
+    for class_id in found.classes:
+        alike = np.argsort(-found.mean(class_id))[:_MOST_ALIKE] + 1  # 0 is the background
         base.set_class_weights(
-            int(class_id),
+            class_id,
             [kernel[..., alike].mean(axis=-1) for kernel in own.kernels],
             [bias[..., alike].mean(axis=-1) for bias in own.biases],
         )
@@ -168,15 +204,14 @@ def choose_confusables(
     Returns:
         None if the base has no table of supercategories.
     """
-    if own.groups is None or not len(found.class_id):
+    if own.groups is None or not found.classes:
         return None
     groups = np.array(own.groups)
     own_score = np.ones((len(groups), n_classes), np.float32)
-    for class_id in np.unique(found.class_id):
-        score = found.score[found.class_id == class_id]
-        order = np.argsort(-score.mean(axis=0))
+    for class_id in found.classes:
+        order = np.argsort(-found.mean(class_id))
         chosen = order[groups[order] != groups[order[0]]][:_MOST]
-        own_score[chosen, class_id] = score.max(axis=0)[chosen]
+        own_score[chosen, class_id] = found.highest(class_id)[chosen]
     is_confusable = (own_score < 1).any(axis=1)
     columns = np.flatnonzero(is_confusable) + 1  # 0 is the background
     return ConfusableClasses(

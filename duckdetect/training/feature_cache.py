@@ -228,18 +228,47 @@ def view_cells(base: BaseModel, maps: Sequence[np.ndarray], targets: Targets) ->
     return found
 
 
-def join_cells(views: list[ViewCells]) -> list[PositiveCells]:
-    """Bring the views' cells together by level; `views` is emptied, so that they are there once."""
-    joined = []
-    for _ in range(len(views[0])):
-        patches, code, weight = zip(*(levels.pop(0) for levels in views), strict=True)
-        start = np.cumsum([0, *map(len, patches)])
-        joined.append(
-            PositiveCells(
-                np.concatenate(patches), np.concatenate(code), np.concatenate(weight), start
-            )
-        )
-    return joined
+class GrowingRows:
+    """Rows of one shape in an array that grows in place: a list of them, joined, is there twice."""
+
+    def __init__(self) -> None:
+        self._rows = np.empty(0)
+        self._n = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Append rows."""
+        if not len(self._rows):
+            self._rows = np.empty((len(rows), *rows.shape[1:]), rows.dtype)
+        n = self._n + len(rows)
+        if n > len(self._rows):
+            # An eighth more: each time the system moves the pages, not their contents.
+            self._rows.resize((n + n // 8, *rows.shape[1:]), refcheck=False)
+        self._rows[self._n : n] = rows
+        self._n = n
+
+    def whole(self) -> np.ndarray:
+        """All of them."""
+        self._rows.resize((self._n, *self._rows.shape[1:]), refcheck=False)
+        return self._rows
+
+
+class GrowingCells:
+    """The cells of one level, view after view."""
+
+    def __init__(self) -> None:
+        self._columns = GrowingRows(), GrowingRows(), GrowingRows()
+        self._count = [0]
+
+    def add(self, patches: np.ndarray, code: np.ndarray, weight: np.ndarray) -> None:
+        """Append a view's, as `view_cells` gives them."""
+        for column, rows in zip(self._columns, (patches, code, weight), strict=True):
+            column.add(rows)
+        self._count.append(len(patches))
+
+    def whole(self) -> PositiveCells:
+        """All of them."""
+        patches, code, weight = (column.whole() for column in self._columns)
+        return PositiveCells(patches, code, weight, np.cumsum(self._count))
 
 
 _BATCH = 8  # views a forward pass: enough to fill two cores, little memory
@@ -376,7 +405,7 @@ def cache_features(
     prepare = prepare_function(base)
     box_maps: list[FeatureMaps] = []
     class_maps: list[FeatureMaps] = []
-    cut: list[ViewCells] = []
+    cut = [GrowingCells() for _ in base.levels]
     kept_targets: dict[str, SparseRows] = {}
     names: list[str] = []
     filled: list[np.ndarray] = []
@@ -420,13 +449,15 @@ def cache_features(
             if patches:
                 levels = [level.numpy() for level in box or classes]
                 for i, target in enumerate(targets):
-                    cut.append(view_cells(base, [level[i] for level in levels], target))
+                    found_cells = view_cells(base, [level[i] for level in levels], target)
+                    for of_level, cells in zip(cut, found_cells, strict=True):
+                        of_level.add(*cells)
             else:
                 for level, found in zip(box_maps, box, strict=True):
                     level.add(found)
             bar.update(len(group))
     bar.close()
-    boxes = join_cells(cut) if patches else box_maps or class_maps
+    boxes = [level.whole() for level in cut] if patches else box_maps or class_maps
     return FeatureCache(tuple(names), np.stack(filled), class_maps, boxes, kept_targets)
 
 

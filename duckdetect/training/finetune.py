@@ -374,10 +374,11 @@ def _train_one_stage(
     if own is not None and (config.class_init or config.confusables):
         class_inputs = frozen_class_inputs(base, frozen, part)  # as they are before training
         alike = own_scores(base, cache, own, len(plain), class_inputs, progress)
-        if config.class_init:
-            init_classes(base, own, alike)
-        if config.confusables:
-            confusables = choose_confusables(own, alike, base.num_classes, class_inputs)
+        with waiting("starting from the classes alike", progress):
+            if config.class_init:
+                init_classes(base, own, alike)
+            if config.confusables:
+                confusables = choose_confusables(own, alike, base.num_classes, class_inputs)
     if start is not None:
         start.restore(base)
         confusables = start.confusables(confusables)

@@ -35,7 +35,9 @@ def test_coco_tells_animals_from_food():
 def test_only_other_kinds_of_things_are_rivals():
     own = head(4, ("animal", "animal", "food", "indoor"))
     score = np.array([[0.9, 0.6, 0.2, 0.1], [0.7, 0.1, 0.4, 0.0]], np.float32)
-    confusables = choose_confusables(own, OwnScores(score, np.array([0, 0]), np.array([0, 0])), 2)
+    found = OwnScores()
+    found.add(score, np.array([0, 0]))
+    confusables = choose_confusables(own, found, 2)
     # Class 0 has two, at the most that either object shows of them; class 1 was in no picture.
     np.testing.assert_allclose(confusables.own_score, [[0.4, 1], [0.1, 1]])
     logits = np.array([[[[4.0, 4.0, -4.0, -4.0], [0.0, 0.0, 2.0, -4.0], [-4.0, -4.0, -4.0, 0.0]]]])
@@ -48,7 +50,8 @@ def test_only_other_kinds_of_things_are_rivals():
 
 
 def test_without_kinds_there_are_no_rivals():
-    found = OwnScores(np.ones((1, 3), np.float32), np.array([0]), np.array([0]))
+    found = OwnScores()
+    found.add(np.ones((1, 3), np.float32), np.array([0]))
     assert choose_confusables(head(3, None), found, 1) is None
 
 
@@ -73,11 +76,11 @@ def test_rivals_score_as_the_whole_coco_detector_does(taught, project_data):
     _, features = frozen(inputs[None])
     score = tf.sigmoid(coco.class_logits(features)).numpy()[0, :, 1:]
     kinds = np.array(COCO_GROUPS)
-    order = np.argsort(-found.score.mean(axis=0))
+    order = np.argsort(-found.mean(0))
     assert order[0] == BIRD
     chosen = np.sort(order[kinds[order] != "animal"][:16])
     assert {APPLE, TEDDY_BEAR} <= set(chosen)
-    beyond = np.maximum(score[:, chosen] - found.score.max(axis=0)[chosen], 0).max(axis=1)
+    beyond = np.maximum(score[:, chosen] - found.highest(0)[chosen], 0).max(axis=1)
     assert beyond.max() > 0.2  # the picture shows an apple
     suppression_factor = confusables.suppression_factor(features).numpy()[0, :, 0]
     np.testing.assert_allclose(suppression_factor, 1 - beyond, atol=1e-4)
