@@ -384,6 +384,12 @@ def to_detections(
     good = np.flatnonzero(
         (score >= threshold) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
     )
+    unnamed = (class_id[good] < 0) | (class_id[good] >= len(classes))
+    if unnamed.any():
+        raise UserError(
+            f"the detector finds class {class_id[good][unnamed][0]} and has {len(classes)} names: its "
+            "files do not belong together, train or export it again"
+        )
     order, score = suppression.rescore(xyxy[good], score[good], class_id[good])
     good, score = good[order][score >= threshold], score[score >= threshold]
     data: dict[str, Any] = {

@@ -13,9 +13,9 @@ import importlib.util
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -137,15 +137,21 @@ class _LiteRt:
                 self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
                 self._interpreter.allocate_tensors()
             self._signature = self._interpreter.get_signature_runner()
+            inputs = self._signature.get_input_details()
         except (ValueError, RuntimeError) as error:
             raise _broken(path, error) from error
+        _check_inputs(path, self.about, {name: one["shape"] for name, one in inputs.items()})
+        self._path = path
 
     def run(self, inputs: Sequence[np.ndarray], threshold: float) -> Found:
         """See `Runtime.run`."""
         fed = {n: one[np.newaxis] for n, one in zip(self.about.input_names, inputs, strict=True)}
-        raw = self._signature(**fed)
         assert self.about.postprocess is not None  # looked at when it was loaded
-        return self.about.postprocess.run(raw["boxes"][0], raw["scores"][0], threshold)
+        try:
+            raw = self._signature(**fed)
+            return self.about.postprocess.run(raw["boxes"][0], raw["scores"][0], threshold)
+        except (ValueError, RuntimeError, LookupError) as error:  # a network of another kind
+            raise _broken(self._path, error) from error
 
 
 class _OnnxRuntime:
@@ -169,15 +175,28 @@ class _OnnxRuntime:
         if NAME not in properties:
             raise _foreign(path, "onnx")
         self.about = ExportedModel.from_json(properties[NAME], path)
+        inputs = self._session.get_inputs()
+        _check_inputs(path, self.about, {one.name: one.shape for one in inputs})
+        self._path = path
 
     def run(self, inputs: Sequence[np.ndarray], threshold: float) -> Found:
         """See `Runtime.run`."""
         fed = {n: one[np.newaxis] for n, one in zip(self.about.input_names, inputs, strict=True)}
-        boxes, score, class_id, count = self._session.run(
-            ["boxes", "scores", "classes", "count"], fed
-        )
-        n = int(np.ravel(count)[0])
-        return Found(boxes[0][:n], score[0][:n], class_id[0][:n].astype(np.int32))
+        try:
+            boxes, score, class_id, count = self._session.run(
+                ["boxes", "scores", "classes", "count"], fed
+            )
+            n = int(np.ravel(count)[0])
+            return Found(boxes[0][:n], score[0][:n], class_id[0][:n].astype(np.int32))
+        except Exception as error:  # a dozen kinds, of no common base
+            raise _broken(self._path, error) from error
+
+
+def _check_inputs(path: Path, about: ExportedModel, shapes: Mapping[str, Sequence[Any]]) -> None:
+    """Whether the network's inputs, (1, h, w, 3), are those that the file says: LiteRT makes them so."""
+    for name, one in zip(about.input_names, about.inputs, strict=True):
+        if list(shapes.get(name, ()))[1:] != [*one.size_hw, 3]:
+            raise _broken(path, ValueError(f"its input {name} is not as it says"))
 
 
 def _needed(module: str, path: Path) -> None:

@@ -25,6 +25,7 @@ from duckdetect.utils.locks import folder_lock
 
 MANIFEST = ".duckdetect-outputs"
 _FORMAT = "duckdetect outputs 1"
+_UNFINISHED = "unfinished"  # in the place of a sum
 _MAX_MANIFEST_BYTES = 256 << 20  # a million files take half of that
 
 Entries = dict[
@@ -126,6 +127,23 @@ def own_output(
             _note(target, verb, part)
 
 
+@contextlib.contextmanager
+def unfinished_output(target: Path, verb: str | None) -> Iterator[None]:
+    """Until a command has written a file piece by piece, what it leaves there is its own.
+
+    Args:
+        target: The file, which is gone in the end if all went well.
+        verb: The command; None notes nothing.
+    """
+    if verb is not None:
+        with _manifest(target.parent) as entries:
+            entries[target.name] = {"by": verb, "files": {"": [_UNFINISHED]}}
+    yield
+    if verb is not None:
+        with _manifest(target.parent):
+            pass  # which forgets what is not there
+
+
 def _holds(target: Path, source: Path) -> bool:
     """Whether replacing `target` would take `source` away."""
     if not os.path.lexists(target) or not source.exists():
@@ -161,7 +179,7 @@ def _foreign(target: Path, verb: str, known_names: str | None) -> str | None:
         if by != verb:
             return f"{path} was written by `duckdetect {by}`, not by `{verb}`"
         try:
-            same = file_sha256(path) in known
+            same = _UNFINISHED in known or file_sha256(path) in known
         except OSError as error:
             return f"{path} cannot be read ({error.strerror})"
         if not same:

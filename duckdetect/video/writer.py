@@ -27,7 +27,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import ImageArray
 from duckdetect.utils.files import make_folder
-from duckdetect.utils.outputs import own_output
+from duckdetect.utils.outputs import own_output, unfinished_output
 from duckdetect.video.reader import VideoReader, open_file, ratio, reason, seconds_of, url
 
 # MP4 can hold more (AC-3, ALAC), but browsers do not play these.
@@ -309,31 +309,32 @@ def write_video(
     if source is not None and source.time_base.denominator <= _MAX_TICKS_PER_S:
         base = source.time_base
     writer = None
-    try:
-        with av.open(url(partial), "w", format="mp4", options=_IN_FRAGMENTS) as container:
-            stream = _add_stream(container, rate, base, size_hw)
-            with _sound(container, source) as sound:
-                writer = VideoWriter(container, stream, size_hw, rate, base, sound)
-                try:
-                    yield writer
-                except BaseException:
-                    # What the encoder still holds belongs to the video as far as it went.
-                    with contextlib.suppress(av.FFmpegError):
-                        writer.flush()
-                    raise
-                if not writer.n_frames:
-                    raise ValueError("a video needs at least one frame")
-                writer.finish()
-        with own_output(path, verb) as part:
-            _copy(partial, part)
-    except av.FFmpegError as error:
-        raise UserError(
-            f"{path} cannot be written ({reason(error)}): make room there, or choose another --out"
-        ) from error
-    finally:
-        if writer is None or not writer.n_frames:
-            partial.unlink(missing_ok=True)
-    partial.unlink()
+    with unfinished_output(partial, verb):
+        try:
+            with av.open(url(partial), "w", format="mp4", options=_IN_FRAGMENTS) as container:
+                stream = _add_stream(container, rate, base, size_hw)
+                with _sound(container, source) as sound:
+                    writer = VideoWriter(container, stream, size_hw, rate, base, sound)
+                    try:
+                        yield writer
+                    except BaseException:
+                        # What the encoder still holds belongs to the video as far as it went.
+                        with contextlib.suppress(av.FFmpegError):
+                            writer.flush()
+                        raise
+                    if not writer.n_frames:
+                        raise ValueError("a video needs at least one frame")
+                    writer.finish()
+            with own_output(path, verb) as part:
+                _copy(partial, part)
+        except av.FFmpegError as error:
+            raise UserError(
+                f"{path} cannot be written ({reason(error)}): make room there, or choose another --out"
+            ) from error
+        finally:
+            if writer is None or not writer.n_frames:
+                partial.unlink(missing_ok=True)
+        partial.unlink()
 
 
 def _add_stream(container: Any, rate: Fraction, base: Fraction, size_hw: tuple[int, int]) -> Any:

@@ -324,6 +324,20 @@ def test_settings_of_a_stranger_are_checked(tflite, tmp_path, change, message):
         dd.load_detector(path)
 
 
+def test_settings_that_do_not_fit_the_network_are_told(tflite, tmp_path, images):
+    def smaller(about):
+        one, other = about["inputs"]
+        return json.dumps({**about, "inputs": [{**one, "size_hw": [9999, 9999]}, other]})
+
+    with pytest.raises(UserError, match="its input image is not as it says"):
+        dd.load_detector(_with_about(tflite, tmp_path / "a.tflite", smaller))
+    fewer = _with_about(
+        tflite, tmp_path / "b.tflite", lambda a: json.dumps({**a, "classes": ["one"]})
+    )
+    with pytest.raises(UserError, match="finds class 1 and has 1 names"):
+        dd.load_detector(fewer).predict(images, 0.0)
+
+
 def test_settings_that_are_no_json_are_told(tflite, tmp_path):
     path = _with_about(tflite, tmp_path / "a.tflite", lambda a: "[" * 100_000)
     with pytest.raises(UserError, match=r"a\.tflite is broken"):

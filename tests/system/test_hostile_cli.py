@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from helpers.labelled_folders import put_coco, put_image
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head, load_image
+from duckdetect.utils.outputs import check_outputs
 from duckdetect.video.reader import read_video
 from duckdetect.video.writer import write_video
 
@@ -57,6 +59,12 @@ def test_suggest_refuses_its_folder_before_it_detects(
     assert "holds something already" in line
 
 
+@pytest.mark.parametrize("out", [".", "/", ""])
+def test_an_output_without_a_name(capsys: pytest.CaptureFixture[str], out: str) -> None:
+    line = refused(capsys, "export", "run", "--out", out, "--to", "saved-model")
+    assert "is no name of a file or folder" in line
+
+
 def test_a_split_file_of_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     split = {"format": "duckdetect split 1", "data": "s.json", "splits": {"train": ["a.jpg"]}}
     (tmp_path / "s.json").write_text(json.dumps(split))
@@ -84,6 +92,28 @@ def put_video(path: Path) -> Path:
         for level in (0, 100, 200):
             video.write(np.full((48, 64, 3), level, np.uint8))
     return path
+
+
+def test_a_video_that_was_cut_short_is_written_again(tmp_path: Path) -> None:
+    path, partial = tmp_path / "detections.mp4", tmp_path / "detections.partial.mp4"
+
+    def write() -> Iterator[None]:
+        check_outputs([path, partial], "detect")
+        with write_video(path, 10, (48, 64), verb="detect") as video:
+            for _ in range(3):
+                video.write(np.zeros((48, 64, 3), np.uint8))
+                yield
+
+    killed = write()
+    next(killed)
+    killed.close()
+    assert partial.is_file()
+    assert len(list(write())) == 3
+    assert path.is_file()
+    assert not partial.exists()
+    partial.write_text("mine")
+    with pytest.raises(UserError, match="was not written by"):
+        next(write())
 
 
 @pytest.mark.parametrize(
