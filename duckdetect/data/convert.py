@@ -18,7 +18,7 @@ from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
-from duckdetect.utils.files import FreeNames
+from duckdetect.utils.files import FreeNames, remove_leftovers
 from duckdetect.utils.outputs import check_outputs, own_output
 from duckdetect.utils.words import counted, plural
 
@@ -131,6 +131,7 @@ def _check_names(dataset: Dataset) -> None:
 
 def check_out(out: Path, sources: Iterable[Path], overwrite: bool, verb: str) -> None:
     """Refuse to put a folder in the place of anything but what an earlier `verb` wrote."""
+    remove_leftovers(out)  # of a run that was killed when the folder was whole, too
     if not out.exists():
         return
     if not out.is_dir():

@@ -59,6 +59,16 @@ def test_suggest_refuses_its_folder_before_it_detects(
     assert "holds something already" in line
 
 
+def test_what_a_killed_run_left_goes_although_the_folder_is_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert = ("convert", put_coco(tmp_path / "data"), "--to", "voc", "--out", tmp_path / "o")
+    assert main([str(argument) for argument in convert]) == 0
+    (tmp_path / ".o.abcdefgh").mkdir()
+    assert "holds something already" in refused(capsys, *convert)
+    assert not (tmp_path / ".o.abcdefgh").exists()
+
+
 @pytest.mark.parametrize("out", [".", "/", ""])
 def test_an_output_without_a_name(capsys: pytest.CaptureFixture[str], out: str) -> None:
     line = refused(capsys, "export", "run", "--out", out, "--to", "saved-model")
