@@ -25,17 +25,19 @@ class UserError(ValueError):
         return [f"UserError: {_with_fields(str(self))}"]
 
 
-# Options of the command line by the name that a notebook's field has for the same; empty elsewhere.
+# Options and commands of the command line by what a notebook has for the same; empty elsewhere.
 _FIELDS: dict[str, str] = {}
 
 
 def name_fields(*fields: str) -> None:
     """Let errors that a notebook shows speak of its fields: BATCH_SIZE in place of --batch-size."""
     _FIELDS.update({f"--{field.lower().replace('_', '-')}": field for field in fields})
+    _FIELDS["duckdetect bases"] = "dd.models.list_bases()"
 
 
 def _with_fields(text: str) -> str:
-    return re.sub(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", lambda at: _FIELDS.get(at[0], at[0]), text)
+    option = r"(?<![\w-])--[a-z]+(?:-[a-z]+)*|duckdetect [a-z]+"
+    return re.sub(option, lambda at: _FIELDS.get(at[0], at[0]), text)
 
 
 class QualityError(Exception):

@@ -211,6 +211,8 @@ def test_the_public_names_are_there_and_have_docstrings() -> None:
             assert getattr(room, name).__doc__, f"{room.__name__}.{name}"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = duckdetect.nothing
+    with pytest.raises(AttributeError, match="no attribute 'evalute': did you mean evaluate"):
+        _ = duckdetect.evalute
 
 
 @pytest.mark.parametrize("name", OLD)

@@ -1,7 +1,8 @@
-"""Make the pictures of the documentation; all but the drawing from the files of `make demo`.
+"""Make the pictures of the documentation, from the files of `make demo`, and the executed notebooks.
 
     python tools/make_docs.py                 # all
     python tools/make_docs.py --drawing       # docs/architecture.png alone, and the table beside it
+    python tools/make_docs.py --notebooks     # docs/*_executed.ipynb alone; minutes, with what dev brings
 
 docs/demo.jpg    twelve test pictures with what was found
 docs/curves.png  precision over recall, and F1 over the score threshold
@@ -54,7 +55,10 @@ PATH_ROW = re.compile(r"^\| `([\w/]+\.py)` \| (\d+) \|", re.MULTILINE)
 
 
 def main() -> None:
-    """The drawing and, unless it alone is asked for, the pictures of the demo."""
+    """The drawing and, unless it alone is asked for, the pictures of the demo; or the notebooks."""
+    if "--notebooks" in sys.argv[1:]:
+        execute_notebooks()
+        return
     draw_architecture(ROOT / "docs" / "architecture.png")
     count_lines(ROOT / "docs" / "architecture.md")
     if "--drawing" not in sys.argv[1:]:
@@ -161,6 +165,20 @@ def report_pages(pdf: Path) -> np.ndarray:
         left = 10 + index * (width + 10)
         sheet[10 : 10 + height, left : left + width] = every[page - 1]
     return sheet
+
+
+def execute_notebooks() -> None:
+    """Run both notebooks with the embedded base, and keep copies with small pictures."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from helpers import notebook_docs, notebook_runs
+
+    for name, values in (("model", {"BASE": "ssd_mobilenet_v2"}), ("people", {})):
+        with tempfile.TemporaryDirectory() as folder:
+            ran = notebook_runs.run(
+                Path(folder), notebook_runs.local_env(), values, name=f"{name}.ipynb"
+            )
+            copy = notebook_docs.tidied(ran, Path(folder))
+        notebook_docs.write_copy(copy, ROOT / "docs" / f"{name}_executed.ipynb")
 
 
 if __name__ == "__main__":

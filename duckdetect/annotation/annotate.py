@@ -107,8 +107,8 @@ def _of_other_classes(session: Session) -> str:
         return ""
     named = ", ".join(f"{name} ({plural(n, 'box')})" for name, n in others.items())
     lines = [
-        f"There are boxes of other classes here: {named}. They are shown in grey, and training "
-        "uses them, too.",
+        f"There are boxes of other classes here: {named}. They are grey, and training uses them, "
+        "too.",
         *(f"Rename {old} to {new}?" for old, new in session.likely_renames()),
         "To rename, merge or delete a class: notebook.change_classes, which the cell below calls.",
     ]

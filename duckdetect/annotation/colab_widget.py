@@ -63,12 +63,12 @@ class _Patch:
 
 _PATCHES = (
     _Patch(
-        "boxes drawn earlier cannot be shown",
+        "boxes drawn earlier do not appear",
         "allBoundingBoxes[i] = [];",
         "allBoundingBoxes[i] = duckdetect.boxes[i];",
     ),
     _Patch(
-        "the first picture is shown without its boxes",
+        "the first picture appears without its boxes",
         "//configure colab output display",
         "resetcanvas();",
     ),

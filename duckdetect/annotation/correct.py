@@ -135,7 +135,7 @@ def strip(handed: Handed) -> Any:
         import anywidget
     except ModuleNotFoundError as error:
         raise UserError(
-            f"the detections cannot be shown here ({error}): run `pip install anywidget` and restart "
+            f"the detections cannot be displayed here ({error}): run `pip install anywidget` and restart "
             "the notebook"
         ) from error
     widget = _strip(anywidget.AnyWidget)(crops=_shown(handed), wrong=handed.wrong)

@@ -178,7 +178,9 @@ def add_verb(
     signature = inspect.Signature(list(parameters.values()))
     run.__signature__ = signature  # type: ignore[attr-defined]
     run.__annotations__ = {key: p.annotation for key, p in parameters.items()}
-    app.command(name, epilog=f"Example: {example}")(run)
+    paragraphs = (inspect.getdoc(verb) or "").split("\n\n")
+    about = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    app.command(name, help=about, epilog=f"Example: {example}")(run)
 
 
 def print_json(**document: Any) -> None:

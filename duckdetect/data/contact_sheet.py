@@ -68,7 +68,7 @@ def label_sheet(
         if (cell := _cell(split, dataset, sample, trouble.get(str(sample.path)))) is not None
     ]
     if not cells:
-        raise UserError(f"{source} holds no labelled picture that can be shown: check it first")
+        raise UserError(f"{source} holds no labelled picture that can be read: check it first")
     sheet = draw_grid(cells, columns=columns, cell_px=_CELL_PX)
     if out is not None:
         save_jpeg(out, sheet, verb=verb)

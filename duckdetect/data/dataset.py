@@ -30,6 +30,7 @@ from duckdetect.imaging.geometry import (
 )
 from duckdetect.imaging.io import ImageHead, image_head, load_image
 from duckdetect.utils.terminal import printable
+from duckdetect.utils.words import plural
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -240,7 +241,7 @@ class Sample:
         return image
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Labelled pictures: `root` is where they were read from, `classes` are names by class id.
 
@@ -251,6 +252,10 @@ class Dataset:
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
     options: ReadOptions | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        counts = f"{plural(len(self), 'picture')}, {plural(self.n_boxes, 'box')}"
+        return f"Dataset({str(self.root)!r}, {counts}, classes={list(self.classes)})"
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -411,13 +416,13 @@ def _misfit(
     as_stored: bool,
 ) -> tuple[str, str] | None:
     """Why labels cannot be of this picture, and the cure; None if they can."""
-    stored = "--labels-as-stored reads them so, or label the picture again as it is shown"
+    stored = "--labels-as-stored reads them so, or label the picture again as viewers turn it"
     if declared_hw is not None and declared_hw != size_hw:
         what = f"is {_size(size_hw)}, but its labels say {_size(declared_hw)}"
         if not as_stored and declared_hw == head.stored_hw:
             return f"{what}, the size of its stored pixels, which its EXIF data turn", stored
         if as_stored and declared_hw == head.size_hw:
-            return f"{what}, its size as it is shown", "leave --labels-as-stored out for it"
+            return f"{what}, its size as viewers turn it", "leave --labels-as-stored out for it"
         swapped = " (width and height swapped)" if declared_hw == size_hw[::-1] else ""
         return f"{what}{swapped}", "use the picture that was labelled, or label this one again"
     if as_stored or head.stored_hw == head.size_hw or not labels:

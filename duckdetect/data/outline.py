@@ -55,7 +55,7 @@ class Outlined:
             f"{self.n_made} of {plural(self.n_boxes, 'box')} have an outline now, in {self.folder}"
         )
         if self.n_made * 2 < self.n_boxes:
-            return f"{made}\nnote: --masks auto trains masks when half of the boxes have one"
+            return f"{made}\nnote: fewer than half, so masks are trained only if asked for (masks: yes)"
         return made
 
 
@@ -96,7 +96,7 @@ def outline_dataset(
         Path(out), (sample.path for sample in samples), overwrite, "outline"
     )  # before the work
     n_boxes = n_made = 0
-    n_missing = sum(int(_is_missing(s).sum()) for s in samples if s.path.name not in leave_out)
+    n_missing = sum(int(lacks_outline(s).sum()) for s in samples if s.path.name not in leave_out)
     bar = progress_bar(
         total=n_missing, desc="outlines", unit="box", delay=DELAY_S, disable=not progress
     )
@@ -106,7 +106,7 @@ def outline_dataset(
         for sample in part:
             new = sample if sample.path.name in leave_out else outline_sample(sample, bar.update)
             if new.outlined is not None:
-                n_boxes += int(_is_missing(sample).sum())
+                n_boxes += int(lacks_outline(sample).sum())
                 n_made += int(new.outlined.sum())
             outlined.append(new)
         done[split] = replace(part, samples=tuple(outlined))
@@ -124,7 +124,7 @@ def outline_sample(sample: Sample, tell: Callable[[], object] = lambda: None) ->
         sample: The picture.
         tell: Called after each box.
     """
-    missing = _is_missing(sample)
+    missing = lacks_outline(sample)
     if not missing.any():
         return sample
     image = sample.load()
@@ -136,7 +136,7 @@ def outline_sample(sample: Sample, tell: Callable[[], object] = lambda: None) ->
     return replace(sample, segmentation=tuple(outlines) if any(outlines) else None, outlined=made)
 
 
-def _is_missing(sample: Sample) -> np.ndarray:
+def lacks_outline(sample: Sample) -> np.ndarray:
     """(N,) bool: which boxes have no outline and should."""
     if sample.segmentation is None:
         return ~sample.crowd

@@ -128,7 +128,7 @@ FILES = r"about\.json|detections\.json|(precision_recall|f1)\.png"
 _FORMAT = 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """What was found on a data set, and how good it is.
 
@@ -148,6 +148,9 @@ class Evaluation:
     about: dict[str, Any]
     run: Path | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Evaluation(AP={self.AP}, AP50={self.AP50}, dataset={self.dataset!r})"
 
     @property
     def threshold(self) -> float | None:
@@ -307,8 +310,10 @@ def _load(
     data: Dataset | str | Path, split: str | None
 ) -> tuple[Dataset, Path, str | None, tuple[str, ...]]:
     """The data set, where it lies, which split of it, and what its labels are warned of."""
-    if not isinstance(data, str | Path):
+    if isinstance(data, Dataset):
         return data, data.root, split, ()
+    if not isinstance(data, str | Path):
+        raise UserError(f"{type(data).__name__} is no data set: give a Dataset, or a folder of one")
     split = split or choose_split(Path(data))
     notes: list[str] = []
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from duckdetect.imaging.fonts import plot_families, visual_order
+from duckdetect.imaging.fonts import plot_families, visual_order, without_pictures
 from duckdetect.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ def name_curves(figure: Figure, axes: Axes) -> None:
 
 
 def short_name(name: str, most: int = 24) -> str:
-    """A class's name, cut where it would take the whole figure."""
+    """A class's name as a figure has it: without emoji, cut where it would take the whole of it."""
+    name = without_pictures(name)
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 

@@ -166,7 +166,7 @@ def _detector(run: Detector | str | Path) -> tuple[Detector, Path]:
     folder = detector.folder
     if folder is None or not hasattr(detector._functions, "prepare"):
         raise UserError(
-            "only a detector that lies in a run's folder can be exported: save it, or load it with "
+            "only a detector in a run's folder can be exported: save it, or load it with "
             "duckdetect.load_detector"
         )
     return detector, folder
@@ -179,7 +179,7 @@ def _at_scales(detector: Detector, scales: int | None, to: str) -> Detector:
     if detector.two_stage:
         if to != "saved-model":
             raise UserError(
-                f"{detector.base_name} looks at each of its proposals, which {to} has no operators "
+                f"{detector.base_name} reads each of its proposals, which {to} has no operators "
                 "for: use --to saved-model, or train a one-stage base (`duckdetect bases`)"
             )
         return detector

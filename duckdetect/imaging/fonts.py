@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import functools
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,11 +84,13 @@ def _system_fonts() -> tuple[str, ...]:
     return tuple(file for file in files if not any(w in Path(file).name.lower() for w in unusable))
 
 
+_EMOJI = "fonts-noto-color-emoji"
+
 # Blocks of Unicode, the Debian package with their letters; everything else is in fonts-noto-core.
 _PACKAGES = (
     ("fonts-noto-cjk", ((0x1100, 0x11FF), (0x2E80, 0x9FFF), (0xA960, 0xA97F), (0xAC00, 0xD7FF))),
     ("fonts-noto-cjk", ((0xF900, 0xFAFF), (0xFE30, 0xFE4F), (0xFF00, 0xFFEF), (0x20000, 0x3FFFF))),
-    ("fonts-noto-color-emoji", ((0x1F000, 0x1FAFF), (0x2600, 0x27BF), (0x2B00, 0x2BFF))),
+    (_EMOJI, ((0x1F000, 0x1FAFF), (0x2600, 0x27BF), (0x2B00, 0x2BFF))),
 )
 
 
@@ -189,7 +192,9 @@ def set_line(text: str, size_px: int) -> Line:
     runs: list[_Run] = []
     for part, file in font_runs(laid):
         font, scale = _font(file, size_px, raqm)
-        runs.append(_Run(part, font, scale))
+        # raqm would put a right-to-left part's spaces on the other side of it.
+        pieces = re.split(r"(^ +| +$)", part) if _is_right_to_left(part) else [part]
+        runs += [_Run(piece, font, scale) for piece in pieces if piece]
     ascent, descent = _font(default_font(), size_px, raqm)[0].getmetrics()
     return Line(text, tuple(runs), sum(run.width_px for run in runs), ascent, descent)
 
@@ -253,16 +258,23 @@ def shorten(text: str, size_px: int, width_px: float, keep: str | None = None) -
     return head[:n] + tail
 
 
+def _is_right_to_left(text: str) -> bool:
+    return any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in text)
+
+
 def visual_order(text: str) -> str:
     """A line's signs from left to right, Arabic letters joined: for what lays out no text itself.
 
     Joining takes Unicode's presentation forms, the order the bidirectional algorithm (UAX 9).
     """
-    if not any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in text):
+    if not _is_right_to_left(text):
         return text
     from fpdf.bidi import BidiParagraph
+    from fpdf.enums import TextDirection
 
-    return str(BidiParagraph(text=_join_arabic(text)).get_reordered_string())
+    # "L": a list that begins with an Arabic name is part of an English page all the same.
+    paragraph = BidiParagraph(text=_join_arabic(text), base_direction=TextDirection.LTR)
+    return str(paragraph.get_reordered_string())
 
 
 @functools.cache
@@ -309,6 +321,17 @@ def _neighbour(units: list[str], index: int, step: int) -> str:
     while 0 <= index < len(units) and unicodedata.category(units[index][0]) == "Mn":
         index += step
     return units[index] if 0 <= index < len(units) else ""
+
+
+def without_pictures(text: str) -> str:
+    """A text for matplotlib, which draws no emoji: they are left out, or named where nothing is left."""
+    pictures = {s for s in text if _package(s) == _EMOJI and not has_signs(default_font(), s)}
+    if not pictures:
+        return text
+    joiners = "\u200d\u20e3\ufe0f"
+    left = "".join(sign for sign in text if sign not in pictures and sign not in joiners)
+    named = (unicodedata.name(sign, "").lower() for sign in text if sign in pictures)
+    return " ".join(left.split()) or " ".join(named)
 
 
 def plot_families(texts: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import glob
 import itertools
 import os
@@ -81,12 +82,13 @@ class Detected:
         failed = [f"not read: {reason}" for reason in self.failed[:_MOST_FAILED]]
         if len(self.failed) > _MOST_FAILED:
             failed.append(f"not read: {len(self.failed) - _MOST_FAILED} more")
+        noun = "frame" if self.animation.name in _OF_VIDEO else "picture"
         return "\n".join(
             [
                 *self.notes,
                 *failed,
                 f"{plural(self.n_detections, 'detection')} of score {self.threshold:.2f} or more "
-                f"in {self.n_found} of {plural(self.n_images, 'picture')}: see {self.animation}",
+                f"in {self.n_found} of {plural(self.n_images, noun)}: see {self.animation}",
             ]
         )
 
@@ -336,22 +338,23 @@ def detect(
         UserError: If there is no picture, none can be read (with `strict`, one), a class is unknown, or
             `out` cannot be written.
     """
-    detector = as_detector(detector)
-    if fast or per_class is not None or iou is not None or not masks:
-        detector = detector.changed(fast=fast, per_class=per_class, iou=iou, masks=masks)
-    kept = detector.threshold if threshold is None else check_score(threshold)
+    # All that needs no detector comes before one is loaded, which takes seconds.
     style = DrawStyle(labels, scores, line_width)
     if every < 1:
         raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
-    class_ids = None if classes is None else _class_ids(classes, detector)
+    threshold = None if threshold is None else check_score(threshold)
     out = Path(out)
     sources = _sources(source)
+    is_video = len(sources) == 1 and _is_video(sources[0])
+    if is_video and save_crops:
+        raise UserError(f"--save-crops is for pictures, and {sources[0]} is a video: leave it out")
+    detector = as_detector(detector)
+    if fast or per_class is not None or iou is not None or not masks:
+        detector = detector.changed(fast=fast, per_class=per_class, iou=iou, masks=masks)
+    kept = detector.threshold if threshold is None else threshold
+    class_ids = None if classes is None else _class_ids(classes, detector)
     tables = [out / DETECTIONS, out / COUNTS] if csv else []
-    if len(sources) == 1 and _is_video(sources[0]):
-        if save_crops:
-            raise UserError(
-                f"--save-crops is for pictures, and {sources[0]} is a video: leave it out"
-            )
+    if is_video:
         animation = out / "detections.mp4"
         targets = [animation, out / "detections.json", *tables]
         check_outputs([*targets, partial_path(animation)], _VERB, sources)
@@ -400,8 +403,10 @@ def _stale(out: Path, names: Sequence[str]) -> list[str]:
 def _class_ids(classes: Sequence[str], detector: Detector) -> list[int]:
     unknown = [name for name in classes if name not in detector.classes]
     if unknown:
+        near = difflib.get_close_matches(unknown[0], detector.classes, n=1)
+        hint = f"did you mean {near[0]}? It" if near else "it"
         raise UserError(
-            f"the detector has no class {unknown[0]!r}: it has {some_names(list(detector.classes))}"
+            f"the detector has no class {unknown[0]!r}: {hint} has {some_names(list(detector.classes))}"
         )
     return [detector.classes.index(name) for name in classes]
 

@@ -471,9 +471,6 @@ def load_detector(folder: Any) -> Detector:
         from duckdetect.inference.light import load_light
 
         return load_light(folder)
-    with waiting("loading TensorFlow"):
-        import tensorflow as tf
-
     path = _settings_path(folder)
     folder = path.parent
     cure = "train it again"
@@ -492,6 +489,8 @@ def load_detector(folder: Any) -> Detector:
     two_stage = settings.flag("two_stage", default=False)
     has_masks = settings.flag("masks", default=False)
     trust.check_trust(folder)
+    with waiting("loading TensorFlow"):  # which takes seconds: what can be said without it, is
+        import tensorflow as tf
     trust.check_operations(folder)
     load: Callable[[str], Any] = tf.saved_model.load
     try:

@@ -242,7 +242,7 @@ def show_animation(path: str | Path) -> None:
     elif path.stat().st_size <= _VIDEO_BYTES:
         display(Video(data=path.read_bytes(), embed=True, mimetype="video/mp4", width=640))
     else:
-        say(f"{path} is too large to be shown here: open it from there.")
+        say(f"{path} is too large to play here: open it from there.")
 
 
 def show_sheet(sheet: ImageArray, n_shown: int, n_all: int, folder: Path | None = None) -> None:
@@ -254,8 +254,8 @@ def show_sheet(sheet: ImageArray, n_shown: int, n_all: int, folder: Path | None 
     PilImage.fromarray(sheet).save(file, format="JPEG", quality=85)
     display(Image(data=file.getvalue(), format="jpeg"))
     if n_shown < n_all:
-        where = f": the rest is in {folder}" if folder is not None else " are shown"
-        say(f"{n_shown} of {n_all}{where}.")
+        where = f"; the rest is in {folder}" if folder is not None and folder.is_dir() else ""
+        say(f"These are {n_shown} of {n_all}{where}.")
 
 
 _SHOWN_PROBLEMS = 20
@@ -365,7 +365,7 @@ def show_report(run: TrainRun) -> Written:
     say_result(f"The report is in {written.html} and {written.pdf}.")
     if written.missing:
         say(written.missing.removesuffix(how_to_measure(run.folder)).rstrip())
-    display({"text/html": frame, "text/plain": "The report is shown here."}, raw=True)
+    display({"text/html": frame, "text/plain": "(The report as a page.)"}, raw=True)
     return written
 
 
@@ -399,7 +399,7 @@ def export_run(run: TrainRun, to: str = "web") -> Exported:
             f'<iframe srcdoc="{page}" title="Detector" allow="camera" width="100%" '
             f'height="{_PAGE_PX}" style="{_FRAME}"></iframe>'
         )
-        display({"text/html": frame, "text/plain": "The page is shown here."}, raw=True)
+        display({"text/html": frame, "text/plain": "(The page.)"}, raw=True)
     if is_colab():
         importlib.import_module("google.colab.files").download(str(exported.path))
     else:

@@ -2,7 +2,8 @@
 
     pictures = choose_pictures(project, "sample ducks")   # .folder, .test, .sample
     source = new_pictures(project)                        # a folder, an image or a video
-    data = choose_data(project, "sample ducks")           # .path, .video
+    data = choose_data(project, "sample ducks")           # .path, .is_sample
+    data = outline_data(project, data)                    # where boxes have no outlines
     check_data(data.path)
     split = split_data(project, data)                     # for load_training and load_dataset
     video = choose_video(project, data)
@@ -14,14 +15,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from duckdetect.annotation import annotate
 from duckdetect.data.check import check_dataset, describe_parts
 from duckdetect.data.dataset import Problem, join
-from duckdetect.data.loading import list_parts, read_dataset
+from duckdetect.data.loading import list_parts, load_dataset, read_dataset
+from duckdetect.data.outline import lacks_outline, outline_dataset
 from duckdetect.data.sources import (
     DUCKY_PHOTOS,
     OWN,
@@ -34,10 +36,10 @@ from duckdetect.data.sources import (
 from duckdetect.data.split import SPLITS, split_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import list_images, load_image
-from duckdetect.notebook.display import say, show_problems
+from duckdetect.notebook.display import say, show_labels, show_problems, switch
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import counted, plural
 
 
 @dataclass(frozen=True)
@@ -215,28 +217,51 @@ def choose_data(project: Path, choice: str, path: str = "") -> Data:
     return data
 
 
+def outline_data(project: Path, data: Data, leave_out: str = "") -> Data:
+    """Copy a data set with outlines that the computer makes from its boxes, and show them.
+
+    The copy is in the project's `data`; of the same data it is the same each time.
+
+    Args:
+        project: What `set_up` returned.
+        data: What `choose_data` returned.
+        leave_out: Names of pictures whose outlines are wrong, separated by commas.
+
+    Raises:
+        UserError: As `outline_dataset`.
+    """
+    out = make_folder(project / "data") / f"{data.name}-outlined"
+    names = [name.strip() for name in leave_out.split(",") if name.strip()]
+    done = outline_dataset(data.path, out, leave_out=names, overwrite=True)
+    show_labels(join([load_dataset(out, name) for name in list_parts(out)]))
+    say(f"{done.text()}\nPictures with wrong outlines: name them in LEAVE_OUT and run it again.")
+    return replace(data, path=out)
+
+
 def check_data(path: Path) -> list[Problem]:
     """Say what a data set holds and what is wrong with it, and show the images that it is about."""
     say("\n".join(describe_parts(path)))
-    problems = check_dataset(path)
-    if not problems:
-        say("Nothing wrong was found.")
-        return problems
 
     def known(problem: Problem) -> None:
-        """It is told already."""
+        """`check_dataset` lists it."""
 
     parts = []
     for name in list_parts(path):
-        try:
+        with contextlib.suppress(UserError):  # a problem, too
             parts.append(read_dataset(path, name, known))
-        except UserError:
-            continue  # a problem, too
-    show_problems(problems, join(parts) if parts else None)
+    bare = sum(int(lacks_outline(sample).sum()) for part in parts for sample in part)
+    if bare:
+        told = counted(bare, "boxes have no outline")
+        say(f"{told}: {switch('OUTLINE', True)} above to train masks, too.")
+    problems = check_dataset(path)
+    if problems:
+        show_problems(problems, join(parts) if parts else None)
+    else:
+        say("Nothing wrong was found.")
     return problems
 
 
-def split_data(project: Path, data: Data, seed: int = 0, anew: bool = False) -> Path:
+def split_data(project: Path, data: Data, seed: int = 0, again: bool = False) -> Path:
     """Divide a data set into train, valid and test, unless it is divided already.
 
     No image is copied: a split file in the project's `data` names them. The same images and
@@ -246,7 +271,7 @@ def split_data(project: Path, data: Data, seed: int = 0, anew: bool = False) -> 
         project: What `set_up` returned.
         data: What `choose_data` returned.
         seed: Of what is left to chance.
-        anew: Whether to join and split what is divided already.
+        again: Whether to join and split what is divided already.
 
     Returns:
         The path of the splits, for `load_training` and `load_dataset`.
@@ -254,7 +279,7 @@ def split_data(project: Path, data: Data, seed: int = 0, anew: bool = False) -> 
     Raises:
         UserError: As `split_dataset`.
     """
-    if not anew and set(SPLITS) <= {str(name) for name in list_parts(data.path)}:
+    if not again and set(SPLITS) <= {str(name) for name in list_parts(data.path)}:
         say(f"{data.path} has {', '.join(SPLITS)} of its own, which are taken as they are.")
         return data.path
     file = make_folder(project / "data") / f"{data.name}-split-{seed}.json"
@@ -276,7 +301,7 @@ def choose_video(project: Path, data: Data, path: str = "") -> Path:
     if not data.is_sample:
         say(f"No VIDEO is named, so rendered figures walk by: {WALK}.")
         return WALK
-    say("No VIDEO is named, so the sample's clip is shown.")
+    say("No VIDEO is named, so the sample's clip is taken.")
     return _clip(project / "data" / "sample_ducks.mp4")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -221,7 +222,7 @@ def found_section(run: Path) -> Section | None:
     )
     shown = [frames[i] for i in spread(len(frames), _SHOWN)]
     if len(shown) < len(frames):
-        words += f" {len(shown)} of the pictures are shown; all are in {place(run / 'frames')}."
+        words += f" {len(shown)} of the pictures are below; all are in {place(run / 'frames')}."
     images = []
     for frame in shown:
         one = found.get(frame.stem)
@@ -351,7 +352,7 @@ def _metrics(metrics: Metrics, intervals: Intervals, threshold: float) -> Sectio
             [
                 [name, str(one.n_boxes), *map(show, (one.AP, one.AP50, one.AR100))]
                 + [show(v) for v in (there.F1, there.precision, there.recall)]
-                + [show(one.best_threshold, 2)]
+                + [_rounded_down(one.best_threshold)]
                 for name, one in named
                 for there in [one.curve.at(threshold)]
             ],
@@ -365,6 +366,11 @@ def _metrics(metrics: Metrics, intervals: Intervals, threshold: float) -> Sectio
         )
     )
     return Section("How good it is", blocks)
+
+
+def _rounded_down(score: float | None) -> str:
+    """As the hint of a better threshold says it: the detection with this very score is kept."""
+    return show(None if score is None else math.floor(score * 100) / 100, 2)
 
 
 def _threshold(evaluation: Evaluation, threshold: float) -> Section:

@@ -6,6 +6,7 @@ without fall-back fonts: class names come in any script.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,7 +33,12 @@ from duckdetect.report.blocks import (
 if TYPE_CHECKING:
     from duckdetect.report.blocks import Block
 
+# Hebrew and Arabic: of words that are turned round together, the last must not go to the next line alone.
+_WITHIN_RIGHT_TO_LEFT = re.compile(r"(?<=[\u0590-\u08ff]) (?=[\u0590-\u08ff])")
+
 _UNKNOWN_SIGN = "\u25a1"
+
+_CHANGES_EMOJI = "\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
 
 class PdfInAnyScript(FPDF):
@@ -51,6 +57,7 @@ class PdfInAnyScript(FPDF):
 
         A frame stands for each sign that no font has.
         """
+        text = _WITHIN_RIGHT_TO_LEFT.sub("\u00a0", text)
         lines = text.translate(self._replaced).split("\n")
         return "\n".join(visual_order(line) for line in lines)
 
@@ -64,9 +71,9 @@ class PdfInAnyScript(FPDF):
         self._replaced: dict[int, str] = {}
         others: dict[str, str] = {}
         for sign in sorted({*signs, *visual_order(signs)}):
-            if unicodedata.category(sign) in ("Cf", "Mn") and not has_signs(
-                str(fonts / "DejaVuSans.ttf"), sign
-            ):
+            # fpdf2 joins no signs: a skin's tone and a key's cap would stand behind what they change.
+            changes = unicodedata.category(sign) in ("Cf", "Mn") or sign in _CHANGES_EMOJI
+            if changes and not has_signs(str(fonts / "DejaVuSans.ttf"), sign):
                 self._replaced[ord(sign)] = ""
             elif sign.isspace() or unicodedata.category(sign).startswith("C"):
                 self._replaced[ord(sign)] = sign if sign == "\n" else " "

@@ -171,12 +171,12 @@ def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Sect
         blocks.append(
             Note(
                 f"The training pictures are no longer in {place(data['folder'])} as they were, "
-                "so none is shown."
+                "so there is none to see."
             )
         )
     else:
         shown = [dataset.samples[i] for i in spread(len(dataset), _SAMPLES)]
-        of_all = "" if len(shown) == len(dataset) else f" {len(shown)} of {len(dataset)} are shown."
+        of_all = "" if len(shown) == len(dataset) else f" {len(shown)} of {len(dataset)} are below."
         blocks.append(Text(f"The training pictures with their labelled boxes.{of_all}"))
         images = [_labelled(sample, dataset.classes) for sample in shown]
         blocks.append(Figures(images, columns=2))

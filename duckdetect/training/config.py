@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import operator
@@ -136,7 +137,7 @@ class TrainConfig:
     )
     class_init: bool = setting(
         True,
-        "Start a new class as the base's own classes that it looks most like, instead of at random.",
+        "Start a new class as the base's own classes that it resembles most, instead of at random.",
     )
     distractors: bool = setting(
         True, "Draw plain shapes in the object's colours beside it, which are not the object."
@@ -318,7 +319,9 @@ class TrainConfig:
         values = {_RENAMED.get(name, name): value for name, value in values.items()}
         for name in values:
             if name not in known:
-                raise UserError(f"unknown setting {name!r}: give one of {', '.join(known)}")
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}? The settings are" if near else "give one of"
+                raise UserError(f"unknown setting {name!r}: {hint} {', '.join(known)}")
         return cls(**values)
 
 

@@ -94,13 +94,13 @@ class TrainRun:
 
     folder: Path | None
     detector: Detector
-    history: list[dict[str, float]]
+    history: list[dict[str, float]] = field(repr=False)
     resumed: int = 0
-    validation: list[dict[str, float]] = field(default_factory=list)
+    validation: list[dict[str, float]] = field(default_factory=list, repr=False)
     best: int | None = None
     config: TrainConfig = field(default_factory=TrainConfig)
-    mask_history: list[dict[str, float]] = field(default_factory=list)
-    mask_validation: list[dict[str, float]] = field(default_factory=list)
+    mask_history: list[dict[str, float]] = field(default_factory=list, repr=False)
+    mask_validation: list[dict[str, float]] = field(default_factory=list, repr=False)
     mask_resumed: int = 0
     compared: str = ""
 

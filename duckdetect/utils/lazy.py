@@ -5,6 +5,7 @@ __getattr__, __dir__ = lazy_names(__name__, {"fetch": "duckdetect.models.weights
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 import warnings
@@ -38,6 +39,8 @@ def lazy_names(
             )
             module, _, attribute = home.partition(":")
             return getattr(importlib.import_module(module), attribute)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        near = difflib.get_close_matches(name, homes, n=1)
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
 
     return get, lambda: sorted(homes)

@@ -126,7 +126,7 @@ def test_a_sheet_shows_what_is_left_of_broken_data(tmp_path: Path) -> None:
     problems = dd.data.check_dataset(tmp_path)
     assert dd.data.label_sheet(tmp_path, problems=problems).shape == (312, 312, 3)
     (tmp_path / "a.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match="holds no labelled picture that can be shown: check it"):
+    with pytest.raises(UserError, match="holds no labelled picture that can be read: check it"):
         dd.data.label_sheet(tmp_path, problems=[Problem("x", "y", "z")])
 
 

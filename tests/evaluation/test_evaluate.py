@@ -221,6 +221,10 @@ def test_what_is_no_detector_is_said(ducks: dd.Dataset) -> None:
             wrong()
     guesser = Guesser(ducks)
     assert dd.load_detector(guesser) is guesser
+    with pytest.raises(UserError, match="list is no data set: give a Dataset, or a folder of one"):
+        dd.evaluate(guesser, [])
+    assert repr(ducks).endswith("ducks/test', 30 pictures, 31 boxes, classes=['rubber duck'])")
+    assert repr(ducks) in repr(dd.evaluate(guesser, ducks))
 
 
 def test_the_data_of_a_run_without_data_are_asked_for(tmp_path: Path) -> None:

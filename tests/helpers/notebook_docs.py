@@ -12,6 +12,8 @@ from typing import Any
 import nbformat
 from PIL import Image, ImageSequence
 
+_ROOT = Path(__file__).parents[2]
+
 _GIF_FRAMES, _GIF_SIDE_PX, _SHEET_PX = 12, 240, 640
 
 
@@ -24,7 +26,8 @@ def tidied(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNo
             if output.output_type == "stream":
                 output.text = _without_paths(_final_lines(output.text), str(folder))
                 continue
-            output.data.pop("application/vnd.jupyter.widget-view+json", None)
+            if output.data.pop("application/vnd.jupyter.widget-view+json", None):
+                output.data["text/plain"] = "(The widget.)"
             if output.data.get("text/html", "").startswith("<div"):  # what `say` shows, once more
                 del output.data["text/html"]
             if "text/plain" in output.data:
@@ -106,7 +109,8 @@ def _shrink(data: dict[str, str]) -> None:
 
 
 def _without_paths(text: str, folder: str) -> str:
-    return re.sub(r"\S*/\.cache/", "~/.cache/", text.replace(folder, "~"))
+    text = text.replace(folder, "~").replace(str(_ROOT), "~/duckdetect")
+    return re.sub(r"\S*/\.cache/", "~/.cache/", text)
 
 
 def _final_lines(text: str) -> str:

@@ -61,7 +61,21 @@ def test_right_to_left_runs_from_right_to_left_joined() -> None:
     assert visual_order("بطة") == "\ufe94\ufec4\ufe91"
     assert visual_order("duck בר 12") == "duck 12 רב" or visual_order("duck בר 12") == "duck רב 12"
     assert visual_order("لا") == "\ufefb"  # lam and alef are one sign
+    assert visual_order("לב, duck") == "בל, duck"  # a list on an English page
     assert visual_order("rubber duck 0.87") == "rubber duck 0.87"
+
+
+def test_figures_leave_emoji_out_or_name_them() -> None:
+    assert fonts.without_pictures("布 \U0001f590\ufe0f") == "布"
+    assert fonts.without_pictures("\U0001f986") == "duck"
+    assert fonts.without_pictures("rubber duck مقص") == "rubber duck مقص"
+
+
+@needs_cjk
+def test_a_gap_stays_between_two_scripts() -> None:
+    ink = np.flatnonzero((drawn("鸭 بطة") < 128).any(axis=(0, 2)))
+    alone = np.flatnonzero((drawn("鸭بطة") < 128).any(axis=(0, 2)))
+    assert ink[-1] > alone[-1] + 3  # the space is between them, not behind the last
 
 
 def test_own_order_and_raqms_look_alike(monkeypatch: pytest.MonkeyPatch) -> None:

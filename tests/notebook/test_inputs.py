@@ -20,7 +20,9 @@ import duckdetect as dd
 from duckdetect import UserError, errors, notebook
 from duckdetect.annotation.store import AnnotationStore, Box
 from duckdetect.data import sources
+from duckdetect.data.convert import write_splits
 from duckdetect.data.dataset import Dataset
+from duckdetect.data.outline import lacks_outline
 from duckdetect.inference.detect import Detected
 from duckdetect.notebook import display, environment, inputs
 
@@ -312,3 +314,31 @@ def test_errors_of_a_notebook_name_its_fields(monkeypatch: pytest.MonkeyPatch) -
     assert "lower --batch-size;" in error._render_traceback_()[0]
     errors.name_fields("BATCH_SIZE")
     assert "lower BATCH_SIZE; --batch-sizes is not" in error._render_traceback_()[0]
+    unknown = UserError(
+        "there is no base 'x': `duckdetect bases` lists them all; `duckdetect check`"
+    )
+    shown = unknown._render_traceback_()[0]
+    assert "`dd.models.list_bases()` lists them all; `duckdetect check`" in shown
+
+
+def test_outlines_are_made_of_boxes_and_can_be_left_out(
+    project: Path, said: list[str], ducks: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets: list[tuple[int, ...]] = []
+    monkeypatch.setattr(display, "show_sheet", lambda sheet, *_: sheets.append(sheet.shape))
+    bare = replace(ducks, samples=tuple(replace(s, segmentation=None) for s in ducks))
+    write_splits({None: bare}, "coco", project / "boxes")
+    inputs.check_data(project / "boxes")
+    assert "5 boxes have no outline: set OUTLINE = True above" in "\n".join(said)
+    data = notebook.choose_data(project, "my own", "boxes")
+    first = ducks.samples[0].path.name
+    for leave_out, made in (("", 5), (f" {first} ,", 4)):  # again, as the cell is run again
+        outlined = notebook.outline_data(project, data, leave_out)
+        assert outlined.name == data.name  # the run and the split are called after it
+        assert f"{made} of {made} boxes have an outline now" in said[-1]
+        samples = dd.load_dataset(outlined.path)
+        assert sum(int(lacks_outline(sample).sum()) for sample in samples) == 5 - made
+    assert len(sheets) == 2
+    said.clear()
+    inputs.check_data(project / "data" / "boxes-outlined")
+    assert "1 box has no outline" in "\n".join(said)

@@ -133,6 +133,15 @@ def test_the_pdf_turns_right_to_left_names_round() -> None:
     document.output()  # which closes the fonts' files
 
 
+def test_what_changes_an_emoji_does_not_stand_behind_it_in_the_pdf() -> None:
+    from duckdetect.report.pdf import PdfInAnyScript
+
+    text = "1\u20e3 a\U0001f3fd"  # a key's cap, a skin's tone
+    document = PdfInAnyScript(text)
+    assert document.clean(text) == "1 a"
+    document.output()
+
+
 def test_the_pdf_is_in_order(made: SimpleNamespace) -> None:
     pdf = pypdf.PdfReader(made.written.pdf)
     assert [entry.title for entry in pdf.outline] == [s.title for s in made.content.sections]

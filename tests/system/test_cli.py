@@ -150,7 +150,9 @@ def test_bases_and_fetch(capsys):
     [
         (["train", "nowhere", "--out", "x"], "nowhere is not there"),
         (["train", ".", "--out", "x", "--recipe", "magic"], "few-shot, stock"),
-        (["detect", "nowhere", "a.jpg", "--out", "x"], "holds no detector"),
+        (["detect", "nowhere", ".", "--out", "x"], "holds no detector"),
+        # Said before the detector is loaded.
+        (["detect", "nowhere", "a.jpg", "--out", "x"], "a.jpg is not there"),
         (["fetch", "retinanet"], "retinanet50"),
         (["check", "nowhere"], "nowhere"),
     ],

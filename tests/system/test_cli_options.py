@@ -14,8 +14,8 @@ from duckdetect.cli import main
 from duckdetect.training.config import flag, settings
 
 VERBS = (
-    "demo", "bases", "fetch", "check", "convert", "split", "roboflow", "train", "eval",
-    "threshold", "detect", "report", "suggest", "export", "cache",
+    "demo", "bases", "fetch", "check", "convert", "split", "outline", "roboflow", "train", "eval",
+    "threshold", "detect", "report", "suggest", "export", "bulk", "cache",
 )  # fmt: skip
 
 
@@ -60,6 +60,8 @@ def test_every_verb_explains_itself(verb, capsys):
     assert f"Example: duckdetect {verb}" in text
     assert "--quiet" in text
     assert "--looks" not in text
+    if verb == "bulk":
+        assert "it joins that cluster." in text  # no line ends where the source's does
 
 
 def test_every_setting_is_an_option_of_train_with_its_default(capsys, trained):

@@ -1,5 +1,6 @@
 """What the documentation says of the code: the path through the heart, links, the README's length."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -71,3 +72,24 @@ def test_the_address_to_clone_is_the_one_of_pyproject() -> None:
         assert set(found) <= {address}, page.name
         said[page] = found
     assert all(len(said[ROOT / name]) == 2 for name in ("README.md", "model.ipynb", "people.ipynb"))
+
+
+def test_every_picture_is_on_a_page() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for picture in [*ROOT.glob("docs/*.png"), *ROOT.glob("docs/*.jpg")]:
+        assert f"{picture.name})" in pages, picture.name
+
+
+@pytest.mark.parametrize("name", ["model", "people"])
+def test_the_executed_copy_is_of_the_notebook(name: str) -> None:
+    """`python tools/make_docs.py --notebooks` writes it again."""
+    paths = (ROOT / f"{name}.ipynb", ROOT / "docs" / f"{name}_executed.ipynb")
+    ours, executed = (
+        {cell["id"]: "".join(cell["source"]) for cell in json.loads(p.read_text("utf-8"))["cells"]}
+        for p in paths
+    )
+    # The copy is made without the zoo.
+    field = re.compile("^BASE = .*$", re.MULTILINE)
+    assert list(ours) == list(executed)
+    for cell, source in ours.items():
+        assert field.sub("", source) == field.sub("", executed[cell]), cell

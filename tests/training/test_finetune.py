@@ -200,7 +200,7 @@ def test_bad_settings_are_named(settings, named):
 
 
 def test_settings_may_be_a_dictionary():
-    with pytest.raises(UserError, match="unknown setting 'stepz': give one of"):
+    with pytest.raises(UserError, match="unknown setting 'stepz': did you mean steps"):
         dd.train("nowhere", config={"stepz": 3})
     with pytest.raises(UserError, match="nowhere is not there"):
         dd.train("nowhere", config={"steps": 3})

@@ -68,6 +68,6 @@ def test_overwriting_leaves_nothing_of_the_old_run_but_what_is_not_its_own(
     assert sorted(path.name for path in run.iterdir()) == ["config.json", "notes.txt"]
     assert json.loads((run / "config.json").read_text())["done"] is False
     # A new run that is interrupted now does not use the old detector.
-    assert main(["detect", str(run), "a.jpg", "--out", str(run / "new")]) == 2
+    assert main(["detect", str(run), str(run), "--out", str(run / "new")]) == 2
     assert "holds no detector" in capsys.readouterr().err
     assert check_run(run, identity(run), False) == "resumable"
