@@ -117,7 +117,7 @@ def test_the_command_line(
     assert main([*argv, "--start", "0:01", "--end", "2"]) == 0
     told = capsys.readouterr()
     assert "looked at 13 of 25 frames" in told.out
-    assert "13 detections of score 0.50 or more in 13 of 13 pictures" in told.out
+    assert "13 detections of score 0.50 or more in 13 of 13 frames" in told.out
     assert "25/25" in told.err
     assert "frame/s" in told.err
     assert [r["frame"] for r in rows(out)] == list(range(25, 50, 2))
