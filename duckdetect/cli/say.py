@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from duckdetect.utils.progress import end_bars
 from duckdetect.utils.terminal import printable
 
 
 def say(text: object, error: bool = False) -> None:
     """Print a text of one line or several, with what a terminal would obey as escapes."""
+    if error:
+        end_bars()
     stream = sys.stderr if error else sys.stdout
     line = printable(text, keep="\n\t")
     encoding = getattr(stream, "encoding", None) or "utf-8"

@@ -20,7 +20,7 @@ from duckdetect.evaluation.matching import Curve, threshold_curves
 from duckdetect.evaluation.metrics import score_detections
 from duckdetect.inference.detector import DEFAULT_THRESHOLD, Detector
 from duckdetect.training.config import TrainConfig
-from duckdetect.utils.progress import DELAY_S, progress_bar
+from duckdetect.utils.progress import progress_bar
 
 _HELD_OUT = 20
 
@@ -87,7 +87,7 @@ def threshold_on_views(
         seed: The training's seed.
         distractors: Whether a one-stage detector's views get distractors (data/distractors.py), as
             its training views did: false positives on them show how high the background scores.
-        progress: Show a bar on stderr, if it takes long.
+        progress: Show a bar on stderr.
         rotate: Whether the views are turned by quarters, as its training views were.
     """
     seed += _SEED_OFFSET
@@ -103,9 +103,11 @@ def threshold_on_views(
     without = {"masks": False} if getattr(detector, "has_masks", False) else {}
     images = [view.image for view in views]
     starts = progress_bar(
-        range(0, len(images), _BATCH), "choosing the threshold", unit="batch",
-        delay=DELAY_S, disable=not progress,
-    )  # fmt: skip
+        range(0, len(images), _BATCH),
+        "choosing the threshold",
+        unit="batch",
+        disable=not progress,
+    )
     detections = [
         one
         for start in starts

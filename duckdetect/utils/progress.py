@@ -76,3 +76,9 @@ def progress_bar(
     bar: Any = tqdm  # whose overloads know no **more
     more["disable"] = more.get("disable", False) or _QUIET.get()
     return bar(iterable, desc, total, file=stream(), **more)
+
+
+def end_bars() -> None:
+    """End the lines of bars that an error left open, so that what is said of it begins a line."""
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.close()

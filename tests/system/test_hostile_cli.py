@@ -16,6 +16,7 @@ from duckdetect.cli.app import main
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head, load_image
 from duckdetect.utils.outputs import check_outputs
+from duckdetect.utils.progress import progress_bar
 from duckdetect.video.reader import read_video
 from duckdetect.video.writer import write_video
 
@@ -67,6 +68,19 @@ def test_what_a_killed_run_left_goes_although_the_folder_is_whole(
     (tmp_path / ".o.abcdefgh").mkdir()
     assert "holds something already" in refused(capsys, *convert)
     assert not (tmp_path / ".o.abcdefgh").exists()
+
+
+def test_an_error_begins_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        bar = progress_bar(total=2, desc="half")
+        bar.update()
+        raise UserError("no space is left")
+
+    monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", fail)
+    line = refused(capsys, "check", put_coco(tmp_path / "data"), "--sheet", tmp_path / "s.jpg")
+    assert "\nduckdetect: no space is left\n" in line
 
 
 @pytest.mark.parametrize("out", [".", "/", ""])

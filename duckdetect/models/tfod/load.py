@@ -6,10 +6,12 @@ base = load_two_stage(fetch("mask_rcnn"), num_classes=1)
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from duckdetect.errors import UserError
+from duckdetect.errors import UserError, of_system
 from duckdetect.models.interfaces import Sizes
 from duckdetect.models.tfod.api import model_pb2, parse_config, pipeline_pb2, resize_input
 from duckdetect.models.tfod.checkpoints import (
@@ -23,6 +25,8 @@ from duckdetect.models.tfod.ssd import SsdModel
 from duckdetect.models.weights import BaseFiles
 
 NO_CHANGE = Sizes()
+
+_MOST_INPUT_PX = 4096  # EfficientDet D7's is 1536
 
 _FROZEN_CONFIG = Path(__file__).with_name("ssd_mobilenet_v2.pbtxt")
 
@@ -77,9 +81,36 @@ def build_base(name: str, config: Any, num_classes: int, seed: int = 0) -> SsdMo
     config.ssd.num_classes = num_classes
     # Batch statistics of a handful of images would ruin those trained on COCO.
     config.ssd.freeze_batchnorm = True
-    base = SsdModel(name, config)
+    with _told(name):
+        _check_input(config.ssd.image_resizer)
+        base = SsdModel(name, config)
     base.reset_class_head(seed)
     return base
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Say what is wrong with a configuration, which may be a stranger's, in one line."""
+    try:
+        yield
+    except Exception as error:  # the API's builders and TensorFlow raise a dozen kinds
+        if isinstance(error, UserError) or of_system(error) is not None:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"{name} cannot be built from its pipeline.config ({reason}): get the base's files again"
+        ) from error
+
+
+def _check_input(resizer: Any) -> None:
+    kind = resizer.WhichOneof("image_resizer_oneof")
+    sides = [
+        value
+        for field, value in (getattr(resizer, kind).ListFields() if kind else ())
+        if field.name in ("height", "width", "min_dimension", "max_dimension")
+    ]
+    if not sides or not 0 < min(sides) <= max(sides) <= _MOST_INPUT_PX:
+        raise ValueError(f"images of {sides} pixels")
 
 
 def _check_kind(name: str, config: Any, kind: str) -> None:
@@ -117,6 +148,8 @@ def build_two_stage(
     rcnn.second_stage_batch_size = sizes.proposal_batch or min(
         rcnn.second_stage_batch_size, n_proposals
     )
-    base = RcnnModel(name, config, depth_classes)
+    with _told(name):
+        _check_input(rcnn.image_resizer)
+        base = RcnnModel(name, config, depth_classes)
     base.reset_last_layers(seed)
     return base
