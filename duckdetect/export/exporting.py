@@ -112,10 +112,11 @@ def export_detector(
     notes: list[str] = []
     datasets = _datasets(folder, data, notes)
     original = _at_scales(detector, scales, to)
-    if original.has_masks and to != "saved-model":
+    if original.has_masks and to == "web":
         notes.append(
-            f"{to} gets the boxes alone, masks are left out: --to saved-model has them too"
+            "a page shows the boxes alone, masks are left out: every other target has them"
         )
+        original = original.changed(masks=False)
     parity_path = out.with_name(out.name + ".parity.json")
     check_outputs([parity_path], _VERB, [folder])
     with own_output(out, _VERB, [folder]) as part:
@@ -255,6 +256,7 @@ def _write(
         network.input_names,
         None if to == "onnx" else network.postprocess,
         detector.suppression,
+        detector.has_masks,
     )
     description = f"{detector.base_name} trained by duckdetect to find: " + ", ".join(
         detector.classes

@@ -3,6 +3,7 @@
     network = read_network(detector, scales=2)
     network.raw            # inputs (1, h, w, 3) -> y1x1y2x2 (A, 4), score (A, C), before suppression
     network.whole          # the same inputs -> detections
+    network.masks          # of a detector with masks: the maps that `raw` gives, boxes -> masks
     network.inputs, network.postprocess
 
 Nothing is assumed of which base the detector has or which layers were trained: constants are read from
@@ -21,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from duckdetect.errors import UserError
+from duckdetect.inference.exported import MAP, MASK_THRESHOLD, MASKS
 from duckdetect.inference.postprocess_numpy import Found, PostProcess
 from duckdetect.inference.preprocess_numpy import Preprocess
 from duckdetect.models.graphs import freeze
@@ -39,8 +41,13 @@ class Network:
     """What an exporter takes.
 
     Attributes:
-        raw: `inputs -> {"boxes": (1, A, 4), "scores": (1, A, C)}`, all that lies before suppression.
-        whole: `inputs -> {"boxes", "scores", "classes", "count"}`, suppression and voting within.
+        raw: `inputs -> {"boxes": (1, A, 4), "scores": (1, A, C)}`, all that lies before suppression;
+            of a detector with masks also the feature maps `map_0`, `map_1`, ...
+        whole: `inputs -> {"boxes", "scores", "classes", "count"}`, suppression and voting within; of a
+            detector with masks the inputs end with `mask_threshold`, a scalar, and `masks`
+            (at least 1, h, w) are those of the detections that score as much, the first ones.
+        masks: `(boxes (R, 4), *maps) -> {"masks": (R, h, w)}`, probabilities within the boxes; None of a
+            detector without masks.
         signature: The inputs' specifications, batches of one.
         inputs: How a picture becomes each input.
         postprocess: What `raw`'s boxes go through to be `whole`'s.
@@ -48,6 +55,7 @@ class Network:
 
     raw: Any
     whole: Any
+    masks: Any
     signature: tuple[tf.TensorSpec, ...]
     inputs: tuple[Preprocess, ...]
     postprocess: PostProcess
@@ -72,12 +80,10 @@ def read_network(detector: Detector, scales: int | None = None) -> Network:
     functions = detector._functions
     sizes = [detector.input_hw]
     resizers: list[Any] = [lambda image: functions.prepare(image)]
-    function = functions.detect
     if scales == 2:
         assert detector.high_res_hw is not None
         sizes.append(detector.high_res_hw)
         resizers.append(lambda image: (functions.prepare_fine(image), np.ones(2)))
-        function = functions.detect_fine
     inputs = tuple(
         _preprocess(resizer, saved, size_hw)
         for resizer, saved, size_hw in zip(
@@ -85,7 +91,7 @@ def read_network(detector: Detector, scales: int | None = None) -> Network:
             strict=False,
         )
     )  # fmt: skip
-    frozen = freeze(concrete(function))
+    frozen = freeze(concrete(detector.network(detector.has_masks)))
     suppressions = [
         op for op in frozen.graph.get_operations() if op.type == "CombinedNonMaxSuppression"
     ]
@@ -100,10 +106,24 @@ def read_network(detector: Detector, scales: int | None = None) -> Network:
         for size_hw, name in zip(sizes, names, strict=True)
     )
     fed = frozen.inputs[:scales]  # what follows are captured tables, unused once frozen
-    raw = _named(frozen.prune(fed, list(suppressions[0].inputs[:2])), signature, _raw_outputs)
-    whole = _named(frozen.prune(fed, list(frozen.outputs)[:4]), signature, _whole_outputs)
-    postprocess = _postprocess(suppressions[0], raw, whole, signature)
-    return Network(raw, whole, signature, inputs, postprocess)
+    found, maps = list(frozen.outputs)[:4], list(frozen.outputs)[4:] if detector.has_masks else []
+    raw = _named(frozen.prune(fed, [*suppressions[0].inputs[:2], *maps]), signature, _raw_outputs)
+    whole = _named(frozen.prune(fed, found), signature, _whole_outputs)
+    n_boxes, n_classes = raw.get_concrete_function().structured_outputs["scores"].shape[1:]
+    postprocess = _postprocess(suppressions[0], frozen, (n_boxes, n_classes))
+    masks = None
+    if detector.has_masks:
+        of_regions = _of_regions(functions.masks, len(maps))
+        whole = _with_masks(frozen.prune(fed, [*found, *maps]), of_regions, signature)
+        masks = _named(
+            of_regions,
+            [
+                tf.TensorSpec([None, 4], tf.float32, "boxes"),
+                *(tf.TensorSpec(m.shape, tf.float32, name) for name, m in _maps(raw).items()),
+            ],
+            lambda probability: {MASKS: probability},
+        )
+    return Network(raw, whole, masks, signature, inputs, postprocess)
 
 
 def resolve_scales(detector: Detector, scales: int | None) -> int:
@@ -139,14 +159,50 @@ def _named(pruned: Any, signature: Sequence[tf.TensorSpec], name: Callable[..., 
     return run
 
 
-def _raw_outputs(boxes: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"boxes": tf.squeeze(boxes, 2), "scores": scores}
+def _raw_outputs(boxes: tf.Tensor, scores: tf.Tensor, *maps: tf.Tensor) -> dict[str, tf.Tensor]:
+    named = {f"{MAP}{i}": one for i, one in enumerate(maps)}
+    return {"boxes": tf.squeeze(boxes, 2), "scores": scores, **named}
 
 
 def _whole_outputs(
     boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, count: tf.Tensor
 ) -> dict[str, tf.Tensor]:
     return {"boxes": boxes, "scores": scores, "classes": classes, "count": count}
+
+
+def _maps(raw: Any) -> dict[str, tf.Tensor]:
+    """The maps among `Network.raw`'s outputs, as it says their shapes, by name."""
+    outputs = raw.get_concrete_function().structured_outputs
+    return {name: one for name, one in outputs.items() if name.startswith(MAP)}
+
+
+def _of_regions(saved: Any, n_maps: int) -> Callable[..., list[tf.Tensor]]:
+    """(boxes (R, 4), maps of one picture) -> the probabilities of masks (R, h, w), the only output."""
+    frozen = freeze(concrete(saved))
+    pruned = frozen.prune(frozen.inputs[: n_maps + 2], list(frozen.outputs))
+
+    def run(boxes: tf.Tensor, *maps: tf.Tensor) -> list[tf.Tensor]:
+        found: list[tf.Tensor] = pruned(*maps, boxes, tf.zeros(tf.shape(boxes)[:1], tf.int32))
+        return found
+
+    return run
+
+
+def _with_masks(
+    pruned: Any, of_regions: Callable[..., list[tf.Tensor]], signature: Sequence[tf.TensorSpec]
+) -> Any:
+    """`Network.whole` of a detector with masks."""
+
+    def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        *pictures, threshold = inputs
+        boxes, scores, classes, count, *maps = pruned(*pictures)
+        # Of none at all a convolution can make nothing: one is made, and counted by nobody.
+        n = tf.maximum(1, tf.reduce_sum(tf.cast(scores[0] >= threshold, tf.int32)))
+        found = _whole_outputs(boxes, scores, classes, count)
+        return {**found, MASKS: of_regions(boxes[0, :n], *maps)[0]}
+
+    threshold = tf.TensorSpec([], tf.float32, MASK_THRESHOLD)
+    return tf.function(run, input_signature=[*signature, threshold], autograph=False)
 
 
 def _preprocess(run: Any, saved: Any, size_hw: tuple[int, int]) -> Preprocess:
@@ -188,8 +244,8 @@ def _triple(values: np.ndarray) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _postprocess(suppression: Any, raw: Any, whole: Any, signature: Any) -> PostProcess:
-    """The suppression's settings, and whether voting follows it."""
+def _postprocess(suppression: Any, frozen: Any, shape: tuple[int, int]) -> PostProcess:
+    """The suppression's settings, and whether voting follows it, of (A, C) scores."""
     per_class, total, iou, min_score = (
         tf.get_static_value(tensor) for tensor in suppression.inputs[2:6]
     )
@@ -204,13 +260,14 @@ def _postprocess(suppression: Any, raw: Any, whole: Any, signature: Any) -> Post
         max_per_class=int(per_class),
         max_total=int(total),
     )
+    # What follows the network alone, on boxes whose scores differ: those of a network may all be alike.
+    boxes_op = suppression.inputs[0].op  # (B, A, 4) gets an axis for classes here
+    after = frozen.prune([boxes_op.inputs[0], suppression.inputs[1]], list(frozen.outputs)[:4])
     errors = {plain: 0.0, dataclasses.replace(plain, voting=True): 0.0}
     for seed in range(2):
-        rng = np.random.default_rng(seed)
-        inputs = [tf.constant(_noise(rng, s.shape), tf.float32) for s in signature]
-        found_raw = raw(*inputs)
-        boxes, score = (found_raw[k].numpy()[0] for k in ("boxes", "scores"))
-        kept = {k: t.numpy()[0] for k, t in whole(*inputs).items()}
+        boxes, score = _some_boxes(np.random.default_rng(seed), *shape)
+        outputs = after(tf.constant(boxes[np.newaxis]), tf.constant(score[np.newaxis]))
+        kept = {k: t.numpy()[0] for k, t in _whole_outputs(*outputs).items()}
         for candidate in errors:
             found = candidate.run(boxes, score)
             errors[candidate] = max(errors[candidate], _difference(found, kept))
@@ -218,7 +275,7 @@ def _postprocess(suppression: Any, raw: Any, whole: Any, signature: Any) -> Post
     if error > _MOST_BOX_ERROR:
         raise UserError(
             f"this detector's post-processing is not known (off by {error:.3g}): "
-            "export it with --to saved-model or --to onnx"
+            "export it with --to saved-model"
         )
     return best
 
@@ -233,8 +290,11 @@ def _difference(found: Found, kept: dict[str, np.ndarray]) -> float:
     return max(float(scores), float(boxes) / max(n, 1))
 
 
-def _noise(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
-    """Smooth noise, which looks more like pictures to a network than white noise does."""
-    small = rng.uniform(-1, 1, (1, 9, 9, 3)).astype(np.float32)
-    noise: np.ndarray = tf.image.resize(small, shape[1:3], "bicubic").numpy()
-    return noise
+def _some_boxes(rng: np.random.Generator, n: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 4) boxes, parts of the picture, in clusters that overlap, and (n, C) scores."""
+    n_places = 40
+    centre = rng.uniform(0.1, 0.9, (n_places, 2))[rng.integers(n_places, size=n)]
+    centre += rng.normal(0, 0.01, (n, 2))
+    half = rng.uniform(0.03, 0.1, (n, 2))
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    return boxes.astype(np.float32), rng.uniform(0, 1, (n, n_classes)).astype(np.float32)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
+
 from duckdetect.errors import UserError
 from duckdetect.export.extras import needed
 from duckdetect.export.graph import Network
-from duckdetect.inference.exported import NAME, ExportedModel
+from duckdetect.inference.exported import MASK_THRESHOLD, NAME, ExportedModel
 from duckdetect.utils.terminal import silenced
 
 OPSET = 18
@@ -37,7 +39,7 @@ def to_onnx(network: Network, about: ExportedModel, description: str) -> bytes:
     with silenced():
         try:
             model, _ = tf2onnx.convert.from_function(
-                network.whole, input_signature=list(network.signature), opset=OPSET
+                network.whole, input_signature=network.whole.input_signature, opset=OPSET
             )
         except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
@@ -52,6 +54,9 @@ def to_onnx(network: Network, about: ExportedModel, description: str) -> bytes:
         )
     if about.weights == "float16":
         _halve(model)
+    if about.masks:  # an input that may be left out
+        least = np.asarray(about.threshold, np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(least, MASK_THRESHOLD))
     model.producer_name = "duckdetect"
     model.doc_string = description
     onnx.helper.set_model_props(model, {NAME: about.to_json(), "names": "\n".join(about.classes)})
@@ -62,7 +67,6 @@ def to_onnx(network: Network, about: ExportedModel, description: str) -> bytes:
 
 def _halve(model: Any) -> None:
     """Keep large constants in half precision, and cast them where the graph reads them."""
-    import numpy as np
     import onnx
     from onnx import numpy_helper
 

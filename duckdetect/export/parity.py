@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MOST_AP_LOST = 0.02
 """An export that loses more is refused."""
 _SAME_IOU = 0.5
+_LEAST_MASK_IOU = 0.9  # on average
 # Of a detection just above the threshold a change in the third decimal decides.
 _CONFIDENT = 0.05
 _LEAST_SCORE = 0.01
@@ -71,6 +72,8 @@ class SetParity:
         ap_after: The export's.
         ap50_before: AP at IoU 0.5.
         ap50_after: The export's.
+        mask_iou_min: The least overlap (IoU) of matched detections' masks; None without masks.
+        mask_iou_mean: The mean one.
     """
 
     name: str
@@ -86,6 +89,8 @@ class SetParity:
     ap_after: float | None
     ap50_before: float | None
     ap50_after: float | None
+    mask_iou_min: float | None = None
+    mask_iou_mean: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ class Parity:
                 drop = one.ap_before - one.ap_after
                 if drop > MOST_AP_LOST:
                     found.append(f"AP on {one.name} fell by {drop:.3f}")
+            if one.mask_iou_mean is not None and one.mask_iou_mean < _LEAST_MASK_IOU:
+                found.append(f"masks on {one.name} overlap by {one.mask_iou_mean:.2f} on average")
             if one.lost:
                 found.append(f"{one.lost} of {one.confident} detections on {one.name} are lost")
         return found
@@ -141,6 +148,11 @@ class Parity:
                 f"  boxes off by {one.box_max_px:.2f} px at most, "
                 f"{one.box_mean_px:.2f} px on average",
             ]
+            if one.mask_iou_min is not None:
+                lines.append(
+                    f"  masks overlap by {one.mask_iou_min:.3f} at least, "
+                    f"{one.mask_iou_mean:.3f} on average"
+                )
             for name, before, after in (
                 ("AP", one.ap_before, one.ap_after),
                 ("AP50", one.ap50_before, one.ap50_after),
@@ -183,6 +195,7 @@ def _compare_set(before: Predictor, after: Predictor, name: str, dataset: Datase
     n_confident = n_lost = n_gained = 0
     scores: list[float] = []
     boxes: list[float] = []
+    mask_ious = _mask_ious(before, after, dataset)
     for one, other in zip(*found, strict=True):
         one_score, other_score = _scores(one), _scores(other)
         overlap = _overlap(one, other)
@@ -215,7 +228,23 @@ def _compare_set(before: Predictor, after: Predictor, name: str, dataset: Datase
         max(boxes, default=0.0),
         float(np.mean(boxes)) if boxes else 0.0,
         *metrics,
+        min(mask_ious, default=None),
+        float(np.mean(mask_ious)) if mask_ious else None,
     )
+
+
+def _mask_ious(before: Predictor, after: Predictor, dataset: Dataset) -> list[float]:
+    """The overlap of the masks of each matched detection; none where one of both has no masks."""
+    ious: list[float] = []
+    if not all(getattr(detector, "has_masks", False) for detector in (before, after)):
+        return ious
+    for sample in dataset.samples:
+        image = sample.load()
+        one, other = (d.predict([image], d.threshold)[0] for d in (before, after))
+        for i, j in _pairs(_overlap(one, other), _scores(one), _scores(other), before.threshold):
+            both = (one.mask[i] & other.mask[j]).sum()
+            ious.append(float(both / max(1, (one.mask[i] | other.mask[j]).sum())))
+    return ious
 
 
 def _boxes_only(detector: Any, image: np.ndarray) -> Detections:

@@ -96,12 +96,13 @@ class ServedDetector:
         self.threshold: float = about["threshold"]
         self._model: Any = tf.saved_model.load(str(folder))
         self._serve = self._model.signatures[_SIGNATURE]
+        self.has_masks = "detection_masks" in self._serve.structured_outputs
 
-    def predict(self, images: Any, threshold: float) -> list[Detections]:
+    def predict(self, images: Any, threshold: float, masks: bool = True) -> list[Detections]:
         """One Detections for each picture."""
-        return [self._one(image, threshold) for image in images]
+        return [self._one(image, threshold, self.has_masks and masks) for image in images]
 
-    def _one(self, image: np.ndarray, threshold: float) -> Detections:
+    def _one(self, image: np.ndarray, threshold: float, masks: bool) -> Detections:
         found = {k: t.numpy()[0] for k, t in self._serve(tf.constant(image[np.newaxis])).items()}
         n = int(found["num_detections"])
         return to_detections(
@@ -112,4 +113,5 @@ class ServedDetector:
             found["detection_classes"][:n].astype(np.int32) - 1,
             self.classes,
             threshold,
+            found["detection_masks"][:n] if masks else None,
         )

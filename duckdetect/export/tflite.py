@@ -23,9 +23,10 @@ import tensorflow as tf
 from duckdetect.errors import UserError
 from duckdetect.export.extras import needed
 from duckdetect.export.graph import Network
+from duckdetect.inference.exported import MAP, MASKS_SIGNATURE, SIGNATURE
 from duckdetect.utils.terminal import silenced
 
-SIGNATURE = "serving_default"
+_MASKS_PER_PICTURE = 8  # for calibration
 
 
 def to_tflite(
@@ -40,17 +41,21 @@ def to_tflite(
         calibration: For int8: inputs (1, h, w, 3) of pictures like those to come, which say in what
             range each layer's values lie.
     """
-    from_graph = _convert(network, float16=weights == "float16")
+    from_graph = _convert(network, float16=weights == "float16", int8=weights == "int8")
     return _quantised(from_graph, network, calibration) if weights == "int8" else from_graph
 
 
-def _convert(network: Network, float16: bool) -> bytes:
+def _convert(network: Network, float16: bool, int8: bool) -> bytes:
     module = tf.Module()
-    module.raw = network.raw
+    module.raw, module.masks = network.raw, network.masks
+    if int8 and network.masks is not None:
+        module.raw = _maps_in_float(network.raw)
     # By way of a SavedModel: from a function alone the signature's names are lost.
     with tempfile.TemporaryDirectory() as folder, silenced():
-        function = network.raw.get_concrete_function()
-        tf.saved_model.save(module, folder, signatures={SIGNATURE: function})
+        signatures = {SIGNATURE: module.raw.get_concrete_function()}
+        if network.masks is not None:
+            signatures[MASKS_SIGNATURE] = network.masks.get_concrete_function()
+        tf.saved_model.save(module, folder, signatures=signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if float16:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -63,6 +68,19 @@ def _convert(network: Network, float16: bool) -> bytes:
                 f"this detector cannot be converted to TFLite ({reason}): use --to onnx"
             ) from error
     return content
+
+
+def _maps_in_float(raw: Any) -> Any:
+    """The same, so that the maps stay what they are: what a quantised convolution reads the quantiser
+    hands out in eight bits, too, without their scale.
+    """
+
+    def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        found: dict[str, tf.Tensor] = raw(*inputs)
+        lowest = tf.constant(tf.float32.min)
+        return {k: tf.maximum(t, lowest) if k.startswith(MAP) else t for k, t in found.items()}
+
+    return tf.function(run, input_signature=raw.input_signature, autograph=False)
 
 
 def _quantised(
@@ -81,9 +99,7 @@ def _quantised(
         compute_precision=qtyping.ComputePrecision.INTEGER,
         explicit_dequantize=False,
     )
-    rows: list[dict[str, Any]] = [
-        dict(zip(network.input_names, inputs, strict=True)) for inputs in calibration
-    ]
+    rows = [row for inputs in calibration for row in _fed(network, inputs)]
     if not rows:
         raise UserError("--weights int8 needs pictures to calibrate on: give them with --data")
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -101,15 +117,27 @@ def _quantised(
         return out.read_bytes()
 
 
-def _ranges(recipe: Any, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _fed(
+    network: Network, inputs: tuple[np.ndarray, ...]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """What each signature is given for one picture."""
+    yield SIGNATURE, dict(zip(network.input_names, inputs, strict=True))
+    if network.masks is not None:
+        found = {name: values.numpy() for name, values in network.raw(*inputs).items()}
+        best = np.argsort(-found["scores"][0].max(axis=-1))[:_MASKS_PER_PICTURE]
+        maps = {name: values for name, values in found.items() if name.startswith(MAP)}
+        yield MASKS_SIGNATURE, {"boxes": found["boxes"][0][best], **maps}
+
+
+def _ranges(recipe: Any, rows: Iterable[tuple[str, dict[str, np.ndarray]]]) -> dict[str, Any]:
     """The least and the largest value that each tensor has in any picture.
 
     The quantiser's own way over all pictures, a moving average, cuts off the few high values that are
     the objects: no score gets beyond 0.52 of 0.95.
     """
     found: dict[str, Any] = {}
-    for row in rows:
-        for name, now in recipe.calibrate({SIGNATURE: [row]}).items():
+    for signature, row in rows:
+        for name, now in recipe.calibrate({signature: [row]}).items():
             before = found.get(name, now)
             found[name] = dict(now)
             if "min" in now:

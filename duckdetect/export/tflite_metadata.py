@@ -18,7 +18,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from duckdetect.inference.exported import LABELS, NAME, ExportedModel
+from duckdetect.inference.exported import LABELS, MASKS_SIGNATURE, NAME, ExportedModel
 
 _ENTRY = b"TFLITE_METADATA"
 # Values of the schema's enumerations and unions.
@@ -93,6 +93,11 @@ def _metadata(about: ExportedModel, description: str, outputs: Sequence[str]) ->
         )
         for name, one in zip(about.input_names, about.inputs, strict=True)
     ]  # fmt: skip
+
+    def feature_map(name: str) -> int:
+        said = b.text(f"A feature map, for {MASKS_SIGNATURE}.")
+        return b.table(b.text(name), said, None, b.content(_FEATURE_PROPERTIES, b.table()))
+
     labels = b.table(b.text(LABELS), b.text("Names by class id."), ("int8", _TENSOR_AXIS_LABELS))
     of_output = {
         "boxes": lambda: b.table(
@@ -118,7 +123,7 @@ def _metadata(about: ExportedModel, description: str, outputs: Sequence[str]) ->
         None,
         None,
         b.tables(inputs),
-        b.tables([of_output[name]() for name in outputs]),
+        b.tables([of_output[n]() if n in of_output else feature_map(n) for n in outputs]),
     )
     ours = b.table(
         b.text(NAME), b.text("Threshold, resize, suppression: read by duckdetect."),

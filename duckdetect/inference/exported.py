@@ -22,6 +22,12 @@ from duckdetect.utils.schema import Fields, fields_of, rows_of
 NAME = "duckdetect.json"
 """The metadata's name within a file."""
 LABELS = "labels.txt"
+SIGNATURE = "serving_default"
+MASKS_SIGNATURE = "serving_masks"
+"""A TFLite file's second function: boxes and the first one's maps to masks."""
+MAP, MASKS, MASK_THRESHOLD = "map_", "masks", "mask_threshold"
+"""Of a detector with masks: how the names of its maps begin, the output, and an ONNX file's input, the
+score from which masks are made."""
 FORMAT = 1
 MOST_INPUT_PX = 10_000
 """No network sees a larger input; EfficientDet D7's is 1536."""
@@ -42,6 +48,7 @@ class ExportedModel:
         input_names: The inputs' names in the file.
         postprocess: What the raw boxes go through; None where the file holds that too.
         suppression: What becomes of the lower-scored of two overlapping detections after that.
+        masks: Whether the file makes masks.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +59,7 @@ class ExportedModel:
     input_names: tuple[str, ...]
     postprocess: PostProcess | None
     suppression: Suppression = Suppression()  # noqa: RUF009  (it cannot be changed)
+    masks: bool = False
 
     def to_json(self) -> str:
         """As it is written into a file."""
@@ -80,6 +88,7 @@ class ExportedModel:
             names,
             _postprocess(fields.object("postprocess")) if fields.has("postprocess") else None,
             read_suppression(fields),
+            fields.flag("masks", default=False),
         )
 
 

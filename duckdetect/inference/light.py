@@ -22,7 +22,15 @@ import numpy as np
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import shrink
 from duckdetect.inference.detector import Detector, Masks, to_detections
-from duckdetect.inference.exported import NAME, ExportedModel
+from duckdetect.inference.exported import (
+    MAP,
+    MASK_THRESHOLD,
+    MASKS,
+    MASKS_SIGNATURE,
+    NAME,
+    SIGNATURE,
+    ExportedModel,
+)
 from duckdetect.inference.postprocess_numpy import Found
 from duckdetect.utils.reading import read_bytes, refuse_pipes
 from duckdetect.utils.terminal import silenced
@@ -44,8 +52,13 @@ class Runtime(Protocol):
 
     about: ExportedModel
 
-    def run(self, inputs: Sequence[np.ndarray], threshold: float) -> Found:
-        """The detections that score at least `threshold`, of inputs (h, w, 3) float32."""
+    def run(
+        self, inputs: Sequence[np.ndarray], threshold: float, masks: bool
+    ) -> tuple[Found, np.ndarray | None]:
+        """The detections that score at least `threshold`, of inputs (h, w, 3) float32.
+
+        With `masks` also their probabilities within the boxes, (D, h, w).
+        """
         ...
 
 
@@ -62,7 +75,7 @@ class LightDetector(Detector):
         high_res_hw = about.inputs[1].size_hw if len(about.inputs) > 1 else None
         super().__init__(
             None, about.classes, about.base, about.inputs[0].size_hw, about.threshold,
-            high_res_hw=high_res_hw, suppression=about.suppression,
+            has_masks=about.masks, high_res_hw=high_res_hw, suppression=about.suppression,
         )  # fmt: skip
         self.path = path
         self.about = about
@@ -71,18 +84,18 @@ class LightDetector(Detector):
     def _predict_batch(
         self, images: Sequence[np.ndarray], kept: float, masks: Masks
     ) -> list[sv.Detections]:
-        return [self._predict_one(image, kept) for image in images]
+        return [self._predict_one(image, kept, masks) for image in images]
 
-    def _predict_one(self, image: np.ndarray, kept: float) -> sv.Detections:
+    def _predict_one(self, image: np.ndarray, kept: float, masks: Masks) -> sv.Detections:
         if self.high_res_hw is None and len(self.about.inputs) > 1:
             raise UserError(
                 f"{self.path} sees each picture at two sizes, always: export one with --scales 1"
             )
         prepared = [one.run(shrink(image, one.size_hw)) for one in self.about.inputs]
-        found = self._runtime.run([inputs for inputs, _ in prepared], kept)
+        found, probability = self._runtime.run([one for one, _ in prepared], kept, bool(masks))
         return to_detections(
-            image.shape[:2], prepared[0][1], *found, self.classes, kept,
-            suppression=self.suppression,
+            image.shape[:2], prepared[0][1], *found, self.classes, kept, probability,
+            self.suppression, rle=masks == "rle",
         )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
@@ -136,20 +149,30 @@ class _LiteRt:
             with silenced():  # which delegates it has
                 self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
                 self._interpreter.allocate_tensors()
-            self._signature = self._interpreter.get_signature_runner()
+            self._signature = self._interpreter.get_signature_runner(SIGNATURE)
             inputs = self._signature.get_input_details()
+            if self.about.masks:
+                self._masks = self._interpreter.get_signature_runner(MASKS_SIGNATURE)
         except (ValueError, RuntimeError) as error:
             raise _broken(path, error) from error
         _check_inputs(path, self.about, {name: one["shape"] for name, one in inputs.items()})
         self._path = path
 
-    def run(self, inputs: Sequence[np.ndarray], threshold: float) -> Found:
+    def run(
+        self, inputs: Sequence[np.ndarray], threshold: float, masks: bool
+    ) -> tuple[Found, np.ndarray | None]:
         """See `Runtime.run`."""
         fed = {n: one[np.newaxis] for n, one in zip(self.about.input_names, inputs, strict=True)}
         assert self.about.postprocess is not None  # looked at when it was loaded
         try:
             raw = self._signature(**fed)
-            return self.about.postprocess.run(raw["boxes"][0], raw["scores"][0], threshold)
+            found = self.about.postprocess.run(raw["boxes"][0], raw["scores"][0], threshold)
+            if not masks:
+                return found, None
+            if not len(found.score):
+                return found, np.zeros((0, 1, 1), np.float32)
+            maps = {name: values for name, values in raw.items() if name.startswith(MAP)}
+            return found, self._masks(boxes=found.y1x1y2x2, **maps)[MASKS]
         except (ValueError, RuntimeError, LookupError) as error:  # a network of another kind
             raise _broken(self._path, error) from error
 
@@ -179,15 +202,22 @@ class _OnnxRuntime:
         _check_inputs(path, self.about, {one.name: one.shape for one in inputs})
         self._path = path
 
-    def run(self, inputs: Sequence[np.ndarray], threshold: float) -> Found:
+    def run(
+        self, inputs: Sequence[np.ndarray], threshold: float, masks: bool
+    ) -> tuple[Found, np.ndarray | None]:
         """See `Runtime.run`."""
         fed = {n: one[np.newaxis] for n, one in zip(self.about.input_names, inputs, strict=True)}
+        outputs = ["boxes", "scores", "classes", "count"]
+        if self.about.masks:
+            outputs += [MASKS] * masks
+            # No score reaches 2: one mask is made.
+            fed[MASK_THRESHOLD] = np.asarray(threshold if masks else 2, np.float32)
         try:
-            boxes, score, class_id, count = self._session.run(
-                ["boxes", "scores", "classes", "count"], fed
-            )
+            boxes, score, class_id, count, *probability = self._session.run(outputs, fed)
             n = int(np.ravel(count)[0])
-            return Found(boxes[0][:n], score[0][:n], class_id[0][:n].astype(np.int32))
+            n = int((score[0][:n] >= threshold).sum())  # the first ones
+            found = Found(boxes[0][:n], score[0][:n], class_id[0][:n].astype(np.int32))
+            return found, probability[0][:n] if masks else None
         except Exception as error:  # a dozen kinds, of no common base
             raise _broken(self._path, error) from error
 

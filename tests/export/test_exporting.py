@@ -201,8 +201,8 @@ def test_an_export_that_detects_worse_is_refused_unless_accepted(
         part.write_bytes(tflite.path.read_bytes())
         light = dd.load_detector(tflite.path)
         right = light._runtime.run
-        light._runtime.run = lambda inputs, threshold: right(
-            [one.transpose(1, 0, 2).copy() for one in inputs], threshold
+        light._runtime.run = lambda inputs, *more: right(
+            [one.transpose(1, 0, 2).copy() for one in inputs], *more
         )
         return light
 

@@ -130,6 +130,26 @@ def test_a_loaded_detector_and_a_served_one_make_the_same_masks(made, ducks, tmp
     assert (mask[0] != found.mask[0]).mean() < 1e-3
 
 
+@pytest.mark.parametrize(("name", "needs"), [("a.tflite", "ai_edge_litert"), ("a.onnx", "tf2onnx")])
+def test_an_exported_file_makes_the_same_masks(made, ducks, tmp_path, name, needs):
+    pytest.importorskip(needs, reason=f'{needs} is not installed: pip install "duckdetect[export]"')
+    exported = made.run.detector.export(tmp_path / name, weights="float32", scales=1)
+    (parity,) = exported.parity.sets
+    assert parity.mask_iou_min > 0.999
+    original = dd.load_detector(made.run.folder).changed(fast=True)
+    light = dd.load_detector(tmp_path / name)
+    assert light.has_masks
+    image = ducks.samples[0].load()
+    for least in (0.02, 0.999999):  # some, none
+        found, wanted = light.predict(image, least), original.predict(image, least)
+        assert bool(len(wanted)) is (least < 0.5)
+        np.testing.assert_allclose(found.xyxy, wanted.xyxy, atol=0.1)
+        assert found.mask.shape == wanted.mask.shape
+        assert (found.mask != wanted.mask).mean() < 1e-3 if len(wanted) else True
+    assert light.predict(image, 0.1, masks=False).mask is None
+    assert isinstance(light.predict(image, 0.1, masks="rle")["segmentation"][0], dict)
+
+
 def test_masks_can_be_left_out_and_the_fast_scale_has_them(made, ducks, tmp_path):
     path = ducks.samples[0].path
     detector = made.run.detector
