@@ -1,6 +1,7 @@
 """Detect on a camera with an exported file, on a Raspberry Pi or any computer: q ends it.
 
 pip install -r docs/examples/requirements-pi.txt && python camera.py duck.tflite 0
+The second word is the camera's number, or a video file or stream as OpenCV reads it.
 """
 
 import sys
@@ -11,7 +12,8 @@ import supervision as sv
 import duckdetect as dd
 
 detector = dd.load_detector(sys.argv[1])
-camera = cv2.VideoCapture(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+source = sys.argv[2] if len(sys.argv) > 2 else "0"
+camera = cv2.VideoCapture(int(source) if source.isdigit() else source)
 boxes, labels = sv.BoxAnnotator(), sv.LabelAnnotator()
 while True:
     ok, frame = camera.read()

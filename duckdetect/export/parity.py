@@ -217,6 +217,7 @@ def _compare_set(before: Predictor, after: Predictor, name: str, dataset: Datase
             for kept in found
         ]
         metrics = [measured[0].AP, measured[1].AP, measured[0].AP50, measured[1].AP50]
+    ap_before, ap_after, ap50_before, ap50_after = metrics
     return SetParity(
         name,
         len(dataset.samples),
@@ -227,9 +228,12 @@ def _compare_set(before: Predictor, after: Predictor, name: str, dataset: Datase
         float(np.mean(scores)) if scores else 0.0,
         max(boxes, default=0.0),
         float(np.mean(boxes)) if boxes else 0.0,
-        *metrics,
-        min(mask_ious, default=None),
-        float(np.mean(mask_ious)) if mask_ious else None,
+        ap_before,
+        ap_after,
+        ap50_before,
+        ap50_after,
+        mask_iou_min=min(mask_ious, default=None),
+        mask_iou_mean=float(np.mean(mask_ious)) if mask_ious else None,
     )
 
 
