@@ -174,8 +174,8 @@ def train(
         progress: Show progress on stderr.
 
     Raises:
-        UserError: If no image has a box, the folder holds another run, the weights cannot be had,
-            a loss is not finite, or `val` labels a class that `data` does not.
+        UserError: If no image has a box, the folder holds another run or another training writes it,
+            the weights cannot be had, a loss is not finite, or `val` labels a class that `data` does not.
 
     Example:
         run = train("images", out="results/duck")
@@ -252,51 +252,52 @@ def finetune(
     if start is not None:
         start.check_weights(files.sha256)
         identity |= start.identity()
-    begun = _begun(folder, candidates, identity)
-    config = begun or candidates[0]
-    state = "new"
-    if folder is not None:
-        state = run_folder.check_run(folder, _settled(identity, config), overwrite)
-        if state == "done":
-            return _finished(folder, config, masks, progress)
-    if folder is not None and state == "resumable" and not two_stage:
-        # What a version without masks began ends as it would have.
-        masks = masks and "masks" in run_folder.read_identity(folder)["train"]
-    base = None
-    if begun is None and len(candidates) > 1:
-        base = _load_one_stage(files, dataset, given.seed, progress)
-        known = measure_familiarity(base, dataset, progress)
-        config = given.for_data(spec, len(dataset), dataset.n_boxes, known)
-    if folder is not None and state == "new":
-        run_folder.begin_run(folder, _settled(identity, config))
-        if start is not None:
-            start.begin(folder)
+    with run_folder.only_trainer(folder):
+        begun = _begun(folder, candidates, identity)
+        config = begun or candidates[0]
+        state = "new"
+        if folder is not None:
+            state = run_folder.check_run(folder, _settled(identity, config), overwrite)
+            if state == "done":
+                return _finished(folder, config, masks, progress)
+        if folder is not None and state == "resumable" and not two_stage:
+            # What a version without masks began ends as it would have.
+            masks = masks and "masks" in run_folder.read_identity(folder)["train"]
+        base = None
+        if begun is None and len(candidates) > 1:
+            base = _load_one_stage(files, dataset, given.seed, progress)
+            known = measure_familiarity(base, dataset, progress)
+            config = given.for_data(spec, len(dataset), dataset.n_boxes, known)
+        if folder is not None and state == "new":
+            run_folder.begin_run(folder, _settled(identity, config))
+            if start is not None:
+                start.begin(folder)
 
-    mask_phase = Trained()
-    if two_stage:
-        trained, detector = _train_two_stage(
-            files, dataset, plain, config, folder, val, progress, masks
-        )
-    else:
-        base = base or _load_one_stage(files, dataset, config.seed, progress)
-        head = MaskHead(base.mask_depths, base.mask_pyramid, config.seed) if masks else None
-        trained, detector, mask_phase = _train_one_stage(
-            base, head, dataset, plain, config, folder, val, progress, start
-        )
-    best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
-    detector.threshold = choose_threshold(detector, plain, config, val, best_round, progress)
-    if folder is not None:
-        with waiting("saving the detector", progress):
-            plot_history(trained.history, folder / CURVES, trained.validation)
-            if mask_phase.history:
-                path = folder / run_folder.MASKS / CURVES
-                plot_history(mask_phase.history, path, mask_phase.validation)
-            detector.save(folder / "detector")
-            run_folder.close_run(folder)
-    return TrainRun(
-        folder, detector, trained.history, trained.resumed, trained.validation, trained.best, config,
-        mask_phase.history, mask_phase.validation, mask_phase.resumed,
-    )  # fmt: skip
+        mask_phase = Trained()
+        if two_stage:
+            trained, detector = _train_two_stage(
+                files, dataset, plain, config, folder, val, progress, masks
+            )
+        else:
+            base = base or _load_one_stage(files, dataset, config.seed, progress)
+            head = MaskHead(base.mask_depths, base.mask_pyramid, config.seed) if masks else None
+            trained, detector, mask_phase = _train_one_stage(
+                base, head, dataset, plain, config, folder, val, progress, start
+            )
+        best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
+        detector.threshold = choose_threshold(detector, plain, config, val, best_round, progress)
+        if folder is not None:
+            with waiting("saving the detector", progress):
+                plot_history(trained.history, folder / CURVES, trained.validation)
+                if mask_phase.history:
+                    path = folder / run_folder.MASKS / CURVES
+                    plot_history(mask_phase.history, path, mask_phase.validation)
+                detector.save(folder / "detector")
+                run_folder.close_run(folder)
+        return TrainRun(
+            folder, detector, trained.history, trained.resumed, trained.validation, trained.best, config,
+            mask_phase.history, mask_phase.validation, mask_phase.resumed,
+        )  # fmt: skip
 
 
 def _finished(folder: Path, config: TrainConfig, masks: bool, progress: bool) -> TrainRun:

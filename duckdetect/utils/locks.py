@@ -23,7 +23,7 @@ except ImportError:  # Windows
 
 
 @contextlib.contextmanager
-def folder_lock(folder: str | Path, wait: bool = True) -> Iterator[bool]:
+def folder_lock(folder: str | Path, wait: bool = True) -> Iterator[bool | None]:
     """Hold the only lock on an existing folder while the block runs.
 
     Args:
@@ -31,16 +31,19 @@ def folder_lock(folder: str | Path, wait: bool = True) -> Iterator[bool]:
         wait: Wait for another holder to finish; else go on without the lock.
 
     Yields:
-        Whether the lock is held. False where the file system has no locks, or, if not `wait`, where
-        another holds it.
+        Whether the lock is held: False where the file system has no locks, and None, if not `wait`,
+        where another holds it.
     """
     descriptor = None
-    held = False
+    held: bool | None = False
     if fcntl is not None:
         with contextlib.suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            held = True
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                held = True
+            except BlockingIOError:
+                held = None
     try:
         yield held
     finally:

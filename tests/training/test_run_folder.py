@@ -14,7 +14,7 @@ from duckdetect.cli import main
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.training.config import TrainConfig
-from duckdetect.training.run_folder import begin_run, check_run
+from duckdetect.training.run_folder import begin_run, check_run, only_trainer
 
 
 @pytest.fixture
@@ -54,6 +54,19 @@ def test_settings_of_another_version_are_another_run(run: Path) -> None:
 
 def identity_of_default(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "train": TrainConfig().to_dict()}
+
+
+def test_no_second_training_writes_into_a_run(
+    run: Path, project_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, before = project_data / "ducks" / "train", (run / "config.json").read_bytes()
+    train = ["train", str(data), "--out", str(run), "--overwrite", "--steps", "1"]
+    with only_trainer(run):
+        assert main(train) == 2
+    assert f"another training is writing {run}: wait" in capsys.readouterr().err
+    assert (run / "config.json").read_bytes() == before
+    with only_trainer(run):  # it is free again
+        pass
 
 
 def test_overwriting_leaves_nothing_of_the_old_run_but_what_is_not_its_own(
