@@ -451,3 +451,61 @@ def test_suggestions_in_jupyter_and_a_kernel_that_is_killed(
         jupyter.button(chrome, "Previous")  # from the second, which is still to do
         jupyter_page(chrome, folder, 0)
         assert chrome.execute_script(dashed) == 0
+
+
+HANDING_BACK = (
+    SUGGESTING.rsplit("session =", 1)[0]
+    + """
+from types import SimpleNamespace
+from duckdetect.annotation.correct import correct
+
+class OfEach(Detector):
+    def predict(self, images, threshold):
+        return [Detector.predict(self, [image], threshold)[0][:2] for image in images]
+
+handed = correct(SimpleNamespace(folder=Path("."), detector=OfEach()), "images", 0.5)
+"""
+)
+
+
+def test_the_strip_in_jupyter_and_a_kernel_that_is_killed(
+    chrome: Any, folder: Path, tmp_path: Path
+) -> None:
+    """What is clicked is in the file at once, and marked again when the kernel is gone."""
+    from selenium.webdriver.common.by import By
+
+    pytest.importorskip("jupyterlab", reason="JupyterLab is missing: pip install jupyterlab")
+    pytest.importorskip("anywidget", reason="anywidget is not installed")
+    file = tmp_path / "handed_back.json"
+
+    def n_saved() -> int:
+        pictures = json.loads(file.read_text())["pictures"] if file.exists() else []
+        return sum(len(picture["wrong"]) for picture in pictures)
+
+    def crops(pressed: str) -> list[Any]:
+        return list(chrome.find_elements(By.CSS_SELECTOR, f".dd-strip [aria-pressed={pressed}]"))
+
+    with jupyter.serve(tmp_path, HANDING_BACK) as address:
+        chrome.get(address)
+        jupyter.run_all(chrome)
+        browser.wait_for("the strip", lambda: len(crops("false")) == 6, 60)
+        browser.wait_for_rest(chrome, ".dd-strip")
+        crops("false")[0].click()
+        browser.wait_for("a save", lambda: n_saved() == 1)
+        crops("false")[4].click()
+        browser.wait_for("another", lambda: n_saved() == 2)
+        assert "2 of 6 handed back" in jupyter.text(chrome)
+        if "DUCKDETECT_SCREENSHOTS" in os.environ:
+            path = Path(os.environ["DUCKDETECT_SCREENSHOTS"]) / "strip.png"
+            chrome.find_element(By.CSS_SELECTOR, ".dd-strip").screenshot(str(path))
+
+        os.kill(int((tmp_path / "kernel").read_text()), 9)
+        jupyter.wait_for_another_kernel(chrome)
+        chrome.execute_script("document.querySelector('.dd-strip').id = 'of-before'")
+        jupyter.run_all(chrome)
+        browser.wait_for("its end", lambda: not chrome.find_elements(By.ID, "of-before"), 60)
+        browser.wait_for("the marks", lambda: len(crops("true")) == 2, 60)
+        browser.wait_for_rest(chrome, ".dd-strip")
+        assert len(crops("false")) == 4
+        crops("true")[0].click()
+        browser.wait_for("what is taken back", lambda: n_saved() == 1)
