@@ -310,10 +310,11 @@ def _load(
     data: Dataset | str | Path, split: str | None
 ) -> tuple[Dataset, Path, str | None, tuple[str, ...]]:
     """The data set, where it lies, which split of it, and what its labels are warned of."""
-    if isinstance(data, Dataset):
-        return data, data.root, split, ()
     if not isinstance(data, str | Path):
-        raise UserError(f"{type(data).__name__} is no data set: give a Dataset, or a folder of one")
+        if not hasattr(data, "samples"):
+            kind = type(data).__name__
+            raise UserError(f"{kind} is no data set: give a Dataset, or a folder of one")
+        return data, data.root, split, ()
     split = split or choose_split(Path(data))
     notes: list[str] = []
 
