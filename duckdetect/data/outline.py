@@ -95,10 +95,10 @@ def outline_dataset(
     check_out(
         Path(out), (sample.path for sample in samples), overwrite, "outline"
     )  # before the work
-    n_boxes = n_made = 0
-    n_missing = sum(int(lacks_outline(s).sum()) for s in samples if s.path.name not in leave_out)
+    n_made = 0
+    n_boxes = sum(int(lacks_outline(s).sum()) for s in samples if s.path.name not in leave_out)
     bar = progress_bar(
-        total=n_missing, desc="outlines", unit="box", delay=DELAY_S, disable=not progress
+        total=n_boxes, desc="outlines", unit="box", delay=DELAY_S, disable=not progress
     )
     done: dict[str | None, Dataset] = {}
     for split, part in parts.items():
@@ -106,7 +106,6 @@ def outline_dataset(
         for sample in part:
             new = sample if sample.path.name in leave_out else outline_sample(sample, bar.update)
             if new.outlined is not None:
-                n_boxes += int(lacks_outline(sample).sum())
                 n_made += int(new.outlined.sum())
             outlined.append(new)
         done[split] = replace(part, samples=tuple(outlined))

@@ -25,7 +25,7 @@ from duckdetect.errors import UserError
 from duckdetect.inference.exported import MAP, MASK_THRESHOLD, MASKS
 from duckdetect.inference.postprocess_numpy import Found, PostProcess
 from duckdetect.inference.preprocess_numpy import Preprocess
-from duckdetect.models.graphs import freeze
+from duckdetect.models.graphs import freeze, traced
 
 if TYPE_CHECKING:
     from duckdetect.inference.detector import Detector
@@ -151,7 +151,7 @@ def concrete(function: Any) -> Any:
 
 
 def _named(pruned: Any, signature: Sequence[tf.TensorSpec], name: Callable[..., Any]) -> Any:
-    @tf.function(input_signature=list(signature), autograph=False)
+    @traced(input_signature=list(signature))
     def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs: dict[str, tf.Tensor] = name(*pruned(*inputs))
         return outputs
@@ -202,7 +202,7 @@ def _with_masks(
         return {**found, MASKS: of_regions(boxes[0, :n], *maps)[0]}
 
     threshold = tf.TensorSpec([], tf.float32, MASK_THRESHOLD)
-    return tf.function(run, input_signature=[*signature, threshold], autograph=False)
+    return traced(run, input_signature=[*signature, threshold])
 
 
 def _preprocess(run: Any, saved: Any, size_hw: tuple[int, int]) -> Preprocess:

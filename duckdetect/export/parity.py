@@ -188,14 +188,17 @@ def compare(
 
 def _compare_set(before: Predictor, after: Predictor, name: str, dataset: Dataset) -> SetParity:
     found: tuple[list[Detections], list[Detections]] = ([], [])
+    mask_ious: list[float] = []
+    both_have_masks = all(getattr(detector, "has_masks", False) for detector in (before, after))
     for sample in dataset.samples:
         image = sample.load()
+        if both_have_masks:
+            mask_ious += _mask_ious(before, after, image)
         for detector, kept in zip((before, after), found, strict=True):
             kept.append(_boxes_only(detector, image))
     n_confident = n_lost = n_gained = 0
     scores: list[float] = []
     boxes: list[float] = []
-    mask_ious = _mask_ious(before, after, dataset)
     for one, other in zip(*found, strict=True):
         one_score, other_score = _scores(one), _scores(other)
         overlap = _overlap(one, other)
@@ -237,18 +240,14 @@ def _compare_set(before: Predictor, after: Predictor, name: str, dataset: Datase
     )
 
 
-def _mask_ious(before: Predictor, after: Predictor, dataset: Dataset) -> list[float]:
-    """The overlap of the masks of each matched detection; none where one of both has no masks."""
-    ious: list[float] = []
-    if not all(getattr(detector, "has_masks", False) for detector in (before, after)):
-        return ious
-    for sample in dataset.samples:
-        image = sample.load()
-        one, other = (d.predict([image], d.threshold)[0] for d in (before, after))
-        for i, j in _pairs(_overlap(one, other), _scores(one), _scores(other), before.threshold):
-            both = (one.mask[i] & other.mask[j]).sum()
-            ious.append(float(both / max(1, (one.mask[i] | other.mask[j]).sum())))
-    return ious
+def _mask_ious(before: Predictor, after: Predictor, image: np.ndarray) -> list[float]:
+    """The overlap of the masks of each matched detection."""
+    one, other = (d.predict([image], d.threshold)[0] for d in (before, after))
+    pairs = _pairs(_overlap(one, other), _scores(one), _scores(other), before.threshold)
+    return [
+        float((one.mask[i] & other.mask[j]).sum() / max(1, (one.mask[i] | other.mask[j]).sum()))
+        for i, j in pairs
+    ]
 
 
 def _boxes_only(detector: Any, image: np.ndarray) -> Detections:

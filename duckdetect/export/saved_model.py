@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from duckdetect.export.graph import resolve_scales
 from duckdetect.inference.detector import to_detections
+from duckdetect.inference.exported import SIGNATURE
 from duckdetect.inference.serving import detect_picture
 from duckdetect.utils.terminal import silenced
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from supervision import Detections
 
     from duckdetect.inference.detector import Detector
-
-_SIGNATURE = "serving_default"
 
 
 def write_saved_model(detector: Detector, folder: Path, scales: int | None) -> None:
@@ -70,7 +69,7 @@ def write_saved_model(detector: Detector, folder: Path, scales: int | None) -> N
 
     with silenced():
         signature = serve.get_concrete_function()
-        tf.saved_model.save(module, str(folder), signatures={_SIGNATURE: signature})
+        tf.saved_model.save(module, str(folder), signatures={SIGNATURE: signature})
     about = {
         "classes": list(detector.classes),
         "threshold": detector.threshold,
@@ -95,7 +94,7 @@ class ServedDetector:
         self.classes: tuple[str, ...] = tuple(about["classes"])
         self.threshold: float = about["threshold"]
         self._model: Any = tf.saved_model.load(str(folder))
-        self._serve = self._model.signatures[_SIGNATURE]
+        self._serve = self._model.signatures[SIGNATURE]
         self.has_masks = "detection_masks" in self._serve.structured_outputs
 
     def predict(self, images: Any, threshold: float, masks: bool = True) -> list[Detections]:

@@ -24,6 +24,7 @@ from duckdetect.errors import UserError
 from duckdetect.export.extras import needed
 from duckdetect.export.graph import Network
 from duckdetect.inference.exported import MAP, MASKS_SIGNATURE, SIGNATURE
+from duckdetect.models.graphs import traced
 from duckdetect.utils.terminal import silenced
 
 _MASKS_PER_PICTURE = 8  # for calibration
@@ -80,7 +81,7 @@ def _maps_in_float(raw: Any) -> Any:
         lowest = tf.constant(tf.float32.min)
         return {k: tf.maximum(t, lowest) if k.startswith(MAP) else t for k, t in found.items()}
 
-    return tf.function(run, input_signature=raw.input_signature, autograph=False)
+    return traced(run, input_signature=raw.input_signature)
 
 
 def _quantised(

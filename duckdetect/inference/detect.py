@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import glob
 import itertools
 import os
@@ -43,7 +42,7 @@ from duckdetect.utils.files import make_folder
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar, stream, waiting
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import did_you_mean, plural
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
 from duckdetect.video.tracking import Tracker
@@ -403,8 +402,8 @@ def _stale(out: Path, names: Sequence[str]) -> list[str]:
 def _class_ids(classes: Sequence[str], detector: Detector) -> list[int]:
     unknown = [name for name in classes if name not in detector.classes]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], detector.classes, n=1)
-        hint = f"did you mean {near[0]}? It" if near else "it"
+        near = did_you_mean(unknown[0], detector.classes)
+        hint = f"{near} It" if near else "it"
         raise UserError(
             f"the detector has no class {unknown[0]!r}: {hint} has {some_names(list(detector.classes))}"
         )

@@ -20,7 +20,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import RLE_KEY, encode_mask, from_normalised, rle_column
 from duckdetect.imaging.io import shrink
 from duckdetect.inference import trust
-from duckdetect.inference.exported import MOST_INPUT_PX
+from duckdetect.inference.exported import MOST_INPUT_PX, SIGNATURE
 from duckdetect.inference.images import as_images
 from duckdetect.inference.suppression import (
     PER_CLASS,
@@ -316,9 +316,7 @@ class Detector:
 
         with atomic_path(folder) as part:
             signature = serving_signature(self)
-            tf.saved_model.save(
-                self._functions, str(part), signatures={"serving_default": signature}
-            )
+            tf.saved_model.save(self._functions, str(part), signatures={SIGNATURE: signature})
             settings = {
                 # What an older duckdetect can read, it shall read.
                 "format": FORMAT if self.two_stage else 1,

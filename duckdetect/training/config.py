@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import operator
@@ -16,6 +15,7 @@ from typing import Any, Literal, get_args
 from duckdetect.errors import UserError
 from duckdetect.models.catalog import BaseSpec
 from duckdetect.models.interfaces import BaseModel, LayerGroup, Sizes, TrainPart
+from duckdetect.utils.words import did_you_mean
 
 Decay = Literal["cosine", "none"]
 
@@ -319,8 +319,8 @@ class TrainConfig:
         values = {_RENAMED.get(name, name): value for name, value in values.items()}
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}? The settings are" if near else "give one of"
+                near = did_you_mean(name, known)
+                hint = f"{near} The settings are" if near else "give one of"
                 raise UserError(f"unknown setting {name!r}: {hint} {', '.join(known)}")
         return cls(**values)
 

@@ -5,12 +5,13 @@ __getattr__, __dir__ = lazy_names(__name__, {"fetch": "duckdetect.models.weights
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from duckdetect.utils.words import did_you_mean
 
 
 def lazy_names(
@@ -39,8 +40,8 @@ def lazy_names(
             )
             module, _, attribute = home.partition(":")
             return getattr(importlib.import_module(module), attribute)
-        near = difflib.get_close_matches(name, homes, n=1)
-        hint = f": did you mean {near[0]}?" if near else ""
+        near = did_you_mean(name, homes)
+        hint = f": {near}" if near else ""
         raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
 
     return get, lambda: sorted(homes)

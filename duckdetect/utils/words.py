@@ -1,6 +1,8 @@
-"""Counts in words: "1 box", "2 boxes", "1 box is rounded"."""
+"""Counts in words: "1 box", "2 boxes", "1 box is rounded"; and what a misspelt name may mean."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 
 def plural(count: int, noun: str) -> str:
@@ -23,3 +25,9 @@ def counted(count: int, what: str) -> str:
     noun = re.sub(r"(?<=x|s)es$|(?<=[^s])s$", "", noun)
     rest = re.sub(r"(?<!would )\b[a-z]+", lambda word: _ONE.get(word[0], word[0]), rest)
     return f"1 {noun} {rest}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question that names the likest of some names; "" if none is alike."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else ""
