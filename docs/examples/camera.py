@@ -18,7 +18,7 @@ boxes, labels = sv.BoxAnnotator(), sv.LabelAnnotator()
 while True:
     ok, frame = camera.read()
     if not ok:
-        sys.exit("no picture from the camera: check its number (0, 1, ...) and its cable")
+        sys.exit(f"no more pictures from {source}; check a camera's number (0, 1, ...) and cable")
     found = detector.predict(frame[:, :, ::-1].copy())  # OpenCV has blue first
     names = [f"{n} {s:.2f}" for n, s in zip(found["class_name"], found.confidence, strict=True)]
     cv2.imshow("duckdetect", labels.annotate(boxes.annotate(frame, found), found, names))
