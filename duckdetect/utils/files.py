@@ -54,8 +54,13 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
             yield part
             if part.is_dir() and target.is_dir():
                 # Path.replace cannot put a folder over one that is not empty: the old one steps aside.
-                target.replace(replaced)
-            part.replace(target)
+                with folder_lock(target.parent):  # of two at a time one comes after the other
+                    target.replace(replaced)
+                    part.replace(target)
+            elif target.is_dir():
+                raise UserError(f"{target} is a folder: give the name of a file")
+            else:
+                part.replace(target)
         finally:
             if replaced.exists() and not target.exists():
                 replaced.replace(target)
@@ -165,6 +170,11 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
         return Path(given).expanduser()
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "duckdetect"
+
+
+def download_mark(archive: Path) -> Path:
+    """The empty file that tells an archive that we brought into the cache from one of the user's."""
+    return archive.with_name(f".{archive.name}.ours")
 
 
 @contextlib.contextmanager

@@ -195,6 +195,19 @@ def test_interrupted_while_unpacking(
     assert not (cache / NAME).exists()
     fetch(NAME, progress=False)
     assert len(server.requests) == 1
+    assert not [path for path in cache.iterdir() if ".tar.gz" in path.name]
+
+
+def test_what_a_user_has_in_the_folder_of_the_cache_stays(server: FileServer, cache: Path) -> None:
+    (cache / NAME).mkdir(parents=True)
+    (cache / NAME / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not ours and lies where the weights belong: move it"):
+        fetch(NAME, progress=False)
+    (cache / NAME / "mine.txt").rename(cache / "mine.txt")
+    (cache / Path(PATH).name).write_bytes(server.files[PATH])  # brought by hand
+    fetch(NAME, progress=False)
+    assert not server.requests
+    assert (cache / Path(PATH).name).is_file()
 
 
 def test_a_damaged_cache_is_filled_again(server: FileServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -20,9 +21,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("DUCKDETECT_CACHE", str(folder))
     (folder / "ssd").mkdir(parents=True)
-    (folder / "ssd" / "origin.json").write_text("{}")
+    origin = {"origin": "x", "files": {"weights.pb": {}}}
+    (folder / "ssd" / "origin.json").write_text(json.dumps(origin))
     (folder / "ssd" / "weights.pb").write_bytes(b"x" * 5_000_000)
     (folder / "ssd.tar.gz.part").write_bytes(b"x" * 1000)
+    note = {"url": "http://host/ssd.tar.gz", "validator": "", "size": 2000}
+    (folder / "ssd.tar.gz.part.json").write_text(json.dumps(note))
     (folder / "notes.txt").write_text("mine")
     source = put_coco(tmp_path / "ducks")
     with zipfile.ZipFile(tmp_path / "ducks.zip", "w") as archive:
@@ -34,8 +38,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_shows_what_there_is(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entries = list_cache()
-    assert [entry.kind for entry in entries] == ["weights", "data", "downloads"]
-    assert entries[0].size_bytes == 5_000_002
+    assert [entry.kind for entry in entries] == ["weights", "data", "downloads", "downloads"]
+    assert entries[0].size_bytes == 5_000_044
     assert entries[1].path.parent == cache / "data"
     assert main(["cache"]) == 0
     assert f"5.0 MB in {cache}" in capsys.readouterr().out
@@ -43,21 +47,35 @@ def test_it_shows_what_there_is(cache: Path, capsys: pytest.CaptureFixture[str])
 
 def test_data_goes_and_comes_back(cache: Path, tmp_path: Path) -> None:
     assert main(["cache", "--clear", "data"]) == 0
-    assert [entry.kind for entry in list_cache()] == ["weights", "downloads"]
+    assert [entry.kind for entry in list_cache()] == ["weights", "downloads", "downloads"]
     assert list((cache / "data").iterdir()) == []
     assert len(dd.load_dataset(tmp_path / "ducks.zip")) > 0
 
 
 def test_all_leaves_what_is_not_the_caches(cache: Path) -> None:
-    assert len(clear_cache("all")) == 3
+    assert len(clear_cache("all")) == 4
     assert sorted(path.name for path in cache.iterdir()) == ["data", "notes.txt"]
+
+
+def test_a_folder_of_other_things_that_was_named_as_the_cache_loses_nothing(cache: Path) -> None:
+    """Downloads of a browser, a project with an origin.json, folders that are named as ours are."""
+    theirs = [
+        *("thesis.tar.gz", "film.mp4.part", "npm/theirs.tgz", "data/photos-0123456789ab/a.jpg"),
+        *("project/origin.json", "project/work.txt"),
+    ]
+    for name in theirs:
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_text("{}")
+    (cache / "ssd" / "mine.txt").write_text("in a folder of weights")
+    assert {entry.kind for entry in clear_cache("all")} == {"data", "downloads"}
+    assert all((cache / name).is_file() for name in [*theirs, "notes.txt", "ssd/mine.txt"])
 
 
 def test_an_unknown_kind_is_one_line(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="no part of the cache: give one of data, weights"):
         clear_cache("picture")
     assert main(["cache", "--clear", "picture"]) == 2
-    assert len(list_cache()) == 3
+    assert len(list_cache()) == 4
 
 
 def test_no_cache_is_empty(tmp_path: Path) -> None:
