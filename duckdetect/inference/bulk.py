@@ -34,7 +34,8 @@ from duckdetect.inference.detections_json import Record, write_detections_json
 from duckdetect.inference.detector import Detector, load_detector
 from duckdetect.inference.suppression import check_score
 from duckdetect.utils.files import atomic_path, make_folder, write_json
-from duckdetect.utils.locks import folder_lock
+from duckdetect.utils.locks import only_writer
+from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar
 from duckdetect.utils.words import plural
@@ -140,8 +141,11 @@ def bulk(
         "fast": fast,
         "masks": masks and detector.has_masks,
     }
-    with folder_lock(out):
+    written = out / "detections.json" if to == "coco" else None
+    with only_writer(out):
         _begin(out, settings)
+        if written is not None:
+            check_outputs([written], "bulk")
         done = _done(out)
         missing = [path for path in paths if path not in done]
         start, n_rows = time.monotonic(), 0
@@ -157,11 +161,9 @@ def bulk(
                     bar.update(table.num_rows)
                 shards.flush()
         seconds = time.monotonic() - start
-        written = None
-        if to == "coco":
-            written = out / "detections.json"
+        if written is not None:
             numbers = {path: i for i, path in enumerate(paths)}
-            write_detections_json(written, _records(out, numbers), detector.classes)
+            write_detections_json(written, _records(out, numbers), detector.classes, verb="bulk")
         images, detections, failed = _count(out)
     return BulkResult(out, images, detections, failed, n_rows, seconds, written)
 
@@ -184,7 +186,7 @@ def list_source(source: str | Path) -> list[str]:
         ]
     elif Path(text).is_file():
         try:
-            lines = Path(text).read_text(encoding="utf-8").splitlines()
+            lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
         except (UnicodeDecodeError, OSError):
             raise UserError(
                 f"{source} is no list: give a text file with a path a line, or a folder"
@@ -194,7 +196,8 @@ def list_source(source: str | Path) -> list[str]:
         raise UserError(
             f"{source} is not there: give a folder, a list file, or s3://... or gs://..."
         )
-    found = sorted(set(found))
+    # A table holds no name that is no text; its row says that there is no such picture.
+    found = sorted({path.encode(errors="backslashreplace").decode() for path in found})
     if not found:
         raise UserError(f"{source} holds no pictures (by their suffix, such as .jpg)")
     return found
@@ -243,7 +246,13 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
 
 
 def _shard_paths(out: Path) -> list[Path]:
-    return sorted(out.glob("part-*.parquet"))
+    """By their numbers: of more than 99,999, names have more digits."""
+    return sorted(out.glob("part-*[0-9].parquet"), key=_number)
+
+
+def _number(shard: Path) -> int:
+    found = re.search(r"[0-9]{1,9}$", shard.stem)
+    return int(found[0]) if found else 0
 
 
 def _done(out: Path) -> set[str]:
@@ -251,7 +260,12 @@ def _done(out: Path) -> set[str]:
 
     done: set[str] = set()
     for path in _shard_paths(out):
-        done.update(pq.read_table(path, columns=["path"])["path"].to_pylist())
+        try:
+            done.update(pq.read_table(path, columns=["path"])["path"].to_pylist())
+        except (OSError, ValueError, LookupError) as error:  # as Arrow's own errors are
+            raise UserError(
+                f"{path} is damaged: remove it, and give the same command again; it does what was there"
+            ) from error
     return done
 
 
@@ -260,7 +274,8 @@ class _Shards:
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        self._number = len(_shard_paths(out))
+        # Above all that are there, of which a user may have removed some.
+        self._number = max(map(_number, _shard_paths(out)), default=0)
         self._tables: list[pa.Table] = []
         self._since = time.monotonic()
 
@@ -393,6 +408,8 @@ def _load(path: str) -> np.ndarray | str:
         from pyarrow import fs
 
         system, name = fs.FileSystem.from_uri(path)
+        if system.get_file_info(name).type != fs.FileType.File:
+            return f"{path} is no file"  # a device is read for ever
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / f"picture{Path(name).suffix}"
             with system.open_input_stream(name) as stream:

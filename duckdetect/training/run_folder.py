@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,7 +37,7 @@ from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.models.weights import BaseFiles
 from duckdetect.training.config import TrainConfig
 from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
-from duckdetect.utils.locks import folder_lock
+from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_folder
 from duckdetect.utils.schema import is_number, read_json, short
 
@@ -116,23 +116,9 @@ def describe(
     }
 
 
-@contextlib.contextmanager
-def only_trainer(folder: Path | None) -> Iterator[None]:
-    """Let no second training write into a run's folder while the block runs.
-
-    Raises:
-        UserError: If another does.
-    """
-    if folder is None:
-        yield
-        return
-    make_folder(folder)
-    with folder_lock(folder, wait=False) as held:
-        if held is None:
-            raise UserError(
-                f"another training is writing {folder}: wait until it is done, or choose another --out"
-            )
-        yield
+def only_trainer(folder: Path | None) -> contextlib.AbstractContextManager[None]:
+    """Let no second training write into a run's folder; UserError if another does."""
+    return contextlib.nullcontext() if folder is None else only_writer(make_folder(folder))
 
 
 def begin_run(folder: Path, identity: dict[str, Any]) -> None:

@@ -16,10 +16,38 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from duckdetect.errors import UserError
+
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+# Folders by device and inode that `only_writer` holds in this process, which need not wait for itself.
+_written: set[tuple[int, int]] = set()
+
+
+@contextlib.contextmanager
+def only_writer(folder: str | Path, cure: str = ", or choose another --out") -> Iterator[None]:
+    """Let nobody else write into an existing folder while the block runs, which may take hours.
+
+    Args:
+        folder: The folder. Within the block this process may take `folder_lock` of it.
+        cure: What a second one may do other than to wait.
+
+    Raises:
+        UserError: If another process, or another thread of this one, is writing.
+    """
+    found = Path(folder).stat()
+    key = found.st_dev, found.st_ino
+    with folder_lock(folder, wait=False) as held:
+        if held is None or key in _written:
+            raise UserError(f"another duckdetect is writing {folder}: wait until it is done{cure}")
+        _written.add(key)
+        try:
+            yield
+        finally:
+            _written.discard(key)
 
 
 @contextlib.contextmanager
@@ -39,8 +67,10 @@ def folder_lock(folder: str | Path, wait: bool = True) -> Iterator[bool | None]:
     if fcntl is not None:
         with contextlib.suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY)
+            found = os.fstat(descriptor)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                if (found.st_dev, found.st_ino) not in _written:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 held = True
             except BlockingIOError:
                 held = None

@@ -16,7 +16,7 @@ from PIL import Image
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import load_image
-from duckdetect.inference.bulk import Worker, _Shards, _table, bulk, list_source
+from duckdetect.inference.bulk import Worker, _done, _load, _Shards, _table, bulk, list_source
 from duckdetect.inference.detections_json import read_detections
 from duckdetect.inference.detector import load_detector
 
@@ -108,6 +108,12 @@ def test_sources(pictures, tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("b.jpg\na.jpg\n\nb.jpg\n")
     assert list_source(listed) == ["a.jpg", "b.jpg"]
+    listed.write_bytes(b"\xef\xbb\xbfa.jpg\r\n")  # as Windows' editors save it
+    assert list_source(listed) == ["a.jpg"]
+    (tmp_path / "odd").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd/\xff.jpg")).write_bytes(b"")
+    assert list_source(tmp_path / "odd") == [rf"{tmp_path}/odd/\udcff.jpg"]  # a table can hold that
+    assert _load("file:///dev/zero") == "file:///dev/zero is no file"
     for wrong in ("nowhere", "s4://bucket", tmp_path / "empty", pictures / "broken.jpg"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UserError):
@@ -144,3 +150,19 @@ def test_shards_appear_whole(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["part-00001.parquet"]
     shards.flush()
     assert [row["path"] for row in rows_of(tmp_path)] == list("01234")
+
+
+def test_a_damaged_shard_that_was_removed_takes_no_other_with_it(tmp_path):
+    for i in range(3):
+        shards = _Shards(tmp_path)
+        shards.add(_table([{"path": str(i)}]))
+        shards.flush()
+    (tmp_path / "part-00002.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"part-00002.parquet is damaged: remove it, and give"):
+        _done(tmp_path)
+    (tmp_path / "part-00002.parquet").unlink()
+    assert _done(tmp_path) == {"0", "2"}
+    shards = _Shards(tmp_path)
+    shards.add(_table([{"path": "1"}]))
+    shards.flush()
+    assert _done(tmp_path) == {"0", "1", "2"}

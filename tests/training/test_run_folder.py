@@ -63,7 +63,7 @@ def test_no_second_training_writes_into_a_run(
     train = ["train", str(data), "--out", str(run), "--overwrite", "--steps", "1"]
     with only_trainer(run):
         assert main(train) == 2
-    assert f"another training is writing {run}: wait" in capsys.readouterr().err
+    assert f"another duckdetect is writing {run}: wait" in capsys.readouterr().err
     assert (run / "config.json").read_bytes() == before
     with only_trainer(run):  # it is free again
         pass
