@@ -15,7 +15,7 @@ import numpy as np
 from duckdetect.annotation.store import AnnotationStore, Box
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_size_hw, list_images, load_image
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import plural, refuse_text
 
 _LOWEST = 0.05  # of a suggestion's score, however few a user wants to see
 
@@ -184,8 +184,7 @@ class Session:
 
 
 def _checked_classes(classes: Sequence[str]) -> list[str]:
-    if isinstance(classes, str):
-        raise UserError(f"classes={classes!r} is one text: give a list, such as [{classes!r}]")
+    refuse_text("classes", classes)
     names = list(classes)
     good = all(isinstance(name, str) and name.strip() == name != "" for name in names)
     if not names or not good or len(set(names)) != len(names):

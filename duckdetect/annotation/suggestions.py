@@ -85,7 +85,7 @@ def suggest(
         root = Path(source)
         paths = [root] if root.is_file() else list_images(root)
     else:
-        paths = [Path(path) for path in source]
+        paths = list(dict.fromkeys(map(Path, source)))
         root = paths[0].parent if paths else Path()
     if not paths:
         raise UserError("the list of pictures is empty: give at least one")

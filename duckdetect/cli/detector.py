@@ -25,7 +25,7 @@ from duckdetect.cli.options import (
 )
 from duckdetect.cli.say import say, say_notes
 from duckdetect.utils.files import write_json
-from duckdetect.utils.outputs import check_outputs, own_output
+from duckdetect.utils.outputs import check_apart, check_outputs, own_output
 
 RunOrFile = Annotated[
     Path,
@@ -103,6 +103,9 @@ def evaluate(
 ) -> None:
     """Measure a run's detector on labelled images with COCO's metrics."""
     if out is not None:
+        from duckdetect.evaluation.evaluate import FOLDER
+
+        check_apart(out, run / FOLDER)
         check_outputs([out], "eval", [data])
     measured = dd.evaluate(run, data, split, per_class=per_class, iou=iou, progress=progress)
     if out is not None:
@@ -286,9 +289,7 @@ def suggest(
     from duckdetect.annotation.suggestions import suggestion_sheet, write_suggestions
     from duckdetect.data.convert import check_out
 
-    if sheet is not None:
-        check_outputs([sheet], "suggest", source)
-    check_out(out, source, overwrite, "suggest")  # at once, not after detecting
+    check_out(out, source, overwrite, "suggest", sheet)  # at once, not after detecting
     found = find(run, source[0] if len(source) == 1 else source, threshold, progress=progress)
     ranked = None if rank is None else choose(found, rank)
     lost = write_suggestions(found, out, to, ranked, overwrite)

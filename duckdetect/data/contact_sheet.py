@@ -52,8 +52,10 @@ def label_sheet(
         (H, W, 3) uint8 RGB.
 
     Raises:
-        UserError: If no picture can be read.
+        UserError: If no picture can be read, or `images` is below 1.
     """
+    if images < 1:
+        raise UserError(f"--images is {images}: give at least 1")
     if isinstance(source, Dataset):
         parts: dict[str | None, Dataset] = {None: source}
     else:

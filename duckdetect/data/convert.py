@@ -19,7 +19,7 @@ from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.files import FreeNames, remove_leftovers
-from duckdetect.utils.outputs import check_outputs, own_output
+from duckdetect.utils.outputs import check_apart, check_outputs, own_output
 from duckdetect.utils.words import counted, plural
 
 
@@ -129,8 +129,18 @@ def _check_names(dataset: Dataset) -> None:
             raise UserError(f"{dataset.root}: the class name {name!r} cannot be written: rename it")
 
 
-def check_out(out: Path, sources: Iterable[Path], overwrite: bool, verb: str) -> None:
-    """Refuse to put a folder in the place of anything but what an earlier `verb` wrote."""
+def check_out(
+    out: Path,
+    sources: Iterable[Path],
+    overwrite: bool,
+    verb: str,
+    sheet: str | Path | None = None,
+) -> None:
+    """Refuse to put a folder, and a sheet, in the place of anything but what an earlier `verb` wrote."""
+    sources = list(sources)
+    if sheet is not None:
+        check_apart(sheet, out)
+        check_outputs([sheet], verb, sources)
     remove_leftovers(out)  # of a run that was killed when the folder was whole, too
     if not out.exists():
         return

@@ -144,7 +144,7 @@ class Finder:
 
     def files(self, folder: Path) -> list[Path]:
         """What lies in a folder, hidden files left out; nothing if it is none."""
-        return list(self._entries(folder).values())
+        return [path for path in self._entries(folder).values() if not is_hidden(path)]
 
     # The steps of `find`.
 
@@ -248,7 +248,9 @@ class Finder:
                     return []
 
             paths = [folder / name for name in retried(folder, names)]
-            self._listed[folder] = {path.name: path for path in paths if not is_hidden(path)}
+            self._listed[folder] = {
+                path.name: path for path in paths
+            }  # a label may name a hidden one
         return self._listed[folder]
 
     def _folds(self, folder: Path) -> dict[str, list[Path]]:
@@ -265,7 +267,7 @@ class Finder:
             by_stem: dict[str, list[Path]] = {}
             for path in self._entries(folder).values():
                 if path.suffix.lower() in IMAGE_SUFFIXES or (
-                    path.is_file() and quick_kind(path).group == "image"
+                    not is_hidden(path) and path.is_file() and quick_kind(path).group == "image"
                 ):
                     by_stem.setdefault(fold(path.stem), []).append(path)
             self._stemmed[folder] = by_stem

@@ -22,9 +22,8 @@ from duckdetect.data.loading import list_parts, load_dataset, require_boxes
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import pairwise_iou
 from duckdetect.imaging.io import ImageArray, some_names
-from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.progress import DELAY_S, progress_bar
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import plural, refuse_text
 
 _MARGIN = 0.3  # of the box's sides: the background that GrabCut learns from
 _SIDE_PX = 320  # of the longer side that it works on; more costs time and changes little
@@ -83,6 +82,7 @@ def outline_dataset(
         UserError: If something is wrong with the labels, `leave_out` names a picture that is not
             there, or `out` is taken.
     """
+    refuse_text("leave_out", leave_out)
     parts = {split: load_dataset(source, split) for split in list_parts(Path(source))}
     samples = [sample for part in parts.values() for sample in part]
     if unknown := sorted(set(leave_out) - {sample.path.name for sample in samples}):
@@ -90,11 +90,8 @@ def outline_dataset(
             f"{source} has no picture {some_names(unknown)}: give names of its pictures"
         )
     require_boxes(Dataset(Path(source), next(iter(parts.values())).classes, tuple(samples)))
-    if sheet is not None:
-        check_outputs([Path(sheet)], "outline", [Path(source)])
-    check_out(
-        Path(out), (sample.path for sample in samples), overwrite, "outline"
-    )  # before the work
+    # Before the work:
+    check_out(Path(out), (sample.path for sample in samples), overwrite, "outline", sheet)
     n_made = 0
     n_boxes = sum(int(lacks_outline(s).sum()) for s in samples if s.path.name not in leave_out)
     bar = progress_bar(

@@ -183,7 +183,7 @@ def _names(project: str) -> tuple[str, str, int]:
     parts = [part for part in path.split("/") if part]
     if len(parts) == 4 and parts[2] == "dataset":  # as in the address of a public version
         del parts[2]
-    if len(parts) != 3 or not parts[2].isdecimal():
+    if len(parts) != 3 or not re.fullmatch("[0-9]{1,9}", parts[2]):
         raise UserError(
             f"{project!r} is no WORKSPACE/PROJECT/VERSION: give it as the address of the version "
             "has it, for instance my-workspace/ducks/3"

@@ -194,6 +194,8 @@ def split_dataset(
             groups than splits.
     """
     shares = _checked_shares({"train": train, "valid": valid, "test": test})
+    if seed < 0:
+        raise UserError(f"--seed is {seed}: give a whole number of at least 0")
     if (out is None) == (file is None):
         raise UserError("give either a folder to write (out) or a split file (file)")
     if file is not None:

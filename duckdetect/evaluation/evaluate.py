@@ -39,6 +39,7 @@ from duckdetect.inference.detections_json import read_detections, write_detectio
 from duckdetect.inference.detector import Detector
 from duckdetect.inference.run_config import read_config
 from duckdetect.utils.files import folder_sha256, write_json
+from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs, note_change, own_output
 from duckdetect.utils.progress import progress_bar
 
@@ -338,6 +339,18 @@ def evaluate_run(
     run = Path(run)
     # Earlier versions wrote no manifest.
     check_outputs([run / FOLDER, run / METRICS], "eval", known=f"({FILES})?")
+    # That there is no run is for loading the detector to say.
+    with only_writer(run, cure="") if run.is_dir() else contextlib.nullcontext():
+        return _evaluate_run(run, data, split, detector, progress)
+
+
+def _evaluate_run(
+    run: Path,
+    data: Dataset | str | Path,
+    split: str | None,
+    detector: Predictor | None,
+    progress: bool,
+) -> Evaluation:
     if detector is None:
         from duckdetect.inference.detector import load_detector
 

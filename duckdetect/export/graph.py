@@ -107,14 +107,16 @@ def read_network(detector: Detector, scales: int | None = None) -> Network:
     )
     fed = frozen.inputs[:scales]  # what follows are captured tables, unused once frozen
     found, maps = list(frozen.outputs)[:4], list(frozen.outputs)[4:] if detector.has_masks else []
-    raw = _named(frozen.prune(fed, [*suppressions[0].inputs[:2], *maps]), signature, _raw_outputs)
-    whole = _named(frozen.prune(fed, found), signature, _whole_outputs)
+    raw = _named(
+        _pruned(frozen, fed, [*suppressions[0].inputs[:2], *maps]), signature, _raw_outputs
+    )
+    whole = _named(_pruned(frozen, fed, found), signature, _whole_outputs)
     n_boxes, n_classes = raw.get_concrete_function().structured_outputs["scores"].shape[1:]
     postprocess = _postprocess(suppressions[0], frozen, (n_boxes, n_classes))
     masks = None
     if detector.has_masks:
         of_regions = _of_regions(functions.masks, len(maps))
-        whole = _with_masks(frozen.prune(fed, [*found, *maps]), of_regions, signature)
+        whole = _with_masks(_pruned(frozen, fed, [*found, *maps]), of_regions, signature)
         masks = _named(
             of_regions,
             [
@@ -150,6 +152,21 @@ def concrete(function: Any) -> Any:
     return traced[0] if traced else function.get_concrete_function()
 
 
+def _pruned(frozen: Any, feeds: list[Any], fetches: list[Any]) -> Any:
+    """What lies between some tensors of a frozen function and others.
+
+    Raises:
+        UserError: If more than that goes into them, as in detectors of version 0.1.0.
+    """
+    try:
+        return frozen.prune(feeds, fetches)
+    except Exception as error:  # TensorFlow's own type is private
+        raise UserError(
+            "this detector's network cannot be told from what surrounds it: "
+            "export it with --to saved-model, or train it again"
+        ) from error
+
+
 def _named(pruned: Any, signature: Sequence[tf.TensorSpec], name: Callable[..., Any]) -> Any:
     @traced(input_signature=list(signature))
     def run(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -179,7 +196,7 @@ def _maps(raw: Any) -> dict[str, tf.Tensor]:
 def _of_regions(saved: Any, n_maps: int) -> Callable[..., list[tf.Tensor]]:
     """(boxes (R, 4), maps of one picture) -> the probabilities of masks (R, h, w), the only output."""
     frozen = freeze(concrete(saved))
-    pruned = frozen.prune(frozen.inputs[: n_maps + 2], list(frozen.outputs))
+    pruned = _pruned(frozen, frozen.inputs[: n_maps + 2], list(frozen.outputs))
 
     def run(boxes: tf.Tensor, *maps: tf.Tensor) -> list[tf.Tensor]:
         found: list[tf.Tensor] = pruned(*maps, boxes, tf.zeros(tf.shape(boxes)[:1], tf.int32))
@@ -262,7 +279,7 @@ def _postprocess(suppression: Any, frozen: Any, shape: tuple[int, int]) -> PostP
     )
     # What follows the network alone, on boxes whose scores differ: those of a network may all be alike.
     boxes_op = suppression.inputs[0].op  # (B, A, 4) gets an axis for classes here
-    after = frozen.prune([boxes_op.inputs[0], suppression.inputs[1]], list(frozen.outputs)[:4])
+    after = _pruned(frozen, [boxes_op.inputs[0], suppression.inputs[1]], list(frozen.outputs)[:4])
     errors = {plain: 0.0, dataclasses.replace(plain, voting=True): 0.0}
     for seed in range(2):
         boxes, score = _some_boxes(np.random.default_rng(seed), *shape)

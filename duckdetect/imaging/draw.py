@@ -698,7 +698,8 @@ class FramesWriter:
             raise ValueError("write frames inside a `with FramesWriter(...)` block")
         name = self._names.take(Path(file_name).stem, ".jpg")
         # No colour subsampling: it smears thin coloured lines.
-        Image.fromarray(image).save(self._part / name, quality=self.quality, subsampling=0)
+        frame = self._part / name
+        Image.fromarray(image).save(frame, format="JPEG", quality=self.quality, subsampling=0)
         return self.folder / name
 
 

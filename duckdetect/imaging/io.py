@@ -211,7 +211,12 @@ def list_folder(folder: str | Path) -> Listing:
             if len(listing.folders) < _MAX_FOLDERS and _holds_images(path):
                 listing.folders.append(path.name)
             continue
-        kind = quick_kind(path)
+        try:
+            kind = quick_kind(path)
+        except UserError:
+            if path.is_file():
+                raise
+            kind = Kind("other", "no file")  # a link to nothing or to itself, a pipe
         if kind.group == "image":
             listing.images.append(path)
         else:

@@ -39,10 +39,11 @@ from duckdetect.inference.detections_json import Record, write_detections_json
 from duckdetect.inference.detector import Detector, as_detector
 from duckdetect.inference.suppression import check_score
 from duckdetect.utils.files import make_folder
+from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar, stream, waiting
-from duckdetect.utils.words import did_you_mean, plural
+from duckdetect.utils.words import did_you_mean, plural, refuse_text
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
 from duckdetect.video.tracking import Tracker
@@ -339,6 +340,7 @@ def detect(
     """
     # All that needs no detector comes before one is loaded, which takes seconds.
     style = DrawStyle(labels, scores, line_width)
+    refuse_text("classes", classes)
     if every < 1:
         raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
     threshold = None if threshold is None else check_score(threshold)
@@ -357,23 +359,26 @@ def detect(
         animation = out / "detections.mp4"
         targets = [animation, out / "detections.json", *tables]
         check_outputs([*targets, partial_path(animation)], _VERB, sources)
-        make_folder(out)
-        video = read_video(sources[0], start, end)
-        done = detect_video(
-            detector, video, out, kept,
-            every=every, track=track, class_ids=class_ids, style=style, csv=csv,
-            progress=progress,
-        )  # fmt: skip
+        with _only_detection(out):
+            video = read_video(sources[0], start, end)
+            done = detect_video(
+                detector, video, out, kept,
+                every=every, track=track, class_ids=class_ids, style=style, csv=csv,
+                progress=progress,
+            )  # fmt: skip
         more = (*_letters(detector.classes, style), *_stale(out, _OF_IMAGES))
         return dataclasses.replace(done, notes=(*done.notes, *more))
     for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {sources[0]} is none: leave it out")
     paths = _list(sources)
+    if (
+        known is None
+    ):  # a folder and a picture of it, or a pattern that matches both, give one twice
+        paths = list(dict.fromkeys(paths))
     notes = [*_notes(sources, paths), *_letters(detector.classes, style)]
     targets = [out / name for name in ("frames", "detections.json", "detections.gif")]
     check_outputs([*targets, *tables, *([out / "crops"] if save_crops else [])], _VERB, paths)
-    make_folder(out)
     failed: list[str] = []
     images = loaded_images(paths, None if strict or known is not None else failed)
     if known is None:
@@ -382,13 +387,19 @@ def detect(
         at_least = (d[np.asarray(d.confidence) >= kept] for d in known)
         found = ((*pair, d) for pair, d in zip(images, at_least, strict=True))
     chosen = ((path, image, _only(d, class_ids)) for path, image, d in found)
-    done = _draw_images(
-        chosen, out,
-        n_images=len(paths), failed=failed, classes=detector.classes, kept=kept, style=style,
-        seconds_per_frame=seconds_per_frame, save_crops=save_crops, csv=csv, progress=progress,
-    )  # fmt: skip
+    with _only_detection(out):
+        done = _draw_images(
+            chosen, out,
+            n_images=len(paths), failed=failed, classes=detector.classes, kept=kept, style=style,
+            seconds_per_frame=seconds_per_frame, save_crops=save_crops, csv=csv, progress=progress,
+        )  # fmt: skip
     notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])])
     return dataclasses.replace(done, notes=(*done.notes, *notes))
+
+
+def _only_detection(out: Path) -> contextlib.AbstractContextManager[None]:
+    """Of two at a time, frames, GIF and JSON would be of one and of the other."""
+    return only_writer(make_folder(out))
 
 
 def _stale(out: Path, names: Sequence[str]) -> list[str]:

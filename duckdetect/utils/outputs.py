@@ -77,6 +77,15 @@ def check_outputs(
             )
 
 
+def check_apart(one: str | Path, other: str | Path) -> None:
+    """Refuse two outputs of one command of which one is, or lies in, the other."""
+    first, second = Path(one).resolve(), Path(other).resolve()
+    if first.is_relative_to(second) or second.is_relative_to(first):
+        raise UserError(
+            f"{one} and {other} are both written, one in the other's place: choose another for one"
+        )
+
+
 def check_folder(folder: str | Path, known: str, verb: str) -> None:
     """Refuse to replace a folder that holds anything but what a run of `verb` writes, by its names.
 

@@ -4,6 +4,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from duckdetect.errors import UserError
+
 
 def plural(count: int, noun: str) -> str:
     """A count with its noun: 1 box, 2 boxes."""
@@ -25,6 +27,12 @@ def counted(count: int, what: str) -> str:
     noun = re.sub(r"(?<=x|s)es$|(?<=[^s])s$", "", noun)
     rest = re.sub(r"(?<!would )\b[a-z]+", lambda word: _ONE.get(word[0], word[0]), rest)
     return f"1 {noun} {rest}"
+
+
+def refuse_text(what: str, given: object) -> None:
+    """Raise UserError for a text in the place of a list: it would be taken for a list of letters."""
+    if isinstance(given, str):
+        raise UserError(f"{what}={given!r} is one text: give a list, such as [{given!r}]")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

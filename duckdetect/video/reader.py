@@ -29,6 +29,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import MAX_PIXELS, ImageArray, letterbox
 from duckdetect.imaging.kinds import CURES, cure, kind_of_bytes
 from duckdetect.utils.reading import is_drive_error, read_head, reading_error
+from duckdetect.utils.schema import short
 
 
 def parse_time(text: float | str) -> Fraction:
@@ -37,9 +38,11 @@ def parse_time(text: float | str) -> Fraction:
     Raises:
         UserError: If it is none of these, or negative.
     """
-    match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", str(text).strip())
+    match = re.fullmatch(
+        r"(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:\.\d*)?|\.\d+)", str(text).strip()
+    )
     if match is None:
-        raise UserError(f"{text!r} is no time: give seconds (90.5) or hh:mm:ss (0:01:30.5)")
+        raise UserError(f"{short(text)} is no time: give seconds (90.5) or hh:mm:ss (0:01:30.5)")
     hours, minutes, seconds = match.groups()
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + Fraction(seconds)
 

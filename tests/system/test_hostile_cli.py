@@ -15,7 +15,8 @@ from helpers.labelled_folders import put_coco, put_image
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head, load_image
-from duckdetect.utils.outputs import check_outputs
+from duckdetect.utils.locks import only_writer
+from duckdetect.utils.outputs import check_outputs, own_output
 from duckdetect.utils.progress import progress_bar
 from duckdetect.video.reader import read_video
 from duckdetect.video.writer import write_video
@@ -197,3 +198,96 @@ def test_a_tiff_with_a_tile_larger_than_any_picture(tmp_path: Path) -> None:
     tile = {322: (4, 40_000), 323: (4, 40_000), 324: (4, 8), 325: (4, 3000), 259: (3, 8)}
     with pytest.raises(UserError, match="over 150 million pixels"):
         load_image(put_tiff(tmp_path / "a.tif", tile))
+
+
+# Outputs in each other's place, two at a time, numbers out of range
+
+
+@pytest.mark.parametrize("verb", ["outline", "suggest"])
+@pytest.mark.parametrize("sheet", ["o", "o/a.jpg", "."])
+def test_a_sheet_in_the_place_of_what_it_is_drawn_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, sheet: str
+) -> None:
+    data, out = put_coco(tmp_path / "data"), tmp_path / "x" / "o"
+    source = [data] if verb == "outline" else [tmp_path / "no run", data]
+    line = refused(capsys, verb, *source, "--out", out, "--sheet", out.parent / sheet)
+    assert "are both written, one in the other's place" in line
+    assert not out.exists()
+
+
+def test_metrics_in_the_place_of_the_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run" / "evaluation" / "about.json"
+    line = refused(capsys, "eval", tmp_path / "run", tmp_path, "--out", out)
+    assert "are both written" in line
+
+
+def test_a_folder_in_the_place_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s").mkdir()
+    line = refused(capsys, "check", put_coco(tmp_path / "data"), "--sheet", tmp_path / "s")
+    assert "s is a folder: give the name of a file" in line
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        *[("check", "data", "--sheet", "s.jpg", "--images", n) for n in ("0", "-3")],
+        ("split", "data", "--file", "s.json", "--seed", "-1"),
+        ("roboflow", f"a/b/{'9' * 5000}", "--out", "o", "--api-key", "x"),
+    ],
+)
+def test_numbers_out_of_range(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put_coco(tmp_path / "data")
+    assert refused(capsys, *argv).count("duckdetect: ") == 1
+
+
+def test_a_text_in_the_place_of_a_list(tmp_path: Path) -> None:
+    import duckdetect as dd
+
+    data = put_coco(tmp_path / "data")
+    with pytest.raises(UserError, match=r"give a list, such as \['a.jpg'\]"):
+        dd.data.outline_dataset(data, tmp_path / "o", leave_out="a.jpg")
+    with pytest.raises(UserError, match=r"give a list, such as \['duck'\]"):
+        dd.detect("no run", data, tmp_path / "o", classes="duck")
+
+
+def test_links_and_pipes_among_pictures_are_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = put_coco(tmp_path / "data")
+    (data / "itself").symlink_to("itself")
+    (data / "nothing").symlink_to("gone")
+    os.mkfifo(data / "pipe")
+    assert main(["check", str(data)]) == 0
+    assert "3 files without a suffix are not pictures" in capsys.readouterr().out
+
+
+def test_hidden_pictures_that_labels_name_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = put_coco(tmp_path / "data", names=[".a.jpg", "b.jpg"])
+    (data / "b.jpg").rename(data / "..jpg")
+    labels = data / "_annotations.coco.json"
+    labels.write_text(labels.read_text().replace("b.jpg", "..jpg"))
+    assert main(["check", str(data)]) == 0
+    assert "2 pictures" in capsys.readouterr().out
+
+
+def test_one_writer_of_a_folder_at_a_time(tmp_path: Path) -> None:
+    """The second is told; the first may write its manifest, which takes the same lock."""
+    with only_writer(tmp_path), own_output(tmp_path / "a.txt", "detect") as part:
+        part.write_text("a")
+        with pytest.raises(UserError, match="another duckdetect is writing"), only_writer(tmp_path):
+            pass
+    check_outputs([tmp_path / "a.txt"], "detect")
+    with only_writer(tmp_path):  # it is free again
+        pass

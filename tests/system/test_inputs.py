@@ -261,10 +261,15 @@ def test_one_damaged_image_does_not_stop_the_others(cases: Path, tmp_path: Path)
 def test_several_inputs_and_patterns(tmp_path: Path) -> None:
     for name in ("one/10.jpg", "one/9.jpg", "one/9.png", "two/9.jpg"):
         put_image(tmp_path / name)
-    found = run([tmp_path / "one" / "*.jpg", tmp_path / "two"], tmp_path / "out")
-    assert found.n_images == 3
+    two = tmp_path / "two"
+    (two / "..jpg").write_bytes(
+        (two / "9.jpg").read_bytes()
+    )  # hidden, and to Pillow without a suffix
+    given = [tmp_path / "one" / "*.jpg", two, two / "9.jpg", two / "..jpg"]
+    found = run(given, tmp_path / "out")
+    assert found.n_images == 4  # each once
     names = sorted(path.name for path in (tmp_path / "out" / "frames").iterdir())
-    assert names == ["10.jpg", "9.jpg", "9_2.jpg"]
+    assert names == ["..jpg", "10.jpg", "9.jpg", "9_2.jpg"]
 
 
 def test_several_inputs_hold_no_video(cases: Path, tmp_path: Path) -> None:

@@ -292,3 +292,9 @@ def test_boxes_that_were_drawn_are_read_and_drawn_on(project):
     assert coco["info"]["contributor"] == "somebody"
     assert coco["annotations"][0]["note"] == "kept"
     assert [len(sample.xyxy) for sample in dd.load_dataset(folder).samples] == [3, 0, 0]
+
+
+def test_the_export_that_its_network_does_not_allow_is_one_line(project, capsys):
+    export = ["export", "runs/ssd", "--data", "data/train", "--trust"]
+    assert main([*export, "--out", "ssd.tflite"]) == 2
+    assert "export it with --to saved-model, or train it again" in capsys.readouterr().err
