@@ -86,7 +86,7 @@ def test_eight_bits_at_one_scale(original, tflite, images, tmp_path, monkeypatch
     exported = export_detector(
         original, tmp_path / "one.tflite", weights="int8", scales=1, accept=True
     )
-    assert exported.path.stat().st_size < 0.4 * tflite.path.stat().st_size
+    assert exported.path.stat().st_size < 0.3 * tflite.path.stat().st_size, "the heads are in float"
     light = dd.load_detector(exported.path)
     assert light.high_res_hw is None
     assert light.threshold == exported.parity.threshold_after
