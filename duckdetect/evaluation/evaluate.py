@@ -339,9 +339,13 @@ def evaluate_run(
     run = Path(run)
     # Earlier versions wrote no manifest.
     check_outputs([run / FOLDER, run / METRICS], "eval", known=f"({FILES})?")
-    # That there is no run is for loading the detector to say.
-    with only_writer(run, cure="") if run.is_dir() else contextlib.nullcontext():
+    with _only_one(run):
         return _evaluate_run(run, data, split, detector, progress)
+
+
+def _only_one(run: Path) -> contextlib.AbstractContextManager[None]:
+    """Let nobody else write into a run; that there is none is for loading the detector to say."""
+    return only_writer(run, cure="") if run.is_dir() else contextlib.nullcontext()
 
 
 def _evaluate_run(
@@ -440,15 +444,16 @@ def change_threshold(run: str | Path, threshold: float) -> float:
     from duckdetect.inference.detector import save_threshold
 
     run = Path(run)
-    about = read_about(run)
-    before = save_threshold(run, threshold)
-    if about is not None:
-        about["detector"] |= {
-            "sha256": folder_sha256(run / "detector"),
-            "threshold": float(threshold),
-        }
-        write_json(run / FOLDER / "about.json", about)
-        note_change(run / FOLDER, "about.json")
+    with _only_one(run):
+        about = read_about(run)
+        before = save_threshold(run, threshold)
+        if about is not None:
+            about["detector"] |= {
+                "sha256": folder_sha256(run / "detector"),
+                "threshold": float(threshold),
+            }
+            write_json(run / FOLDER / "about.json", about)
+            note_change(run / FOLDER, "about.json")
     return before
 
 

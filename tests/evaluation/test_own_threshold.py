@@ -12,6 +12,7 @@ from helpers.run_folders import Guesser, put_run
 from duckdetect.cli import main
 from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import load_dataset
+from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import (
     change_threshold,
     evaluate,
@@ -20,6 +21,7 @@ from duckdetect.evaluation.evaluate import (
     read_evaluation,
 )
 from duckdetect.evaluation.matching import Curve, threshold_curves
+from duckdetect.utils.locks import only_writer
 
 
 @pytest.fixture(scope="module")
@@ -118,5 +120,7 @@ def test_the_threshold_is_changed_and_what_was_measured_stays(
     assert main(["threshold", str(run), "52"]) == 2
     assert "the threshold is 52.0: give a number from 0 to 1" in capsys.readouterr().err
     assert main(["threshold", str(run.parent), "0.5"]) == 2
+    with only_writer(run), pytest.raises(UserError, match="another duckdetect is writing"):
+        change_threshold(run, 0.6)
     assert change_threshold(run, 0.6) == 0.52
     assert read_about(run) is not None
