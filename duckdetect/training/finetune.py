@@ -240,8 +240,10 @@ def finetune(
     if val is not None:
         require_boxes(val)
         val = in_classes_of(val, dataset)
-    files = fetch(base_name, source=weights, progress=progress)
     folder = None if out is None else Path(out)
+    if folder is not None:
+        run_folder.check_apart_from(folder, dataset)
+    files = fetch(base_name, source=weights, progress=progress)
     masks = wants_masks(given, spec, dataset)
     two_stage = spec.family.stages == 2
     # One-stage boxes are trained on the same views with masks and without.

@@ -121,6 +121,16 @@ def only_trainer(folder: Path | None) -> contextlib.AbstractContextManager[None]
     return contextlib.nullcontext() if folder is None else only_writer(make_folder(folder))
 
 
+def check_apart_from(folder: Path, dataset: Dataset) -> None:
+    """Refuse to make a run of the folder that is trained on: it would be read as a run from then on.
+
+    Raises:
+        UserError: If it is that folder, and no run of an earlier version's.
+    """
+    if folder.resolve() == dataset.root.resolve() and not (folder / CONFIG).exists():
+        raise UserError(f"{folder} holds the labelled pictures: choose another --out")
+
+
 def begin_run(folder: Path, identity: dict[str, Any]) -> None:
     """Write what a new run is."""
     write_json(folder / CONFIG, {**identity, "done": False})

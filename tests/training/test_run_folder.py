@@ -69,6 +69,16 @@ def test_no_second_training_writes_into_a_run(
         pass
 
 
+def test_the_pictures_folder_is_made_no_run(
+    project_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = project_data / "ducks" / "train"
+    before = sorted(data.iterdir())
+    assert main(["train", str(data), "--out", str(data), "--steps", "1"]) == 2
+    assert f"{data} holds the labelled pictures: choose another --out" in capsys.readouterr().err
+    assert sorted(data.iterdir()) == before
+
+
 def test_overwriting_leaves_nothing_of_the_old_run_but_what_is_not_its_own(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
