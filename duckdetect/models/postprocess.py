@@ -23,12 +23,17 @@ _HIGH_RES_COST = 3
 
 # Small objects get a larger one yet, in which they are this many pixels wide, at twelve passes' cost at
 # most (docs/accuracy.md).
-_OBJECT_PX = 45
+_OBJECT_PX = 95
 _MOST_HIGH_RES_COST = 12
 
 # Of the base scale's side. What is larger in the high-resolution image, the base scale sees better: the
 # other takes parts for wholes.
 HIGH_RES_MOST_SIDE = 0.35 * 508 / 300
+
+# Of the image's side: as large as the smallest anchors of the base scale. Of smaller boxes it only says,
+# beside the high-resolution scale, that something is there: its own lie badly, and count as a second
+# object (docs/accuracy.md).
+BASE_LEAST_SIDE = 0.1
 
 # Boxes that overlap a detection by more than this IoU vote on its place; the suppression's own.
 _VOTE_IOU = 0.6
@@ -141,7 +146,7 @@ def high_res_side(side_px: int, object_side: float = 1.0) -> int:
     """The side of the high-resolution input, congruent modulo 16.
 
     It costs as much as three passes at the base scale, or more where objects are so small, as a part of
-    the image's side, that they would be less than 45 pixels wide.
+    the image's side, that they would be less than 95 pixels wide.
 
     Congruent, so that the network's first convolutions pad both inputs the same way.
     """

@@ -22,6 +22,7 @@ from duckdetect.models.interfaces import (
     TrainPart,
 )
 from duckdetect.models.postprocess import (
+    BASE_LEAST_SIDE,
     HIGH_RES_MOST_SIDE,
     Found,
     box_voting,
@@ -417,6 +418,7 @@ class SsdModel:
             scale = max(self.high_res_hw) / max(self.input_hw)
             fine_score = small_only(fine_boxes, fine_score, HIGH_RES_MOST_SIDE / scale)
             fine_boxes, fine_score = fuse_scales(fine_boxes, fine_score, boxes, score)
+            score -= small_only(boxes, score, BASE_LEAST_SIDE)
             boxes = tf.concat([boxes, fine_boxes], axis=1)
             score = tf.concat([score, fine_score], axis=1)
         nms = self.config.ssd.post_processing.batch_non_max_suppression
