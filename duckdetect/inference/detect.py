@@ -372,9 +372,7 @@ def detect(
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {sources[0]} is none: leave it out")
     paths = _list(sources)
-    if (
-        known is None
-    ):  # a folder and a picture of it, or a pattern that matches both, give one twice
+    if known is None:  # a folder and a picture of it give one twice
         paths = list(dict.fromkeys(paths))
     notes = [*_notes(sources, paths), *_letters(detector.classes, style)]
     targets = [out / name for name in ("frames", "detections.json", "detections.gif")]

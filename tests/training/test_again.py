@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -96,6 +100,32 @@ def test_what_is_handed_back_once_does_not_come_again(run, project_data, tmp_pat
     assert train_again(run, file, settings={"steps": 60}, progress=False).resumed == 60
     (kept,) = _earlier(again.folder, again.detector).samples
     assert (kept.path.name, kept.whole) == ("test_11.jpg", False)
+
+
+def test_a_kernel_killed_while_it_trains_again_loses_nothing(run, project_data, tmp_path):
+    """What was handed back is in the new run's folder before its first step; the old run stays."""
+    before = folder_sha256(run.folder / "detector")
+    picture = project_data / "ducks" / "test" / "test_11.jpg"
+    file = put_corrections(
+        tmp_path / "wrong.json", {"file": str(picture), "wrong": [{"bbox": [386, 182, 112, 93]}]}
+    )
+    out, settings = tmp_path / "more", {"steps": 200, "save_every": 10}
+    code = (
+        "from duckdetect.training.again import train_again\n"
+        f"train_again({str(run.folder)!r}, {str(file)!r}, {str(out)!r}, {settings!r})"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as kernel:
+        while not (out / "state.npz").exists() and kernel.poll() is None:
+            time.sleep(0.01)
+        kernel.kill()
+    assert kernel.returncode == -signal.SIGKILL
+    file.unlink()
+    again = train_again(run.folder, out / "corrections.json", out, settings, progress=False)
+    assert 10 <= again.resumed < 200
+    assert len(again.history) == 200
+    (kept,) = _earlier(out, again.detector).samples
+    assert (kept.path.name, len(kept.hard_negatives)) == ("test_11.jpg", 1)
+    assert folder_sha256(run.folder / "detector") == before
 
 
 def test_more_steps_on_the_same_pictures(run, project_data, tmp_path, capsys, monkeypatch):
