@@ -248,9 +248,8 @@ class Finder:
                     return []
 
             paths = [folder / name for name in retried(folder, names)]
-            self._listed[folder] = {
-                path.name: path for path in paths
-            }  # a label may name a hidden one
+            # Hidden ones, too: a label may name one.
+            self._listed[folder] = {path.name: path for path in paths}
         return self._listed[folder]
 
     def _folds(self, folder: Path) -> dict[str, list[Path]]:

@@ -408,8 +408,9 @@ def _load(path: str) -> np.ndarray | str:
         from pyarrow import fs
 
         system, name = fs.FileSystem.from_uri(path)
-        if system.get_file_info(name).type != fs.FileType.File:
-            return f"{path} is no file"  # a device is read for ever
+        local = isinstance(system, fs.LocalFileSystem)  # a bucket holds no device, read for ever
+        if local and system.get_file_info(name).type != fs.FileType.File:
+            return f"{path} is no file"
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / f"picture{Path(name).suffix}"
             with system.open_input_stream(name) as stream:

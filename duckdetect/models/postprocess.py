@@ -94,7 +94,7 @@ def box_voting(found: Found, y1x1y2x2: tf.Tensor, score: tf.Tensor) -> Found:
 
 
 def small_only(y1x1y2x2: tf.Tensor, score: tf.Tensor, most_side: float) -> tf.Tensor:
-    """A high-resolution pass's scores (B, A, C), 0 where the box is larger than `most_side`."""
+    """Scores (B, A, C), 0 where the box is larger than `most_side`, of the image's side."""
     sides = y1x1y2x2[..., 2:] - y1x1y2x2[..., :2]
     area = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1, keepdims=True)
     return tf.where(area < most_side**2, score, 0.0)

@@ -27,6 +27,14 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     return capsys.readouterr().err
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with labelled pictures in `data`."""
+    monkeypatch.chdir(tmp_path)
+    put_coco(tmp_path / "data")
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     "argv",
     [
@@ -39,14 +47,9 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     ],
 )
 def test_a_pipe_as_an_argument(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    argv: tuple[str, ...],
+    here: Path, capsys: pytest.CaptureFixture[str], argv: tuple[str, ...]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    put_coco(tmp_path / "data")
-    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(here / "pipe")
     assert "pipe is a pipe or a device, not a file" in refused(capsys, *argv)
 
 
@@ -239,14 +242,8 @@ def test_a_folder_in_the_place_of_a_file(
         ("roboflow", f"a/b/{'9' * 5000}", "--out", "o", "--api-key", "x"),
     ],
 )
-def test_numbers_out_of_range(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    argv: tuple[str, ...],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    put_coco(tmp_path / "data")
+@pytest.mark.usefixtures("here")
+def test_numbers_out_of_range(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...]) -> None:
     assert refused(capsys, *argv).count("duckdetect: ") == 1
 
 

@@ -262,9 +262,8 @@ def test_several_inputs_and_patterns(tmp_path: Path) -> None:
     for name in ("one/10.jpg", "one/9.jpg", "one/9.png", "two/9.jpg"):
         put_image(tmp_path / name)
     two = tmp_path / "two"
-    (two / "..jpg").write_bytes(
-        (two / "9.jpg").read_bytes()
-    )  # hidden, and to Pillow without a suffix
+    # Hidden, and to Pillow without a suffix.
+    (two / "..jpg").write_bytes((two / "9.jpg").read_bytes())
     given = [tmp_path / "one" / "*.jpg", two, two / "9.jpg", two / "..jpg"]
     found = run(given, tmp_path / "out")
     assert found.n_images == 4  # each once
