@@ -67,7 +67,7 @@ def test_a_window_is_cut_where_it_lies(case):
     assert np.median(difference) <= 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 340),
     st.integers(0, 240),

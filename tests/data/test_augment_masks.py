@@ -43,7 +43,7 @@ def plain_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)))
 def test_run_lengths_come_back(mask: np.ndarray) -> None:
     rle = encode_mask(mask)

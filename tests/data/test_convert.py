@@ -183,7 +183,7 @@ def test_yolo_says_when_an_outline_is_not_its_box(tmp_path: Path) -> None:
     assert done.lost == ("1 box moves by over a pixel: YOLO takes it from the outlines",)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(*[st.floats(0, 1)] * 4), max_size=4), st.sampled_from(FORMATS))
 def test_any_box_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[float, ...]], to: str

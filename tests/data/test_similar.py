@@ -135,7 +135,7 @@ def test_groups() -> None:
     assert groups_of(0, []).tolist() == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), min_size=40, max_size=80),
     st.sampled_from([[0.7, 0.15, 0.15], [0.5, 0.5], [0.8, 0.1, 0.1], [1.0]]),

@@ -56,7 +56,7 @@ def clusters(rng: np.random.Generator, n: int, n_seeds: int, side: int = 3) -> n
     return np.array(made, np.int8)[rng.permutation(n)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([1, 2, 5, 512]))
 def test_groups_are_those_of_all_pairs(seed: int, n_seeds: int, rows: int) -> None:
     rng = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def test_groups_are_those_of_all_pairs(seed: int, n_seeds: int, rows: int) -> No
         assert near_groups(hashes).tolist() == components(30, all_pairs(hashes))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 512]))
 def test_pairs_across_parts(seed: int, rows: int) -> None:
     rng = np.random.default_rng(seed)

@@ -201,7 +201,7 @@ def brute_force(data: Data, detections: list[sv.Detections]) -> tuple[float, flo
     return best
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([0, 2, 5]))
 def test_best_threshold_is_that_of_brute_force(seed: int, levels: int) -> None:
     data, detections = random_case(seed, n_images=4, levels=levels)

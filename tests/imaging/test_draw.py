@@ -109,7 +109,7 @@ def test_lines_and_letters_grow_with_the_image(size_hw: tuple[int, int], line_px
     assert max(10, 0.02 * w) <= label_px <= max(16, 0.04 * w)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_labels_lie_inside_the_image(data: st.DataObject) -> None:
     h, w = data.draw(st.integers(40, 300)), data.draw(st.integers(80, 300))

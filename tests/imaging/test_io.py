@@ -245,7 +245,8 @@ SEEDS = [
 
 @pytest.mark.parametrize(("form", "mode"), SEEDS)
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_whatever_is_broken_in_a_file_is_a_user_error(

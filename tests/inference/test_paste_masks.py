@@ -14,7 +14,7 @@ from duckdetect.models.tfod.api import model_builder
 reframe = model_builder.faster_rcnn_meta_arch.ops.reframe_box_masks_to_image_masks
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(2, 90), st.integers(2, 90), st.sampled_from([7, 33]))
 def test_every_pixel_is_the_apis(seed, height, width, side):
     rng = np.random.default_rng(seed)

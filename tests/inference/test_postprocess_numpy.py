@@ -51,7 +51,7 @@ def test_it_is_what_tensorflow_does(seed, voting):
     np.testing.assert_array_equal(found.class_id, wanted[2])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), threshold=st.floats(0.05, 0.95), voting=st.booleans())
 def test_a_threshold_only_cuts(seed, threshold, voting):
     """What lies above it is the same as if everything were suppressed and cut then."""

@@ -91,7 +91,10 @@ def test_an_entry_that_was_changed_with_its_sum(
         check_checkpoint(path, data)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.data())
 def test_no_damage_is_a_traceback(
     checkpoint: tuple[Path, Path], tmp_path: Path, draw: st.DataObject

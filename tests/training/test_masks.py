@@ -169,7 +169,7 @@ def test_masks_can_be_left_out_and_the_fast_scale_has_them(made, ducks, tmp_path
 
 
 @given(st.integers(0, 10**6))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_what_is_cropped_is_pasted_back(seed):
     rng = np.random.default_rng(seed)
     height, width = rng.integers(60, 200, 2)

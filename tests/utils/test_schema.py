@@ -113,7 +113,10 @@ def test_no_value_is_a_traceback(value: object) -> None:
         assert len(said) < 300
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.binary(max_size=200) | JSON.map(lambda v: json.dumps(v).encode()))
 def test_no_bytes_are_a_traceback(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a"

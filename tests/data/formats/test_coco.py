@@ -315,7 +315,6 @@ def test_broken_outlines_are_told_of_and_their_boxes_kept(
     assert not told or re.search(told, str(problems[0]))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40))
 def test_compressed_run_lengths_as_pycocotools(seed: int, height: int, width: int) -> None:
     rng = np.random.default_rng(seed)
@@ -340,7 +339,7 @@ def a_dataset(boxes: list[list[float]], folder: Path, **changes: Any) -> Dataset
     return Dataset(folder, ("duck", "cat"), (sample,))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(

@@ -110,7 +110,7 @@ def test_polygons(tmp_path: Path) -> None:
     assert load_dataset(tmp_path).to_coco()["annotations"][0]["area"] == 300
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(*[st.floats(0.01, 0.99)] * 4), min_size=1, max_size=4))
 def test_any_box_comes_out_inside_its_image(
     tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[float, ...]]
