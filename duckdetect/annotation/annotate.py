@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from duckdetect.annotation.session import Session, Suggests, some_names
+from duckdetect.annotation.session import Session, Suggests
 from duckdetect.annotation.store import FILE_NAME, AnnotationStore
 from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import list_folder, list_images
 from duckdetect.utils.environment import is_colab
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import plural, some_names
 
 WidgetName = Literal["auto", "colab", "jupyter"]
 

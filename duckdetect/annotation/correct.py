@@ -23,9 +23,8 @@ from duckdetect.annotation.suggestions import suggest
 from duckdetect.data.corrections import apart, is_apart, read_corrections, write_corrections
 from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import some_names
 from duckdetect.training.run_folder import HANDED_BACK
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import plural, some_names
 
 _MOST = 60  # crops: more are not looked at
 _CROP_PX = 110

@@ -15,7 +15,7 @@ import numpy as np
 from duckdetect.annotation.store import AnnotationStore, Box
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_size_hw, list_images, load_image
-from duckdetect.utils.words import plural, refuse_text
+from duckdetect.utils.words import plural, refuse_text, some_names
 
 _LOWEST = 0.05  # of a suggestion's score, however few a user wants to see
 
@@ -190,9 +190,3 @@ def _checked_classes(classes: Sequence[str]) -> list[str]:
     if not names or not good or len(set(names)) != len(names):
         raise UserError(f"classes={names!r}: give one or more names, none empty, none twice")
     return names
-
-
-def some_names(names: Sequence[str], at_most: int = 5) -> str:
-    """The first names of a list that may be long, for a message."""
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + more

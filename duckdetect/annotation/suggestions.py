@@ -79,8 +79,7 @@ def suggest(
     Raises:
         UserError: If there is no image, or none can be read.
     """
-    detector = as_detector(detector)
-    kept = detector.threshold if threshold is None else check_score(threshold)
+    threshold = None if threshold is None else check_score(threshold)
     if isinstance(source, str | Path):
         root = Path(source)
         paths = [root] if root.is_file() else list_images(root)
@@ -89,6 +88,8 @@ def suggest(
         root = paths[0].parent if paths else Path()
     if not paths:
         raise UserError("the list of pictures is empty: give at least one")
+    detector = as_detector(detector)  # which takes seconds, and so comes last
+    kept = detector.threshold if threshold is None else threshold
     samples: list[Sample] = []
     hashes: list[np.ndarray] = []
     failed: list[str] = []

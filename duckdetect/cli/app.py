@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,14 @@ def _check_folder() -> None:
         raise UserError("the folder that this is run in is gone: cd to another one") from error
 
 
+def _check_empty(arguments: Sequence[str]) -> None:
+    """An empty argument, of a variable of the shell that is not set, would mean the folder we are in."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if not argument or re.fullmatch(r"--[\w-]+=", argument):
+            where = argument.rstrip("=") or (before if before.startswith("-") else "an argument")
+            raise UserError(f"{where} is empty: is a variable of the shell not set?")
+
+
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
@@ -82,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     trusted = "--trust" in given
     try:
         _check_folder()
+        _check_empty(given)
         with trust.required(unless=trusted):
             code = app(
                 args=[a for a in given if a != "--trust"],

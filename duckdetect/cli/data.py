@@ -13,6 +13,7 @@ from duckdetect.cli.labels import reads_labels
 from duckdetect.cli.options import Data, Json, Out, Overwrite, add_verb, print_json
 from duckdetect.cli.say import say
 from duckdetect.errors import UserError
+from duckdetect.imaging.io import check_jpeg
 from duckdetect.utils.outputs import check_outputs
 
 
@@ -44,6 +45,7 @@ def check(
 
     if sheet is not None:
         check_outputs([sheet], "check", [data])
+        check_jpeg(sheet)
     problems = dd.data.check_dataset(data)
     if sheet is not None:
         dd.data.label_sheet(data, sheet, pictures, problems=problems)

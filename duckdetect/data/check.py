@@ -28,8 +28,8 @@ from duckdetect.data.dataset import (
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import list_folder, some_names
-from duckdetect.utils.words import counted
+from duckdetect.imaging.io import list_folder
+from duckdetect.utils.words import counted, some_names
 
 _MOST = 10  # lines for each pair of splits; the rest is counted
 

@@ -17,6 +17,7 @@ from duckdetect.data.dataset import Dataset, Problem, classes_alike, strict
 from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
+from duckdetect.imaging.io import check_jpeg
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.files import FreeNames, remove_leftovers
 from duckdetect.utils.outputs import check_apart, check_outputs, own_output
@@ -141,6 +142,7 @@ def check_out(
     if sheet is not None:
         check_apart(sheet, out)
         check_outputs([sheet], verb, sources)
+        check_jpeg(sheet)
     remove_leftovers(out)  # of a run that was killed when the folder was whole, too
     if not out.exists():
         return

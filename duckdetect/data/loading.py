@@ -47,7 +47,6 @@ from duckdetect.data.dataset import (
 )
 from duckdetect.data.formats import READERS, coco, csv_table, foreign, places, yolo
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import some_names
 from duckdetect.imaging.kinds import file_kind
 from duckdetect.utils.archives import unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
@@ -55,7 +54,7 @@ from duckdetect.utils.outputs import own_output
 from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import refuse_pipes
 from duckdetect.utils.schema import is_path, parse_json
-from duckdetect.utils.words import counted, plural
+from duckdetect.utils.words import counted, plural, some_names
 
 _FORMAT = "duckdetect split 1"
 
@@ -290,7 +289,7 @@ def _read_split(source: Path, split: str | None, reading: Reading) -> Dataset:
             reading(Problem(str(source), what, "put it back, or split the data set again"))
     left = samples.keys() - {name for names in file.splits.values() for name in names}
     if left:
-        what = counted(len(left), f"pictures are in no split ({sorted(left)[0]} ...)")
+        what = counted(len(left), f"pictures are in no split ({some_names(sorted(left))})")
         cure = "split the data set again to use them"
         reading(Problem(str(source), what, cure, "warning"))
     found = tuple(samples[name] for name in wanted if name in samples)

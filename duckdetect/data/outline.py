@@ -21,9 +21,9 @@ from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.data.loading import list_parts, load_dataset, require_boxes
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import pairwise_iou
-from duckdetect.imaging.io import ImageArray, some_names
+from duckdetect.imaging.io import ImageArray
 from duckdetect.utils.progress import DELAY_S, progress_bar
-from duckdetect.utils.words import plural, refuse_text
+from duckdetect.utils.words import plural, refuse_text, some_names
 
 _MARGIN = 0.3  # of the box's sides: the background that GrabCut learns from
 _SIDE_PX = 320  # of the longer side that it works on; more costs time and changes little

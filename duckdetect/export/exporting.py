@@ -242,22 +242,14 @@ def _write(
 
         write_saved_model(detector, part, None)
         return ServedDetector(part)
-    from duckdetect.export.graph import read_network
+    from duckdetect.export.graph import describe, read_network
 
     for module in ("tf2onnx", "onnxruntime") if to == "onnx" else ("ai_edge_litert",):
         needed(module, f"--to {to}")
     network = read_network(detector)
-    about = ExportedModel(
-        detector.classes,
-        detector.threshold,
-        detector.base_name,
-        weights,
-        network.inputs,
-        network.input_names,
-        None if to == "onnx" else network.postprocess,
-        detector.suppression,
-        detector.has_masks,
-    )
+    about = describe(detector, network, weights)
+    if to == "onnx":  # suppression is within
+        about = replace(about, postprocess=None)
     description = f"{detector.base_name} trained by duckdetect to find: " + ", ".join(
         detector.classes
     )

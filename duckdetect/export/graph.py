@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from duckdetect.errors import UserError
-from duckdetect.inference.exported import MAP, MASK_THRESHOLD, MASKS
+from duckdetect.inference.exported import MAP, MASK_THRESHOLD, MASKS, ExportedModel
 from duckdetect.inference.postprocess_numpy import Found, PostProcess
 from duckdetect.inference.preprocess_numpy import Preprocess
 from duckdetect.models.graphs import freeze, traced
@@ -126,6 +126,21 @@ def read_network(detector: Detector, scales: int | None = None) -> Network:
             lambda probability: {MASKS: probability},
         )
     return Network(raw, whole, masks, signature, inputs, postprocess)
+
+
+def describe(detector: Detector, network: Network, weights: str) -> ExportedModel:
+    """What an exported file says of itself."""
+    return ExportedModel(
+        detector.classes,
+        detector.threshold,
+        detector.base_name,
+        weights,
+        network.inputs,
+        network.input_names,
+        network.postprocess,
+        detector.suppression,
+        detector.has_masks,
+    )
 
 
 def resolve_scales(detector: Detector, scales: int | None) -> int:

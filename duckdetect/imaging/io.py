@@ -6,7 +6,7 @@ import functools
 import re
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
@@ -26,6 +26,7 @@ from duckdetect.imaging.kinds import (
 )
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.reading import is_drive_error, retried
+from duckdetect.utils.words import some_names
 
 MAX_PIXELS = 150_000_000
 
@@ -281,22 +282,23 @@ def _holds_images(folder: Path) -> bool:
         return False
 
 
-def some_names(paths: Sequence[str | Path], most: int = 3) -> str:
-    """The first names of some files, for a message."""
-    names = [Path(path).name for path in paths]
-    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
-
-
 def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     """Sorts numbers inside names by value."""
     pieces = re.findall(r"\d+|\D+", path.name.lower())
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces], path.name
 
 
+def check_jpeg(path: str | Path) -> None:
+    """Raise UserError for the name of another kind of file, which a JPEG shall not get."""
+    if Path(path).suffix.lower() not in (".jpg", ".jpeg"):
+        raise UserError(f"{path} would be a JPEG by another name: end it in .jpg")
+
+
 def save_jpeg(
     path: str | Path, image: np.ndarray, quality: int = 90, verb: str | None = None
 ) -> None:
     """Write (H, W, 3) uint8 RGB as JPEG, atomically; `verb` as in `own_output`."""
+    check_jpeg(path)
     with own_output(path, verb) as part:
         Image.fromarray(image).save(part, format="JPEG", quality=quality)
 

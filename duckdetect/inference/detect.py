@@ -11,6 +11,7 @@ import dataclasses
 import glob
 import itertools
 import os
+import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ from duckdetect.imaging.io import (
     list_images,
     load_image,
     natural_key,
-    some_names,
 )
 from duckdetect.imaging.kinds import VIDEO_SUFFIXES, cure, file_kind
 from duckdetect.inference.detections_csv import COUNTS, DETECTIONS, CsvWriter
@@ -43,7 +43,7 @@ from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar, stream, waiting
-from duckdetect.utils.words import did_you_mean, plural, refuse_text
+from duckdetect.utils.words import counted, did_you_mean, plural, refuse_text, some_names
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
 from duckdetect.video.tracking import Tracker
@@ -361,20 +361,24 @@ def detect(
         check_outputs([*targets, partial_path(animation)], _VERB, sources)
         with _only_detection(out):
             video = read_video(sources[0], start, end)
-            done = detect_video(
-                detector, video, out, kept,
-                every=every, track=track, class_ids=class_ids, style=style, csv=csv,
-                progress=progress,
-            )  # fmt: skip
-        more = (*_letters(detector.classes, style), *_stale(out, _OF_IMAGES))
+            with _for_video(detector, video, every, progress) as (detector, how):
+                done = detect_video(
+                    detector, video, out, kept,
+                    every=every, track=track, class_ids=class_ids, style=style, csv=csv,
+                    progress=progress,
+                )  # fmt: skip
+        more = (*how, *_letters(detector.classes, style), *_stale(out, _OF_IMAGES))
         return dataclasses.replace(done, notes=(*done.notes, *more))
     for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
         if given not in (None, False):
             raise UserError(f"--{name} is for videos, and {sources[0]} is none: leave it out")
-    paths = _list(sources)
+    paths, again = _list(sources), []
     if known is None:  # a folder and a picture of it give one twice
-        paths = list(dict.fromkeys(paths))
-    notes = [*_notes(sources, paths), *_letters(detector.classes, style)]
+        unlike = list(dict.fromkeys(paths))
+        if twice := len(paths) - len(unlike):
+            again = [counted(twice, "pictures are given twice: each is looked at once")]
+        paths = unlike
+    notes = [*again, *_notes(sources, paths), *_letters(detector.classes, style)]
     targets = [out / name for name in ("frames", "detections.json", "detections.gif")]
     check_outputs([*targets, *tables, *([out / "crops"] if save_crops else [])], _VERB, paths)
     failed: list[str] = []
@@ -393,6 +397,19 @@ def detect(
         )  # fmt: skip
     notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])])
     return dataclasses.replace(done, notes=(*done.notes, *notes))
+
+
+def _for_video(
+    detector: Detector, video: VideoReader, every: int, progress: bool
+) -> contextlib.AbstractContextManager[tuple[Detector, list[str]]]:
+    """The detector on LiteRT for a video that is long enough, see export/quick.py."""
+    # By name: exporting stands on this room.
+    quicker: Any = pkgutil.resolve_name("duckdetect.export.quick:quicker")
+    n_images = (video.n_expected or 0) // every
+    found: contextlib.AbstractContextManager[tuple[Detector, list[str]]] = quicker(
+        detector, n_images, lambda: [frame.image for frame in next(_batches(video, 1))], progress
+    )
+    return found
 
 
 def _only_detection(out: Path) -> contextlib.AbstractContextManager[None]:

@@ -40,7 +40,7 @@ from duckdetect.training.run_folder import (
     read_history,
     read_validation,
 )
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import plural, some_names
 
 if TYPE_CHECKING:
     from duckdetect.data.dataset import Dataset, Sample
@@ -140,6 +140,8 @@ def versions() -> str:
 
 _SAMPLES = 6
 
+_MOST_CLASSES = 100  # that are named
+
 _SAMPLE_PX = 480
 
 
@@ -153,7 +155,7 @@ def training_section(config: Mapping[str, Any], dataset: Dataset | None) -> Sect
     data, weights = config["data"], config["weights"]
     classes = list(config["classes"])
     facts = [
-        ("Classes", ", ".join(classes)),
+        ("Classes", some_names(classes, _MOST_CLASSES)),
         (
             "Trained on",
             f"{plural(data['pictures'], 'picture')} with {plural(data['boxes'], 'box')}",

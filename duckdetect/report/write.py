@@ -32,7 +32,7 @@ from duckdetect.report.evaluation import evaluation_sections, found_section
 from duckdetect.report.training import curves_section, reproduce_section, training_section
 from duckdetect.utils.outputs import check_outputs, own_output
 from duckdetect.utils.schema import Fields
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import plural, some_names
 
 if TYPE_CHECKING:
     from duckdetect.training.finetune import TrainRun
@@ -135,16 +135,11 @@ def build_report(
         first = [Section("How good it is", [Note(missing)]), found_section(run)]
         sections = [section for section in first if section is not None] + sections
     return Report(
-        title=f"Detector report: {_few(config['classes'])}",
+        title=f"Detector report: {some_names(config['classes'], 3)}",
         subtitle=f"{config['base']}, trained on {plural(data['pictures'], 'picture')}; "
         f"run {run.resolve().name}",
         sections=sections,
     )
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _measured(

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from duckdetect.errors import UserError
 
@@ -11,6 +12,13 @@ def plural(count: int, noun: str) -> str:
     """A count with its noun: 1 box, 2 boxes."""
     ending = "" if count == 1 else "es" if noun.endswith(("x", "s", "ch")) else "s"
     return f"{count} {noun}{ending}"
+
+
+def some_names(names: Sequence[str | Path], at_most: int = 5) -> str:
+    """The first names of a list that may be long, for a message: a, b, c and 4 more."""
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    named = (name.name if isinstance(name, Path) else name for name in names[:at_most])
+    return ", ".join(named) + more
 
 
 _ONE = {"are": "is", "have": "has", "move": "moves", "their": "its", "them": "it"}

@@ -262,6 +262,17 @@ def test_unlabelled_pictures_are_shown_with_what_was_found(tmp_path: Path) -> No
     assert "Whatitfinds" not in html_text(write_report(run).html)
 
 
+def test_of_very_many_classes_some_are_named(tmp_path: Path) -> None:
+    """As a stranger's config.json may have: a million took the PDF without end."""
+    run = put_run(tmp_path / "run", dd.load_dataset(put_coco(tmp_path / "data")))
+    config = json.loads((run / "config.json").read_text())
+    config["classes"] = [f"class-{i}" for i in range(100_000)]
+    (run / "config.json").write_text(json.dumps(config))
+    text = html_text(write_report(run).html)
+    assert "class-99and99900more" in text
+    assert "class-100" not in text
+
+
 def test_training_images_and_curves_may_be_missing(tmp_path: Path) -> None:
     run = put_run(tmp_path / "run", dd.load_dataset(put_coco(tmp_path / "data")))
     for text in ("", "step,loss\n1,zero\n", "step\n1\n"):

@@ -8,6 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
+import duckdetect as dd
 from duckdetect.cli.app import main
 from duckdetect.data.loading import load_dataset, load_training
 from duckdetect.demo import run_demo
@@ -48,6 +49,11 @@ def test_detect_on_one_image_twice_gives_the_same(run, project_data, tmp_path):
         assert main(["detect", str(run), str(image), "--out", str(tmp_path)]) == 0
         texts.append((tmp_path / "detections.json").read_text())
     assert texts[0] == texts[1]
+    done = dd.detect(run, [image, image], tmp_path / "both", progress=False)
+    assert (done.n_images, done.notes[0]) == (
+        1,
+        "1 picture is given twice: each is looked at once",
+    )
 
 
 def test_detect_by_default_writes_a_new_results_folder_and_goes_on_after_a_bad_image(

@@ -87,10 +87,45 @@ def test_an_error_begins_a_line(
     assert "\nduckdetect: no space is left\n" in line
 
 
-@pytest.mark.parametrize("out", [".", "/", ""])
+@pytest.mark.parametrize("out", [".", "/"])
 def test_an_output_without_a_name(capsys: pytest.CaptureFixture[str], out: str) -> None:
     line = refused(capsys, "export", "run", "--out", out, "--to", "saved-model")
     assert "is no name of a file or folder" in line
+
+
+@pytest.mark.parametrize(
+    ("argv", "what"),
+    [
+        (("detect", "run", ""), "an argument"),
+        (("check", ""), "an argument"),
+        (("detect", "run", "data", "--out", ""), "--out"),
+        (("detect", "run", "data", "--out="), "--out"),
+        (("export", "run", "-o", ""), "-o"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_variable_of_the_shell_that_is_not_set(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], what: str
+) -> None:
+    assert f"{what} is empty" in refused(capsys, *argv)
+
+
+@pytest.mark.parametrize("verb", ["check", "outline", "suggest"])
+@pytest.mark.parametrize("sheet", ["sheet.html", "sheet.png", "sheet"])
+def test_a_sheet_by_the_name_of_another_kind_of_file(
+    here: Path, capsys: pytest.CaptureFixture[str], verb: str, sheet: str
+) -> None:
+    source = [*(["no run"] if verb == "suggest" else []), "data"]
+    out = [] if verb == "check" else ["--out", "o"]
+    assert "end it in .jpg" in refused(capsys, verb, *source, *out, "--sheet", sheet)
+    assert not (here / sheet).exists()
+
+
+def test_suggest_asks_for_its_pictures_before_it_loads_a_detector(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "nothing" in refused(capsys, "suggest", "no run", "nothing", "-o", "o")
+    assert "no run" in refused(capsys, "suggest", "no run", "data", "-o", "o")
 
 
 def test_a_split_file_of_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,9 +264,9 @@ def test_metrics_in_the_place_of_the_evaluation(
 def test_a_folder_in_the_place_of_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "s").mkdir()
-    line = refused(capsys, "check", put_coco(tmp_path / "data"), "--sheet", tmp_path / "s")
-    assert "s is a folder: give the name of a file" in line
+    (tmp_path / "s.jpg").mkdir()
+    line = refused(capsys, "check", put_coco(tmp_path / "data"), "--sheet", tmp_path / "s.jpg")
+    assert "s.jpg is a folder: give the name of a file" in line
 
 
 @pytest.mark.parametrize(

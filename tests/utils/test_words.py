@@ -1,8 +1,10 @@
 """Counts in words."""
 
+from pathlib import Path
+
 import pytest
 
-from duckdetect.utils.words import counted, plural
+from duckdetect.utils.words import counted, plural, some_names
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,11 @@ def test_what_is_said_of_several_is_said_of_one() -> None:
     }
     assert [counted(1, many) for many in said] == list(said.values())
     assert counted(2, "boxes are rounded") == "2 boxes are rounded"
+
+
+def test_of_many_names_some_are_said() -> None:
+    assert some_names(["a", "b"]) == "a, b"
+    assert (
+        some_names([Path("x/a.jpg"), Path("b.jpg"), Path("c.jpg")], 2) == "a.jpg, b.jpg and 1 more"
+    )
+    assert some_names(["a/b"]) == "a/b"  # of a class, not of a file

@@ -145,7 +145,8 @@ def restore_checkpoint(model: Any, prefix: Path) -> None:
             f"{prefix} does not fit this model ({_first_line(error)}): "
             "fetch the base model again, or give the checkpoint that belongs to its pipeline.config"
         ) from error
-    except (tf.errors.OpError, OSError) as error:
+    # IndexError: TensorFlow's table of what belongs together, a protocol buffer, read from noise.
+    except (tf.errors.OpError, OSError, IndexError) as error:
         raise UserError(
             f"{prefix} cannot be read ({_first_line(error)}): fetch the base model again"
         ) from error

@@ -76,10 +76,15 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(left_out, tmp_path):
         restore_checkpoint(base.model, tmp_path / "ckpt-0")
 
 
-def test_a_broken_checkpoint_is_one_clear_line(tmp_path):
-    (tmp_path / "ckpt-0.index").write_bytes(b"no index")
+@pytest.mark.parametrize("spoiled", ["index", "data-00000-of-00001"])
+@pytest.mark.parametrize("byte", [b"\x00", b"\xff", b"x"])
+def test_a_broken_checkpoint_is_one_clear_line(spoiled, byte, tmp_path):
+    base = retinanet()
+    tf.train.Checkpoint(model=checkpoint_view(base.model)).write(str(tmp_path / "ckpt-0"))
+    path = tmp_path / f"ckpt-0.{spoiled}"
+    path.write_bytes(byte * path.stat().st_size)
     with pytest.raises(UserError, match="fetch the base model again") as caught:
-        restore_checkpoint(retinanet().model, tmp_path / "ckpt-0")
+        restore_checkpoint(base.model, tmp_path / "ckpt-0")
     assert "\n" not in str(caught.value)
 
 
