@@ -1,14 +1,15 @@
 """What K images of any object buy: default settings, several data sets, seeds and numbers of images.
 
     python benchmarks/fewshot.py [--shots 5 20 all] [--seeds 0 1 2] [--train auto auto+rotate heads]
-        [--stock] [--data FOLDER TRAIN_FOLDER:TEST_FOLDER ...] [--test 40]
+        [--stock] [--api 1 10] [--data FOLDER TRAIN_FOLDER:TEST_FOLDER ...] [--test 40]
 
 A seed draws the K images, each class once where K allows, and the run's views, weights and batches; the
 test is a fixed draw of the others (with `all`, every second image is the test). TRAIN_FOLDER:TEST_FOLDER
 has its own test, and is left out where it has fewer than K images. Rows are kept in
 results/bench/fewshot.json as they are measured, and not measured again; the table of all of them is
 printed at the end. Settings are chosen on the odd half of the sets by name and on seeds 0 and 1; the
-even half and seed 2 are reported beside them.
+even half and seed 2 are reported beside them. `--api 1 10` trains the same base on the same images as the
+API's own script does (stock.py, `full_fine_tuning`), as long as the first recipe took, and ten times so.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 import duckdetect as dd
+from benchmarks.stock import full_fine_tuning
 from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.evaluation.matching import match_detections
 from duckdetect.evaluation.metrics import score_detections
@@ -141,6 +143,28 @@ def measure(train: dd.Dataset, test: dd.Dataset, config: dd.TrainConfig) -> dict
     }
 
 
+def measure_api(train: dd.Dataset, test: dd.Dataset, seconds: float, seed: int) -> dict[str, Any]:
+    """The API's full fine-tuning on the same images; its F1 is at the best threshold there."""
+    cpu = time.process_time()
+    detect, n_steps = full_fine_tuning(train, seconds, seed)
+    cpu = time.process_time() - cpu
+    found = [detect(sample.load()) for sample in test.samples]
+    metrics = score_detections(test, found)
+    best = max(f1_at(test, found, t) for t in np.arange(0.05, 0.95, 0.02))
+    return {
+        "images": len(train),
+        "boxes": train.n_boxes,
+        "train": f"all, {n_steps} steps",
+        "AP": metrics.AP or 0.0,
+        "AP50": metrics.AP50 or 0.0,
+        "F1": best,
+        "best_F1": best,
+        "calibration_error": calibration_error(test, found),
+        "wall_s": None,
+        "cpu_s": cpu,
+    }
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Means over the seeds, a line for each set, number of images and recipe."""
     lines = [
@@ -180,6 +204,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--train", nargs="+", default=["auto"])
     parser.add_argument("--stock", action="store_true", help="the few-shot notebook's recipe too")
+    parser.add_argument(
+        "--api", type=float, nargs="+", default=[], help="the API's own training, times as long"
+    )
     parser.add_argument("--test", type=int, default=40, help="test images at most")
     args = parser.parse_args()
     rows: list[dict[str, Any]] = json.loads(ROWS.read_text())["rows"] if ROWS.exists() else []
@@ -194,6 +221,16 @@ def main() -> None:
                     if any(key.items() <= row.items() for row in rows):
                         continue
                     rows.append({**key, **measure(train, test, settings(recipe, seed))})
+                    write_json(ROWS, {"rows": rows})
+                    print(rows[-1], file=sys.stderr, flush=True)
+                for times in args.api if k is None or len(train) == k else []:
+                    key = {"set": name_of(data), "shots": shots, "seed": seed}
+                    ours = {**key, "recipe": recipes[0]}
+                    seconds = times * next(r["cpu_s"] for r in rows if ours.items() <= r.items())
+                    key["recipe"] = f"API, x{times:g}"
+                    if any(key.items() <= row.items() for row in rows):
+                        continue
+                    rows.append({**key, **measure_api(train, test, seconds, seed)})
                     write_json(ROWS, {"rows": rows})
                     print(rows[-1], file=sys.stderr, flush=True)
     print(table(rows))
