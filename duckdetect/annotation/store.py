@@ -12,6 +12,8 @@ names the classes that were looked for in vain.
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from duckdetect.errors import UserError
 from duckdetect.utils.files import make_folder, write_json
 from duckdetect.utils.locks import folder_lock, stamp
 from duckdetect.utils.reading import refuse_pipes
+from duckdetect.utils.schema import is_number
 
 FILE_NAME = "_annotations.coco.json"
 
@@ -77,7 +80,7 @@ class AnnotationStore:
 
     def looked_at(self) -> set[str]:
         """File names of the images with boxes, and of those marked "no object"."""
-        return {_base(image["file_name"]) for image in self._read()["images"]}
+        return {name for _, name in self._named(self._read()) if name is not None}
 
     def looked_at_for(self, classes: Iterable[str]) -> set[str]:
         """File names of the images with boxes of these classes, or marked to hold none of them."""
@@ -87,11 +90,14 @@ class AnnotationStore:
             name = _name_of(coco, annotation["category_id"])
             names.setdefault(annotation["image_id"], set()).add(name or "")
         return {
-            _base(image["file_name"])
-            for image in coco["images"]
-            if (there := names.get(image["id"], set())) & wanted
-            or not there
-            or wanted <= set(image.get(_NO_OBJECT_OF, ()))
+            name
+            for image, name in self._named(coco)
+            if name is not None
+            and (
+                (there := names.get(image["id"], set())) & wanted
+                or not there
+                or wanted <= set(image.get(_NO_OBJECT_OF, ()))
+            )
         }
 
     def counts(self) -> dict[str, int]:
@@ -169,7 +175,7 @@ class AnnotationStore:
         coco = self._read()
         names = {category["id"]: category["name"] for category in coco["categories"]}
         wanted = set(names.values() if classes is None else classes)
-        image_ids = _image_ids(coco, file_name)
+        image_ids = self._image_ids(coco, file_name)
         return [
             Box(_xyxy(annotation), names[annotation["category_id"]], annotation["id"])
             for annotation in coco["annotations"]
@@ -207,11 +213,11 @@ class AnnotationStore:
         classes: Sequence[str],
     ) -> None:
         category_ids = {name: _category_id(coco, name) for name in classes}
-        image = _image(coco, file_name)
+        image = self._image(coco, file_name)
         image["height"], image["width"] = size_hw
-        replaced = _replaced(coco, file_name, classes)
-        old = {annotation["id"]: annotation for annotation in replaced}
-        coco["annotations"] = [a for a in coco["annotations"] if a["id"] not in old]
+        replaced = self._replaced(coco, file_name, classes)
+        old = {annotation["id"]: annotation for annotation in reversed(replaced)}
+        _remove(coco, replaced)
         next_id = 1 + max((a["id"] for a in [*coco["annotations"], *replaced]), default=0)
         for box in boxes:
             annotation = old.pop(box.annotation_id, {}) if box.annotation_id is not None else {}
@@ -244,14 +250,58 @@ class AnnotationStore:
         self._change(lambda coco: self._forget(coco, file_name, classes))
 
     def _forget(self, coco: dict[str, Any], file_name: str, classes: Sequence[str]) -> None:
-        gone = {annotation["id"] for annotation in _replaced(coco, file_name, classes)}
-        coco["annotations"] = [a for a in coco["annotations"] if a["id"] not in gone]
-        ids = _image_ids(coco, file_name)
+        _remove(coco, self._replaced(coco, file_name, classes))
+        ids = self._image_ids(coco, file_name)
         if not any(annotation["image_id"] in ids for annotation in coco["annotations"]):
             coco["images"] = [image for image in coco["images"] if image["id"] not in ids]
         for image in coco["images"]:
             if image["id"] in ids and _NO_OBJECT_OF in image:
                 image[_NO_OBJECT_OF] = [c for c in image[_NO_OBJECT_OF] if c not in classes]
+
+    def _named(self, coco: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
+        """Each image's entry with the name of the file in this folder that it is of; None if of none.
+
+        Some exports write the path on the machine they were made on, of which the last part counts. Where
+        an entry's path is a picture in a folder below, or several entries end alike, they are others'.
+        """
+        given = {image["file_name"] for image in coco["images"]}
+        ends = Counter(_base(name) for name in given)
+        found: list[tuple[dict[str, Any], str | None]] = []
+        for image in coco["images"]:
+            name = image["file_name"]
+            base = _base(name)
+            # os.path: whatever a name may be, this is no error.
+            if name != base and (ends[base] > 1 or os.path.isfile(self.path.parent / name)):  # noqa: PTH113
+                found.append((image, None))
+            else:
+                found.append((image, base))
+        return found
+
+    def _image_ids(self, coco: dict[str, Any], file_name: str) -> set[Any]:
+        return {image["id"] for image, name in self._named(coco) if name == file_name}
+
+    def _image(self, coco: dict[str, Any], file_name: str) -> dict[str, Any]:
+        """The image's entry, made if there is none."""
+        for image, name in self._named(coco):
+            if name == file_name:
+                return image
+        ids = [image["id"] for image in coco["images"] if isinstance(image["id"], int)]
+        image = {"id": 1 + max(ids, default=0), "file_name": file_name}
+        coco["images"].append(image)
+        return image
+
+    def _replaced(
+        self, coco: dict[str, Any], file_name: str, classes: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """The image's annotations that the widgets show for these classes."""
+        ids = self._image_ids(coco, file_name)
+        return [
+            annotation
+            for annotation in coco["annotations"]
+            if annotation["image_id"] in ids
+            and _name_of(coco, annotation["category_id"]) in classes
+            and _is_box(annotation)
+        ]
 
     def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Read the file again, change it, and put it back, while no other writer can.
@@ -277,7 +327,7 @@ class AnnotationStore:
         refuse_pipes(self.path)
         try:
             # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16.
-            coco = json.loads(self.path.read_bytes(), parse_constant=_refuse)
+            coco = json.loads(self.path.read_bytes(), parse_constant=_refuse, parse_float=_finite)
             _check(coco)
         except FileNotFoundError:
             return {"info": {}, "licenses": [], "categories": [], "images": [], "annotations": []}
@@ -297,6 +347,11 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not a number")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
 def _check(coco: Any) -> None:
     """Raise ValueError, KeyError or TypeError where the file lacks what this module reads."""
     if not isinstance(coco, dict):
@@ -308,12 +363,16 @@ def _check(coco: Any) -> None:
         hash(image["id"])
         if not isinstance(image["file_name"], str):
             raise ValueError(f"file_name {image['file_name']!r} is no text")
+        of = image.get(_NO_OBJECT_OF, [])
+        if not isinstance(of, list) or not all(isinstance(name, str) for name in of):
+            raise ValueError(f"{_NO_OBJECT_OF} of {image['file_name']!r} is no list of texts")
     for category in coco["categories"]:
         if not isinstance(category["name"], str):
             raise ValueError(f"a category is named {category['name']!r}, no text")
     for annotation in coco["annotations"]:
         hash(annotation["image_id"]), hash(annotation["category_id"])
-        if len([float(value) for value in annotation.get("bbox", [])]) not in (0, 4):
+        bbox = annotation.get("bbox", [])
+        if not isinstance(bbox, list) or len(bbox) not in (0, 4) or not all(map(is_number, bbox)):
             raise ValueError(f"annotation {annotation['id']}: bbox is not four numbers")
     for entry in [*coco["categories"], *coco["annotations"]]:
         if not isinstance(entry["id"], int):
@@ -331,24 +390,9 @@ def _check(coco: Any) -> None:
                 )
 
 
-def _image_ids(coco: dict[str, Any], file_name: str) -> set[Any]:
-    return {image["id"] for image in coco["images"] if _base(image["file_name"]) == file_name}
-
-
 def _base(file_name: str) -> str:
     """The name without folders: some exports write the path on the machine they were made on."""
     return file_name.replace("\\", "/").rsplit("/", 1)[-1]
-
-
-def _image(coco: dict[str, Any], file_name: str) -> dict[str, Any]:
-    """The image's entry, made if there is none."""
-    for image in coco["images"]:
-        if _base(image["file_name"]) == file_name:
-            return image
-    ids = [image["id"] for image in coco["images"] if isinstance(image["id"], int)]
-    image = {"id": 1 + max(ids, default=0), "file_name": file_name}
-    coco["images"].append(image)
-    return image
 
 
 def _category_id(coco: dict[str, Any], name: str) -> int:
@@ -370,22 +414,18 @@ def _name_of(coco: dict[str, Any], category_id: Any) -> str | None:
     return None
 
 
-def _replaced(coco: dict[str, Any], file_name: str, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The image's annotations that the widgets show for these classes."""
-    ids = _image_ids(coco, file_name)
-    return [
-        annotation
-        for annotation in coco["annotations"]
-        if annotation["image_id"] in ids
-        and _name_of(coco, annotation["category_id"]) in classes
-        and _is_box(annotation)
-    ]
+def _remove(coco: dict[str, Any], gone: Sequence[dict[str, Any]]) -> None:
+    """Take these annotations out; others may have their ids, as careless merges leave them."""
+    objects = {id(annotation) for annotation in gone}
+    coco["annotations"] = [a for a in coco["annotations"] if id(a) not in objects]
 
 
 def _is_box(annotation: dict[str, Any]) -> bool:
     """Whether it can be shown as a box: no crowd, and with an area."""
-    bbox = annotation.get("bbox", [])
-    return not annotation.get("iscrowd") and len(bbox) == 4 and bbox[2] > 0 and bbox[3] > 0
+    if annotation.get("iscrowd") or not annotation.get("bbox"):
+        return False
+    x1, y1, x2, y2 = _xyxy(annotation)
+    return x2 > x1 and y2 > y1
 
 
 def _xyxy(annotation: dict[str, Any]) -> tuple[float, float, float, float]:

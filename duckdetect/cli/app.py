@@ -124,10 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         show()
         return 2
     if code == _INTERRUPTED:
-        say(
-            "duckdetect: interrupted; training goes on from there when the command is given again",
-            error=True,
-        )
+        resumes = next((a for a in given if not a.startswith("-")), "") in ("train", "bulk")
+        more = "; it goes on from there when the command is given again" if resumes else ""
+        say(f"duckdetect: interrupted{more}", error=True)
         return 1
     return int(code or 0)
 

@@ -229,6 +229,12 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
             warn(folder, what, "label them, or move them away")
         for note in listing._replace(folders=[], images=[]).notes(labelled=True):
             warn(folder, *(note.rsplit(": ", 1) if ": " in note else (note, "remove them")))
+    roots = {part.root for part in parts if part.root.is_dir()}
+    for folder in sorted(roots - folders) if unlabelled else ():
+        left = [path.name for path in list_folder(folder).images if path not in named]
+        if left:
+            what = counted(len(left), f"pictures are in no label ({some_names(left)})")
+            warn(folder, what, "label them, or move them away")
     return found
 
 

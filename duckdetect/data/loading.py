@@ -53,7 +53,7 @@ from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_a
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import refuse_pipes
-from duckdetect.utils.schema import is_path, parse_json
+from duckdetect.utils.schema import is_path, is_unicode, parse_json
 from duckdetect.utils.words import counted, plural, some_names
 
 _FORMAT = "duckdetect split 1"
@@ -247,8 +247,27 @@ def _read(
     with progress_bar(
         desc="reading labels", unit="picture", delay=DELAY_S, leave=False
     ) as reading.bar:
-        dataset = _checked(part.read(part.source, part.split, reading), reading)
+        dataset = _checked(_read_part(part, reading), reading)
     return replace(dataset, options=reading.options)
+
+
+def _read_part(part: Any, reading: Reading) -> Dataset:
+    try:
+        dataset: Dataset = part.read(part.source, part.split, reading)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, UserError):
+            raise
+        # Numbers that no float holds, or of more digits than Python reads.
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        raise UserError(
+            f"{part.source} holds a number that cannot be read ({reason}): export the labels again"
+        ) from error
+    for number, name in enumerate(dataset.classes):
+        if not name.strip() or not is_unicode(name):
+            # No detector could be saved with it.
+            what = f"class {number} is named {name!r}, which is no name"
+            reading(Problem(str(part.source), what, "give it one, or drop the class"))
+    return dataset
 
 
 def find_splits(path: Path) -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """For a long video: the same detector on LiteRT, which is faster on a CPU.
 
-    with quicker(detector, 3000, first_images) as (detector, notes):
+    with quicker(detector, 3000, first_images, out / "detector") as (detector, notes):
         detector.predict(image)
 
 Whether it is faster and finds the same is measured on the first images; else TensorFlow goes on. The file
@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from duckdetect.errors import UserError
 from duckdetect.inference.detector import Detector
 from duckdetect.inference.light import load_light
+from duckdetect.utils.files import scratch_folder
 from duckdetect.utils.progress import waiting
 
 # Images from which it pays, at one scale and at two: converting and comparing take half a minute, a frame
@@ -35,6 +34,7 @@ def quicker(
     detector: Detector,
     n_images: int,
     first: Callable[[], Sequence[np.ndarray]],
+    scratch: Path,
     progress: bool = True,
 ) -> Iterator[tuple[Detector, list[str]]]:
     """The detector for many images, while the block runs.
@@ -43,6 +43,7 @@ def quicker(
         detector: The detector.
         n_images: How many images it will see.
         first: Gives some of them, (H, W, 3) uint8 RGB, to compare on.
+        scratch: The name of a file beside which the converted one lies while the block runs.
         progress: Show on stderr that it is being converted.
 
     Yields:
@@ -51,15 +52,19 @@ def quicker(
     if not _may_pay(detector, n_images):
         yield detector, []
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder(scratch) as folder:
         try:
             with waiting("converting the detector for a long video", progress):
-                light = load_light(_converted(detector, Path(folder) / "detector.tflite"))
+                light = load_light(_converted(detector, folder / "detector.tflite"))
                 gain, same = _compared(detector, light, first())
-        except UserError:  # a network that the converter does not know: nothing is lost
-            yield detector, []
-            return
-        if not same:
+        except Exception as error:  # of a converter, or of a full disk: it can be done without
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            unable = f"LiteRT cannot be used ({reason}): TensorFlow detected"
+        else:
+            unable = ""
+        if unable:
+            yield detector, [unable]
+        elif not same:
             yield detector, ["LiteRT finds something else on the first frames: TensorFlow detected"]
         elif gain < _LEAST_GAIN:
             yield detector, []

@@ -29,7 +29,7 @@ import numpy as np
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import RLE_KEY, detection_rles, rle_column
 from duckdetect.imaging.io import load_image
-from duckdetect.imaging.kinds import IMAGE_SUFFIXES
+from duckdetect.imaging.kinds import IMAGE_SUFFIXES, quick_kind
 from duckdetect.inference.detections_json import Record, write_detections_json
 from duckdetect.inference.detector import Detector, load_detector
 from duckdetect.inference.suppression import check_score
@@ -169,7 +169,7 @@ def bulk(
 
 
 def list_source(source: str | Path) -> list[str]:
-    """The pictures of a source, sorted: of a folder's files those with a picture's suffix.
+    """The pictures of a source, sorted; of a bucket's files those with a picture's suffix.
 
     Raises:
         UserError: If there are none, or the source cannot be listed.
@@ -182,7 +182,7 @@ def list_source(source: str | Path) -> list[str]:
             os.path.join(folder, name)  # noqa: PTH118  (a million times)
             for folder, _, names in os.walk(text)
             for name in names
-            if _is_image(name)
+            if _is_local_image(os.path.join(folder, name))  # noqa: PTH118
         ]
     elif Path(text).is_file():
         try:
@@ -199,12 +199,23 @@ def list_source(source: str | Path) -> list[str]:
     # A table holds no name that is no text; its row says that there is no such picture.
     found = sorted({path.encode(errors="backslashreplace").decode() for path in found})
     if not found:
-        raise UserError(f"{source} holds no pictures (by their suffix, such as .jpg)")
+        raise UserError(f"{source} holds no pictures")
     return found
 
 
 def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
+def _is_local_image(path: str) -> bool:
+    """As other commands see it: by its suffix, and where that is none by what it holds."""
+    name = os.path.basename(path)  # noqa: PTH119
+    if name.startswith("."):
+        return False
+    try:
+        return _is_image(name) or quick_kind(Path(path)).group == "image"
+    except (OSError, UserError):
+        return False
 
 
 def _list_address(address: str) -> list[str]:

@@ -117,6 +117,8 @@ _VERB = "detect"
 _OF_IMAGES = ("frames", "crops", "detections.gif")
 _OF_VIDEO = ("detections.mp4",)
 
+_MOST_SECONDS = 600  # of a frame of a GIF, which counts hundredths in 16 bits
+
 _VIDEO_BATCH = 8  # frames that the detector sees at once
 
 _BATCH_BYTES = 64_000_000  # of frames in a batch; about six batches are under way
@@ -344,6 +346,10 @@ def detect(
     if every < 1:
         raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
     threshold = None if threshold is None else check_score(threshold)
+    if seconds_per_frame is not None and not 0 < seconds_per_frame <= _MOST_SECONDS:
+        raise UserError(
+            f"seconds_per_frame is {seconds_per_frame}: give more than 0, at most {_MOST_SECONDS}"
+        )
     out = Path(out)
     sources = _sources(source)
     is_video = len(sources) == 1 and _is_video(sources[0])
@@ -361,7 +367,7 @@ def detect(
         check_outputs([*targets, partial_path(animation)], _VERB, sources)
         with _only_detection(out):
             video = read_video(sources[0], start, end)
-            with _for_video(detector, video, every, progress) as (detector, how):
+            with _for_video(detector, video, every, out, progress) as (detector, how):
                 done = detect_video(
                     detector, video, out, kept,
                     every=every, track=track, class_ids=class_ids, style=style, csv=csv,
@@ -400,15 +406,16 @@ def detect(
 
 
 def _for_video(
-    detector: Detector, video: VideoReader, every: int, progress: bool
+    detector: Detector, video: VideoReader, every: int, out: Path, progress: bool
 ) -> contextlib.AbstractContextManager[tuple[Detector, list[str]]]:
     """The detector on LiteRT for a video that is long enough, see export/quick.py."""
     # By name: exporting stands on this room.
     quicker: Any = pkgutil.resolve_name("duckdetect.export.quick:quicker")
     n_images = (video.n_expected or 0) // every
     found: contextlib.AbstractContextManager[tuple[Detector, list[str]]] = quicker(
-        detector, n_images, lambda: [frame.image for frame in next(_batches(video, 1))], progress
-    )
+        detector, n_images, lambda: [frame.image for frame in next(_batches(video, 1))],
+        out / "detector", progress,
+    )  # fmt: skip
     return found
 
 

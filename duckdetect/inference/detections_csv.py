@@ -53,7 +53,10 @@ class CsvWriter:
     def _table(self, name: str) -> Any:
         part = self._open.enter_context(own_output(self._folder / name, self._verb))
         # With a byte order mark Excel reads the names' letters right.
-        file = self._open.enter_context(part.open("w", newline="", encoding="utf-8-sig"))
+        # Names of files need not be UTF-8: as escapes, as detections.json has them.
+        file = self._open.enter_context(
+            part.open("w", newline="", encoding="utf-8-sig", errors="backslashreplace")
+        )
         return csv.writer(file)
 
     def passing(self, records: Iterable[Record]) -> Iterator[Record]:

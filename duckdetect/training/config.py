@@ -108,6 +108,7 @@ class TrainConfig:
         250,
         "Training steps. Where the backbone is trained, the default grows with the images.",
         at_least=1,
+        at_most=10_000_000,
     )
     batch_size: int = setting(
         8,

@@ -127,10 +127,10 @@ def make_folder(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{path} is a file, not a folder: choose another output folder") from None
+        raise UserError(f"{path} is a file, not a folder: choose another folder") from None
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}): choose another output folder"
+            f"{path} cannot be written ({error.strerror}): change that, or choose another folder"
         ) from error
     return path
 

@@ -60,7 +60,7 @@ class Fields:
             return value
         if not isinstance(value, str) or not value:
             self.fail(f"{key} is {short(value)}, not a text")
-        if any("\ud800" <= sign <= "\udfff" for sign in value):
+        if not is_unicode(value):
             self.fail(f"{key} is {short(value)}, which is not Unicode")
         return value
 
@@ -267,6 +267,11 @@ def is_number(value: Any) -> bool:
         return math.isfinite(value)
     except OverflowError:  # a whole number beyond the largest float
         return False
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def is_path(text: str) -> bool:

@@ -124,6 +124,13 @@ def test_paths_and_marks_of_other_programs_are_read(tmp_path: Path) -> None:
         '{"images": {}}',
         '{"images": [{"id": 1}]}',
         '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2]}]}',
+        '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": ["1", "1", "5", "5"]}]}',
+        '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": "1234"}]}',
+        '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": {"a": 1}}]}',
+        '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 1, 1%s]}]}'
+        % ("0" * 400),
+        '{"info": {"a": 1e400}}',
+        '{"images": [{"id": 1, "file_name": "a.jpg", "no_object_of": [{}]}]}',
         '{"annotations": [{"id": "a", "image_id": 1, "category_id": 1}]}',
         '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [NaN, 1, 2, 3]}]}',
         '{"categories": [3]}',
@@ -204,3 +211,48 @@ def test_an_image_with_boxes_of_other_classes_alone_is_not_done(tmp_path: Path) 
     assert store.looked_at_for(["duck", "cat"]) == set()
     store.forget("a.jpg", ["duck"])
     assert store.looked_at_for(["duck"]) == set()
+
+
+def _put(folder: Path, names: list[str], bboxes: list[list[float]]) -> None:
+    """One box an image, all of id 1, as a careless merge leaves them."""
+    coco = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [
+            {"id": 1, "image_id": i, "category_id": 1, "bbox": bbox}
+            for i, bbox in enumerate(bboxes)
+        ],
+        "categories": [{"id": 1, "name": "duck"}],
+    }
+    (folder / FILE_NAME).write_text(json.dumps(coco))
+
+
+def test_boxes_of_other_images_with_the_same_id_stay(tmp_path: Path) -> None:
+    _put(tmp_path, ["a.jpg", "b.jpg"], [[1, 1, 50, 50], [20, 20, 50, 50]])
+    store = AnnotationStore(tmp_path)
+    store.put("a.jpg", (480, 640), [Box((1, 1, 60, 60), "duck", 1)], DUCK)
+    assert [box.xyxy for box in store.boxes("a.jpg")] == [(1, 1, 60, 60)]
+    assert [box.xyxy for box in store.boxes("b.jpg")] == [(20, 20, 70, 70)]
+    store.forget("a.jpg", DUCK)
+    assert [box.xyxy for box in store.boxes("b.jpg")] == [(20, 20, 70, 70)]
+
+
+def test_a_box_too_far_away_to_have_a_size_is_not_shown(tmp_path: Path) -> None:
+    _put(tmp_path, ["a.jpg"], [[1e17, 1, 1, 5]])
+    assert AnnotationStore(tmp_path).boxes("a.jpg") == []
+
+
+@pytest.mark.parametrize("names", [["cam1/a.jpg", "cam2/a.jpg"], ["cam1/a.jpg"]])
+def test_an_image_below_is_not_the_one_of_the_same_name_here(
+    tmp_path: Path, names: list[str]
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    _put(tmp_path, names, [[1, 1, 50, 50], [20, 20, 50, 50]][: len(names)])
+    store = AnnotationStore(tmp_path)
+    assert (store.looked_at(), store.boxes("a.jpg")) == (set(), [])
+    store.put("a.jpg", (480, 640), [], DUCK)
+    assert store.looked_at() == store.looked_at_for(DUCK) == {"a.jpg"}
+    coco = json.loads((tmp_path / FILE_NAME).read_text())
+    assert len(coco["annotations"]) == len(names)
+    assert len(coco["images"]) == len(names) + 1

@@ -33,12 +33,12 @@ def _rows(done):
     return json.loads((done.folder / "detections.json").read_text())
 
 
-@pytest.mark.parametrize("fast", [False, True])
-def test_litert_finds_the_same_in_a_video(original, clip, tmp_path, always, monkeypatch, fast):
-    by_litert = dd.detect(original, clip, tmp_path / "a", threshold=0.2, fast=fast, progress=False)
+def test_litert_finds_the_same_in_a_video(original, clip, tmp_path, always, monkeypatch):
+    by_litert = dd.detect(original, clip, tmp_path / "a", threshold=0.2, fast=True, progress=False)
     assert any("LiteRT detected" in note for note in by_litert.notes)
+    assert not any(p.is_dir() for p in by_litert.folder.iterdir())
     monkeypatch.setattr(quick, "_LEAST", {1: 9, 2: 9})  # of eight frames
-    plain = dd.detect(original, clip, tmp_path / "b", threshold=0.2, fast=fast, progress=False)
+    plain = dd.detect(original, clip, tmp_path / "b", threshold=0.2, fast=True, progress=False)
     assert plain.notes == ()
     ours, wanted = _rows(by_litert), _rows(plain)
     assert len(ours) == len(wanted) > 0
@@ -48,10 +48,21 @@ def test_litert_finds_the_same_in_a_video(original, clip, tmp_path, always, monk
         np.testing.assert_allclose(one["bbox"], other["bbox"], atol=0.5)
 
 
-def test_other_results_or_no_gain_leave_tensorflow(original, images, always, monkeypatch):
+def _chosen(original, images, folder):
+    scratch = folder / "detector"
+    with quick.quicker(original, 4, lambda: images[:2], scratch, False) as (detector, notes):
+        pass
+    assert not list(folder.iterdir())
+    return detector, notes
+
+
+def test_other_results_or_no_gain_leave_tensorflow(
+    original, tflite, images, tmp_path, always, monkeypatch
+):
+    monkeypatch.setattr(quick, "_converted", lambda *_: tflite.path)  # which takes half a minute
+
     def chosen():
-        with quick.quicker(original, 4, lambda: images[:2], progress=False) as (detector, notes):
-            return detector, notes
+        return _chosen(original, images, tmp_path)
 
     detector, notes = chosen()
     assert isinstance(detector, LightDetector)
@@ -64,10 +75,14 @@ def test_other_results_or_no_gain_leave_tensorflow(original, images, always, mon
     assert "TensorFlow detected" in notes[0]
 
 
-def test_what_cannot_be_converted_stays(original, images, always, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [dd.UserError("it has no such operator"), OSError(28, "No space left on device")]
+)
+def test_what_cannot_be_converted_stays(original, images, tmp_path, always, monkeypatch, error):
     def refuse(*_):
-        raise dd.UserError("this detector cannot be converted to TFLite")
+        raise error
 
-    monkeypatch.setattr("duckdetect.export.tflite.to_tflite", refuse)
-    with quick.quicker(original, 4, lambda: images[:2], progress=False) as chosen:
-        assert chosen == (original, [])
+    monkeypatch.setattr(quick, "_converted", refuse)
+    detector, notes = _chosen(original, images, tmp_path)
+    assert detector is original
+    assert notes == [f"LiteRT cannot be used ({error}): TensorFlow detected"]

@@ -113,6 +113,10 @@ def test_sources(pictures, tmp_path):
     (tmp_path / "odd").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd/\xff.jpg")).write_bytes(b"")
     assert list_source(tmp_path / "odd") == [rf"{tmp_path}/odd/\udcff.jpg"]  # a table can hold that
+    (tmp_path / "named").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "named" / "picture", format="JPEG")  # by no ending
+    (tmp_path / "named" / "notes").write_text("no picture")
+    assert list_source(tmp_path / "named") == [str(tmp_path / "named" / "picture")]
     assert _load("file:///dev/zero") == "file:///dev/zero is no file"
     for wrong in ("nowhere", "s4://bucket", tmp_path / "empty", pictures / "broken.jpg"):
         (tmp_path / "empty").mkdir(exist_ok=True)

@@ -94,3 +94,11 @@ def test_cameras_are_the_pages_business(source, tmp_path):
 
     with pytest.raises(UserError, match=r"--to web|docs/export.md"):
         detect(Stub(), source, tmp_path / "new")
+
+
+def test_a_name_that_is_no_utf8_is_an_escape(tmp_path):
+    name = b"\xff.jpg".decode("utf-8", errors="surrogateescape")
+    with CsvWriter(tmp_path, ["duck"]) as tables:
+        list(tables.passing([(0, name, found(0))]))
+    for table in ("detections.csv", "counts.csv"):
+        assert rows(tmp_path / table)[0]["file"] == r"\udcff.jpg"

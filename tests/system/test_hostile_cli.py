@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.labelled_folders import put_coco, put_image
 
+import duckdetect as dd
 from duckdetect.cli.app import main
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head, load_image
@@ -108,6 +109,86 @@ def test_a_variable_of_the_shell_that_is_not_set(
     capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], what: str
 ) -> None:
     assert f"{what} is empty" in refused(capsys, *argv)
+
+
+_HUGE, _DIGITS = "1" + "0" * 400, "1" * 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "a.json",
+            '[{"image": "a.jpg", "annotations": [{"label": "d", "coordinates": '
+            '{"x": HUGE, "y": 1, "width": 1, "height": 1}}]}]',
+        ),
+        (
+            "a.json",
+            '{"imagePath": "a.jpg", "shapes": [{"label": "d", '
+            '"points": [[HUGE, 1], [2, 2], [3, 1]]}]}',
+        ),
+        (
+            "_annotations.coco.json",
+            '{"images": [{"id": "DIGITS", "file_name": "a.jpg"}], "annotations": [{"id": 1, '
+            '"image_id": "DIGITS", "category_id": 1, "bbox": [1, 1, 9, 9]}], '
+            '"categories": [{"id": 1, "name": "d"}]}',
+        ),
+        (
+            "_annotations.coco.json",
+            '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"id": 1, '
+            '"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], '
+            '"attributes": {"rotation": HUGE}}], "categories": [{"id": 1, "name": "d"}]}',
+        ),
+        ("_annotations.txt", "a.jpg 1,1,9,9,HUGE\n"),
+        ("data.yaml", "train: .\nnames:\n  DIGITS: d\n"),
+        ("data.yaml", "train: .\nnc: DIGITS\nnames: [d]\n"),
+    ],
+)
+def test_numbers_without_end_in_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    put_image(tmp_path / "a.jpg")
+    (tmp_path / name).write_text(text.replace("HUGE", _HUGE).replace("DIGITS", _DIGITS))
+    line = refused(capsys, "train", tmp_path, "--out", tmp_path / "run")
+    assert line.count("\n") == 1
+    assert main(["check", str(tmp_path)]) == 2
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\ud800"])
+def test_a_class_without_a_name_is_told_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A detector with it could not be saved, or not be loaded."""
+    data = put_coco(tmp_path / "data")
+    labels = data / "_annotations.coco.json"
+    coco = json.loads(labels.read_text())
+    coco["categories"][0]["name"] = name
+    labels.write_text(json.dumps(coco))
+    line = refused(capsys, "train", data, "--out", tmp_path / "run")
+    assert "is no name" in line or "has no name" in line
+    assert main(["check", str(data)]) == 2
+
+
+def test_a_record_that_is_no_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+        writer.write(b"no example at all")
+    assert "a.tfrecord is damaged" in refused(capsys, "train", tmp_path, "--out", tmp_path / "run")
+
+
+def test_unlabelled_pictures_beside_labels_of_a_folder_below(tmp_path: Path) -> None:
+    data = put_coco(tmp_path / "data")
+    labels = data / "_annotations.coco.json"
+    coco = json.loads(labels.read_text())
+    (data / "cam1").mkdir()
+    for image in coco["images"]:
+        (data / image["file_name"]).rename(data / "cam1" / image["file_name"])
+        image["file_name"] = f"cam1/{image['file_name']}"
+    labels.write_text(json.dumps(coco))
+    put_image(data / "z.jpg")
+    assert any("z.jpg" in problem.what for problem in dd.data.check_dataset(data))
 
 
 @pytest.mark.parametrize("verb", ["check", "outline", "suggest"])

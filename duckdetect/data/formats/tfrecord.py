@@ -37,6 +37,7 @@ def find(folder: Path) -> dict[str | None, Path]:
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a record file and its other shards."""
     import tensorflow as tf
+    from google.protobuf.message import DecodeError
 
     stem = re.sub(r"-\d+-of-\d+$", "", source.name)
     shards = [p for p in sorted(source.parent.iterdir()) if p.name in (stem, source.name) or (
@@ -56,7 +57,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
                 path = _image(features, folder, number, where, reading)
                 if path is not None:
                     found.append((where, path, _boxes(features, by_number, where, reading)))
-        except (tf.errors.DataLossError, tf.errors.OpError, ValueError) as error:
+        except (tf.errors.OpError, ValueError, DecodeError) as error:
             if isinstance(error, UserError):
                 raise
             # TensorFlow's own words begin with the places of its graph.

@@ -20,6 +20,7 @@ points, and makes a separate object of each part.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -460,6 +461,8 @@ def _images_below(folder: Path) -> list[Path]:
 
 _DEPTH = 8
 
+_NUMBER = re.compile(r"\d{1,9}")
+
 
 def _settings(source: Path) -> dict[str, Any]:
     """The YAML file's content, all values as they are written, its `names` a tuple."""
@@ -468,7 +471,9 @@ def _settings(source: Path) -> dict[str, Any]:
     names = settings.get("names") if isinstance(settings, dict) else None
     if isinstance(names, dict):
         # Ultralytics numbers them; a gap would shift all classes after it.
-        by_number = {int(k): v for k, v in names.items() if isinstance(k, str) and k.isdecimal()}
+        by_number = {
+            int(k): v for k, v in names.items() if isinstance(k, str) and _NUMBER.fullmatch(k)
+        }
         names = [by_number.get(i) for i in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise UserError(
