@@ -80,14 +80,7 @@ def suggest(
         UserError: If there is no image, or none can be read.
     """
     threshold = None if threshold is None else check_score(threshold)
-    if isinstance(source, str | Path):
-        root = Path(source)
-        paths = [root] if root.is_file() else list_images(root)
-    else:
-        paths = list(dict.fromkeys(map(Path, source)))
-        root = paths[0].parent if paths else Path()
-    if not paths:
-        raise UserError("the list of pictures is empty: give at least one")
+    root, paths = images_of(source)
     detector = as_detector(detector)  # which takes seconds, and so comes last
     kept = detector.threshold if threshold is None else threshold
     samples: list[Sample] = []
@@ -104,6 +97,21 @@ def suggest(
         raise UserError(failed[0])
     dataset = Dataset(root, tuple(detector.classes), tuple(samples))
     return Suggestions(dataset, kept, np.stack(hashes), tuple(failed))
+
+
+def images_of(source: Any) -> tuple[Path, list[Path]]:
+    """A folder and its images; of one image, or of a list of them, the folder of the first.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if isinstance(source, str | Path):
+        root = Path(source)
+        return root, [root] if root.is_file() else list_images(root)
+    paths = list(dict.fromkeys(map(Path, source)))
+    if not paths:
+        raise UserError("the list of pictures is empty: give at least one")
+    return paths[0].parent, paths
 
 
 def rank(found: Suggestions, n: int) -> list[Ranked]:

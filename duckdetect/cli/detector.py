@@ -284,13 +284,16 @@ def suggest(
     progress: bool = True,
 ) -> None:
     """Write images with the detector's boxes as labels, to be corrected in an annotation tool."""
+    from duckdetect.annotation.suggestions import images_of, suggestion_sheet, write_suggestions
     from duckdetect.annotation.suggestions import rank as choose
     from duckdetect.annotation.suggestions import suggest as find
-    from duckdetect.annotation.suggestions import suggestion_sheet, write_suggestions
-    from duckdetect.data.convert import check_out
+    from duckdetect.data.convert import check_out, writer_of
 
-    check_out(out, source, overwrite, "suggest", sheet)  # at once, not after detecting
-    found = find(run, source[0] if len(source) == 1 else source, threshold, progress=progress)
+    # At once, not after detecting.
+    check_out(out, source, overwrite, "suggest", sheet)
+    given = source[0] if len(source) == 1 else source
+    writer_of(to, images_of(given)[1])
+    found = find(run, given, threshold, progress=progress)
     ranked = None if rank is None else choose(found, rank)
     lost = write_suggestions(found, out, to, ranked, overwrite)
     if sheet is not None:

@@ -51,11 +51,10 @@ def write_splits(
         UserError: If the format is unknown, the folder holds something, or a name cannot be written.
     """
     out = Path(out)
-    writer = WRITERS.get(to)
-    if writer is None:
-        raise UserError(f"there is no format {to!r}: give one of {', '.join(WRITERS)}")
+    paths = [sample.path for part in parts.values() for sample in part.samples]
+    writer = writer_of(to, paths)
     parts = classes_alike(parts)
-    check_out(out, (s.path for part in parts.values() for s in part), overwrite, verb)
+    check_out(out, paths, overwrite, verb)
     if to == "yolo" and None in parts:
         if "train" in parts:
             raise UserError(
@@ -95,7 +94,7 @@ def file_names(dataset: Dataset, by_stem: bool) -> list[str]:
 
 def _write(writer: Writer, folder: Path, dataset: Dataset) -> Counter[str]:
     if writer.by_stem:
-        _check_names(dataset)
+        _check_classes(dataset)
     names = file_names(dataset, writer.by_stem)
     return _copy(dataset, folder / writer.images, names) + writer.labels(folder, dataset, names)
 
@@ -117,14 +116,26 @@ def _copy(dataset: Dataset, folder: Path, names: Sequence[str]) -> Counter[str]:
     return lost
 
 
-def _check_names(dataset: Dataset) -> None:
-    for sample in dataset.samples:
-        name = sample.path.name
-        if sample.path.suffix.lower() not in IMAGE_SUFFIXES or is_hidden(sample.path):
+def writer_of(to: str, paths: Iterable[Path]) -> Writer:
+    """What writes a format.
+
+    Raises:
+        UserError: If there is none, or it finds labels by their images' names, as YOLO does, and an
+            image has a name that is not an image's.
+    """
+    writer = WRITERS.get(to)
+    if writer is None:
+        raise UserError(f"there is no format {to!r}: give one of {', '.join(WRITERS)}")
+    for path in paths if writer.by_stem else ():
+        if path.suffix.lower() not in IMAGE_SUFFIXES or is_hidden(path):
             raise UserError(
-                f"{sample.path} would not be taken for a picture: name it as one "
+                f"{path} would not be taken for a picture: name it as one "
                 f"({', '.join(IMAGE_SUFFIXES)})"
             )
+    return writer
+
+
+def _check_classes(dataset: Dataset) -> None:
     for name in dataset.classes:
         if not name.isprintable() or name != name.strip():
             raise UserError(f"{dataset.root}: the class name {name!r} cannot be written: rename it")

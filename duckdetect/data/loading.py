@@ -260,7 +260,7 @@ def _read_part(part: Any, reading: Reading) -> Dataset:
         # Numbers that no float holds, or of more digits than Python reads.
         reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise UserError(
-            f"{part.source} holds a number that cannot be read ({reason}): export the labels again"
+            f"{part.source} cannot be read ({reason}): export the labels again"
         ) from error
     for number, name in enumerate(dataset.classes):
         if not name.strip() or not is_unicode(name):

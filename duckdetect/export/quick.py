@@ -59,23 +59,15 @@ def quicker(
                 gain, same = _compared(detector, light, first())
         except Exception as error:  # of a converter, or of a full disk: it can be done without
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            unable = f"LiteRT cannot be used ({reason}): TensorFlow detected"
+            chosen, note = detector, f"LiteRT cannot be used ({reason}): TensorFlow detected"
         else:
-            unable = ""
-        if unable:
-            yield detector, [unable]
-        elif not same:
-            yield detector, ["LiteRT finds something else on the first frames: TensorFlow detected"]
-        elif gain < _LEAST_GAIN:
-            yield detector, []
-        else:
-            yield (
-                light,
-                [
-                    f"LiteRT detected: {gain:.1f} times as fast as TensorFlow here, and the same on the "
-                    "first frames"
-                ],
-            )
+            chosen, note = detector, ""
+            if not same:
+                note = "LiteRT finds something else on the first frames: TensorFlow detected"
+            elif gain >= _LEAST_GAIN:
+                chosen, faster = light, f"{gain:.1f} times as fast as TensorFlow here"
+                note = f"LiteRT detected: {faster}, and the same on the first frames"
+        yield chosen, [note] if note else []
 
 
 def _may_pay(detector: Detector, n_images: int) -> bool:

@@ -207,6 +207,12 @@ def test_suggest_asks_for_its_pictures_before_it_loads_a_detector(
 ) -> None:
     assert "nothing" in refused(capsys, "suggest", "no run", "nothing", "-o", "o")
     assert "no run" in refused(capsys, "suggest", "no run", "data", "-o", "o")
+    assert "no format 'pdf'" in refused(
+        capsys, "suggest", "no run", "data", "-o", "o", "--to", "pdf"
+    )
+    put_image(here / "a.png").rename(here / "a")  # which is read, but no label would be found by it
+    line = refused(capsys, "suggest", "no run", "a", "data/a.png", "-o", "o", "--to", "yolo")
+    assert "a would not be taken for a picture" in line
 
 
 def test_a_split_file_of_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
