@@ -213,8 +213,10 @@ class Detector:
 
         Raises:
             UserError: If an image is of another shape or type, or cannot be read; or the threshold is
-                no number from 0 to 1.
+                no number from 0 to 1; or `masks` is none of these.
         """
+        if masks not in (True, False, "rle"):
+            raise UserError(f'masks is {masks!r}: give True, False or "rle"')
         kept = self.threshold if threshold is None else check_score(threshold)
         arrays, is_one = as_images(images)
         masks = self.has_masks and masks

@@ -71,6 +71,11 @@ def test_other_arrays_are_refused(detector, image):
         detector.predict([image])
 
 
+def test_masks_are_made_or_not_or_run_lengths(detector):
+    with pytest.raises(UserError, match="masks is 'polygon'"):
+        detector.predict(noise(8, 8), masks="polygon")
+
+
 def test_nothing_in_nothing_out(detector):
     assert detector.predict([]) == []
 
