@@ -45,7 +45,7 @@ class QualityError(Exception):
 
 
 _SYSTEM = {
-    errno.ENOSPC: "no space is left there: make room, or choose another place",
+    errno.ENOSPC: "no space is left: make room, or choose another place",
     errno.EDQUOT: "your quota there is used up: make room, or choose another place",
     errno.EFBIG: "the file would be too large for that place: choose another place",
     errno.EROFS: "it is on a read-only file system: choose another place",
@@ -62,7 +62,8 @@ def of_system(error: BaseException) -> UserError | None:
     """What an error of the operating system or of memory means to a user; None for any other error."""
     exhausted = type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's, of a disk too
     if exhausted and os.strerror(errno.ENOSPC) in str(error):
-        return UserError(_SYSTEM[errno.ENOSPC])
+        place, _, rest = str(error).partition("; ")
+        return UserError(f"{place if rest else 'a file'}: {_SYSTEM[errno.ENOSPC]}")
     unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
     if isinstance(error, MemoryError) or exhausted or unmapped:
         return UserError(
@@ -71,5 +72,4 @@ def of_system(error: BaseException) -> UserError | None:
         )
     if not isinstance(error, OSError) or error.errno not in _SYSTEM:
         return None
-    what = f"{error.filename}: " if error.filename else ""
-    return UserError(f"{what}{_SYSTEM[error.errno]}")
+    return UserError(f"{error.filename or 'a file'}: {_SYSTEM[error.errno]}")

@@ -52,7 +52,7 @@ from duckdetect.utils.archives import unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.progress import DELAY_S, progress_bar
-from duckdetect.utils.reading import refuse_pipes
+from duckdetect.utils.reading import as_path, refuse_pipes
 from duckdetect.utils.schema import is_path, is_unicode, parse_json
 from duckdetect.utils.words import counted, plural, some_names
 
@@ -184,7 +184,7 @@ def load_dataset(
         UserError: At the first thing that is wrong; `check_dataset` lists all of them.
     """
     with contextlib.nullcontext() if options is None else read_options(options):
-        return read_dataset(Path(path), split, strict)
+        return read_dataset(as_path(path, "the data"), split, strict)
 
 
 def load_training(
@@ -205,11 +205,12 @@ def load_training(
     Raises:
         UserError: As `load_dataset`.
     """
-    parts = list_parts(Path(path))
+    path = as_path(path, "the data")
+    parts = list_parts(path)
     if val is None and use_valid and None not in parts and "valid" in parts:
-        return read_dataset(Path(path), None, report), read_dataset(Path(path), "valid", report)
-    watch = None if val is None else read_dataset(Path(val), None, report)
-    return read_dataset(Path(path), None, report), watch
+        return read_dataset(path, None, report), read_dataset(path, "valid", report)
+    watch = None if val is None else read_dataset(as_path(val, "val"), None, report)
+    return read_dataset(path, None, report), watch
 
 
 def read_dataset(path: Path, split: str | None, report: Report) -> Dataset:

@@ -38,7 +38,8 @@ from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar
-from duckdetect.utils.words import plural
+from duckdetect.utils.reading import as_path
+from duckdetect.utils.words import counted, plural
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +68,7 @@ class BulkResult:
         new: Pictures of this run.
         seconds: Time from the first picture given out to the last shard.
         json: detections.json, if it was asked for.
+        notes: What was left out, each one line.
     """
 
     out: Path
@@ -76,6 +78,7 @@ class BulkResult:
     new: int
     seconds: float
     json: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The result in a line or two."""
@@ -88,7 +91,7 @@ class BulkResult:
             lines.append(
                 f"{plural(self.failed, 'picture')} could not be read: the column `error` says why"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
 def bulk(
@@ -132,8 +135,8 @@ def bulk(
         raise UserError(f"{workers} workers: at least 1")
     detector = load_detector(run)  # here, for its errors come before any worker starts
     kept = detector.threshold if threshold is None else check_score(threshold)
-    paths = list_source(source)
-    out = make_folder(out)
+    paths, notes = list_source(source)
+    out = make_folder(as_path(out, "out"))
     settings = {
         "run": str(run) if _ADDRESS.match(str(run)) else str(Path(run).resolve()),
         "classes": list(detector.classes),
@@ -165,18 +168,22 @@ def bulk(
             numbers = {path: i for i, path in enumerate(paths)}
             write_detections_json(written, _records(out, numbers), detector.classes, verb="bulk")
         images, detections, failed = _count(out)
-    return BulkResult(out, images, detections, failed, n_rows, seconds, written)
+    return BulkResult(out, images, detections, failed, n_rows, seconds, written, notes)
 
 
-def list_source(source: str | Path) -> list[str]:
-    """The pictures of a source, sorted; of a bucket's files those with a picture's suffix.
+def list_source(source: str | Path) -> tuple[list[str], tuple[str, ...]]:
+    """The pictures of a source, sorted, and notes of what was left out.
+
+    Of a bucket's files those with a picture's suffix: to look into each would take hours.
 
     Raises:
         UserError: If there are none, or the source cannot be listed.
     """
+    as_path(source, "the source")
     text = str(source)
+    notes: list[str] = []
     if _ADDRESS.match(text):
-        found = _list_address(text)
+        found = _list_address(text, notes)
     elif Path(text).is_dir():
         found = [
             os.path.join(folder, name)  # noqa: PTH118  (a million times)
@@ -197,10 +204,12 @@ def list_source(source: str | Path) -> list[str]:
             f"{source} is not there: give a folder, a list file, or s3://... or gs://..."
         )
     # A table holds no name that is no text; its row says that there is no such picture.
-    found = sorted({path.encode(errors="backslashreplace").decode() for path in found})
-    if not found:
+    known = sorted({path.encode(errors="backslashreplace").decode() for path in found})
+    if not known:
         raise UserError(f"{source} holds no pictures")
-    return found
+    if twice := len(found) - len(known):
+        notes.append(counted(twice, "pictures are given twice: each is looked at once"))
+    return known, tuple(notes)
 
 
 def _is_image(name: str) -> bool:
@@ -218,7 +227,7 @@ def _is_local_image(path: str) -> bool:
         return False
 
 
-def _list_address(address: str) -> list[str]:
+def _list_address(address: str, notes: list[str]) -> list[str]:
     from pyarrow import fs
 
     scheme = address.split("://")[0]
@@ -229,7 +238,10 @@ def _list_address(address: str) -> list[str]:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise UserError(f"{address} cannot be listed ({reason})") from None
     files = [entry.path for entry in entries if entry.type == fs.FileType.File]
-    return [f"{scheme}://{path}" for path in files if _is_image(path.rpartition("/")[2])]
+    found = [path for path in files if _is_image(path.rpartition("/")[2])]
+    if others := len(files) - len(found):
+        notes.append(counted(others, "files have no picture's ending and are left out"))
+    return [f"{scheme}://{path}" for path in found]
 
 
 def _begin(out: Path, settings: dict[str, Any]) -> None:

@@ -43,6 +43,7 @@ from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar, stream, waiting
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted, did_you_mean, plural, refuse_text, some_names
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
@@ -350,7 +351,7 @@ def detect(
         raise UserError(
             f"seconds_per_frame is {seconds_per_frame}: give more than 0, at most {_MOST_SECONDS}"
         )
-    out = Path(out)
+    out = as_path(out, "out")
     sources = _sources(source)
     is_video = len(sources) == 1 and _is_video(sources[0])
     if is_video and save_crops:
@@ -450,9 +451,10 @@ def _sources(source: str | Path | Sequence[str | Path]) -> list[Path]:
         raise UserError("the list of pictures is empty: give at least one")
     found = []
     for one in given:
-        path = Path(one)
+        path = as_path(one, "a source")
         if not path.exists() and re.search(r"[*?]|\[.+\]", str(one)):
-            files = glob.glob(str(one), recursive=True)  # noqa: PTH207  (it may begin at the root)
+            pattern = _with_folders(path)
+            files = glob.glob(pattern, recursive=True)  # noqa: PTH207  (it may begin at the root)
             matching = sorted(map(Path, files), key=natural_key)
             if not matching:
                 raise UserError(f"nothing matches the pattern {one}: give a folder of pictures")
@@ -461,6 +463,12 @@ def _sources(source: str | Path | Sequence[str | Path]) -> list[Path]:
             _refuse_address(str(one))
             found.append(path)
     return found
+
+
+def _with_folders(path: Path) -> str:
+    """A pattern in which folders that are there are themselves, as `photos[1]` in `photos[1]/*.jpg`."""
+    there = next((folder for folder in path.parents if folder.is_dir()), Path())
+    return str(Path(glob.escape(str(there)), path.relative_to(there)))
 
 
 def _letters(classes: Sequence[str], style: DrawStyle) -> list[str]:

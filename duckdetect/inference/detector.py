@@ -30,6 +30,7 @@ from duckdetect.inference.suppression import (
 )
 from duckdetect.utils.files import atomic_path
 from duckdetect.utils.progress import waiting
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.schema import Fields, read_json
 from duckdetect.utils.terminal import printable
 
@@ -466,7 +467,7 @@ def load_detector(folder: Any) -> Detector:
     """
     if not isinstance(folder, str | Path):
         return as_detector(folder)
-    folder = Path(folder)
+    folder = as_path(folder, "the run")
     if folder.suffix.lower() in (".tflite", ".onnx") and not folder.is_dir():
         from duckdetect.inference.light import load_light
 

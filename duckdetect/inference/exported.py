@@ -32,6 +32,7 @@ FORMAT = 1
 MOST_INPUT_PX = 10_000
 """No network sees a larger input; EfficientDet D7's is 1536."""
 _MOST_SCALES = 2
+_MOST_VALUE = 1e6  # of the factors of a colour, which are about 1, and of what is added
 _CURE = "export the detector again"
 
 
@@ -97,6 +98,8 @@ def _preprocess(one: Fields) -> Preprocess:
     if max(height, width) > MOST_INPUT_PX:
         one.fail(f"its size is {height} x {width} pixels")
     scale, offset = one.numbers("scale", 3), one.numbers("offset", 3)
+    if max(map(abs, (*scale, *offset))) > _MOST_VALUE:
+        one.fail(f"its scale and offset are {scale}, {offset}")
     return Preprocess(
         (height, width),
         one.flag("half_pixel_centers"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Literal
 from duckdetect.errors import UserError
 from duckdetect.utils.files import atomic_path, cache_folder, folder_sha256
 from duckdetect.utils.locks import folder_lock
+from duckdetect.utils.terminal import printable
 
 _LIST = "trusted-detectors.txt"
 
@@ -41,8 +43,8 @@ def is_trusted(folder: str | Path) -> bool:
     return folder_sha256(_detector(folder)) in _known()
 
 
-def remember(folder: str | Path) -> None:
-    """Trust a detector from now on. Where the cache cannot be written, only this call does."""
+def remember(folder: str | Path) -> bool:
+    """Trust a detector from now on; False where the cache cannot be written, and only this call does."""
     sha256 = folder_sha256(_detector(folder))
     with contextlib.suppress(OSError, UserError):
         cache = cache_folder()
@@ -51,6 +53,8 @@ def remember(folder: str | Path) -> None:
             lines = [*_known() - {sha256}, sha256]
             with atomic_path(cache / _LIST) as part:
                 part.write_text("\n".join(sorted(lines)) + "\n", encoding="ascii")
+            return True
+    return False
 
 
 @contextlib.contextmanager
@@ -77,7 +81,9 @@ def check_trust(folder: str | Path) -> None:
             f"{folder} was not trained on this machine, and a detector is a program: "
             "give --trust once if you know who made it"
         )
-    remember(folder)
+    if not remember(folder):
+        told = f"{cache_folder()} cannot be written: --trust is needed again the next time"
+        print(printable(told), file=sys.stderr, flush=True)
 
 
 def check_operations(folder: Path) -> None:

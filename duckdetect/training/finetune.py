@@ -58,6 +58,7 @@ from duckdetect.training.validation import (
     head_losses,
 )
 from duckdetect.utils.progress import waiting
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.room import size
 from duckdetect.utils.words import plural
 
@@ -240,7 +241,7 @@ def finetune(
     if val is not None:
         require_boxes(val)
         val = in_classes_of(val, dataset)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else as_path(out, "out")
     if folder is not None:
         run_folder.check_apart_from(folder, dataset)
     files = fetch(base_name, source=weights, progress=progress)

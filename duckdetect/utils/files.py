@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,8 @@ from duckdetect.utils.locks import folder_lock
 
 _REPLACED = "replaced"
 _OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+# What writing refuses without saying to which file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Where a file system has no locks, a part that nobody has touched for so long has no writer any more.
 _STALE_SECONDS = 24 * 3600
 
@@ -39,6 +42,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
     Raises:
         UserError: If the folder cannot be made or written.
+        OSError: If the disk is full; it names `target`.
 
     Example:
         with atomic_path("results/metrics.json") as part:
@@ -61,6 +65,10 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
                 raise UserError(f"{target} is a folder: give the name of a file")
             else:
                 part.replace(target)
+        except OSError as error:
+            if error.filename is None and error.errno in _FULL:
+                error.filename = str(target)
+            raise
         finally:
             if replaced.exists() and not target.exists():
                 replaced.replace(target)

@@ -13,15 +13,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from duckdetect.errors import UserError
+from duckdetect.utils.terminal import printable
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+_PATIENCE = 2.0  # seconds of waiting without a word
 
 # Folders by device and inode that `only_writer` holds in this process, which need not wait for itself.
 _written: set[tuple[int, int]] = set()
@@ -56,7 +61,8 @@ def folder_lock(folder: str | Path, wait: bool = True) -> Iterator[bool | None]:
 
     Args:
         folder: The folder.
-        wait: Wait for another holder to finish; else go on without the lock.
+        wait: Wait for another holder to finish, and say so if it takes long; else go on without the
+            lock.
 
     Yields:
         Whether the lock is held: False where the file system has no locks, and None, if not `wait`,
@@ -70,7 +76,7 @@ def folder_lock(folder: str | Path, wait: bool = True) -> Iterator[bool | None]:
             found = os.fstat(descriptor)
             try:
                 if (found.st_dev, found.st_ino) not in _written:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                    _lock(descriptor, folder, wait)
                 held = True
             except BlockingIOError:
                 held = None
@@ -79,6 +85,23 @@ def folder_lock(folder: str | Path, wait: bool = True) -> Iterator[bool | None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)  # which unlocks
+
+
+def _lock(descriptor: int, folder: str | Path, wait: bool) -> None:
+    end = time.monotonic() + (_PATIENCE if wait else 0)
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not wait:
+                raise
+        if time.monotonic() > end:
+            break
+        time.sleep(0.01)
+    told = f"waiting for another duckdetect, which is writing {printable(folder)}"
+    print(told, file=sys.stderr, flush=True)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def stamp(path: str | Path) -> tuple[int, int, int] | None:

@@ -10,11 +10,12 @@ the file: nobody should be told to remove or export it again.
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from duckdetect.errors import UserError
 
@@ -26,6 +27,17 @@ _LOST = frozenset({errno.ENOTCONN, errno.ESTALE, errno.ECONNABORTED})
 _WAITS_S = (0.1, 0.4)
 
 T = TypeVar("T")
+
+
+def as_path(given: Any, what: str) -> Path:
+    """A path that a caller gave; the empty one would be the folder that we are in.
+
+    Raises:
+        UserError: If it is empty, or something else, such as None.
+    """
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise UserError(f"{what} is {given!r}: give the path of a file or a folder")
+    return Path(given)
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -67,6 +67,8 @@ def test_other_results_or_no_gain_leave_tensorflow(
     detector, notes = chosen()
     assert isinstance(detector, LightDetector)
     assert "the same on the first frames" in notes[0]
+    empty = [np.zeros_like(images[0])]
+    assert "hold nothing" in _chosen(original, empty, tmp_path)[1][0]
     monkeypatch.setattr(quick, "_LEAST_GAIN", 1e9)
     assert chosen() == (original, [])
     monkeypatch.setattr(quick, "_SAME_PX", -1.0)  # nothing is as near as that

@@ -77,7 +77,7 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
     rows = rows_of(out)
     assert rows[: len(before)] == before
     assert (done["images"], done["new"], done["failed"]) == (90, 90 - len(before), 1)
-    assert sorted(row["path"] for row in rows) == list_source(pictures)
+    assert sorted(row["path"] for row in rows) == list_source(pictures)[0]
     (broken,) = (row for row in rows if row["error"])
     assert broken["path"].endswith("broken.jpg")
     assert "damaged" in broken["error"]
@@ -103,22 +103,31 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
 
 
 def test_sources(pictures, tmp_path):
-    assert len(list_source(pictures)) == 90
-    assert len(list_source(f"file://{pictures}")) == 90
+    assert len(list_source(pictures)[0]) == 90
+    assert len(list_source(f"file://{pictures}")[0]) == 90
     listed = tmp_path / "list.txt"
     listed.write_text("b.jpg\na.jpg\n\nb.jpg\n")
-    assert list_source(listed) == ["a.jpg", "b.jpg"]
+    note = "1 picture is given twice: each is looked at once"
+    assert list_source(listed) == (["a.jpg", "b.jpg"], (note,))
     listed.write_bytes(b"\xef\xbb\xbfa.jpg\r\n")  # as Windows' editors save it
-    assert list_source(listed) == ["a.jpg"]
+    assert list_source(listed) == (["a.jpg"], ())
     (tmp_path / "odd").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd/\xff.jpg")).write_bytes(b"")
-    assert list_source(tmp_path / "odd") == [rf"{tmp_path}/odd/\udcff.jpg"]  # a table can hold that
+    assert list_source(tmp_path / "odd")[0] == [
+        rf"{tmp_path}/odd/\udcff.jpg"
+    ]  # a table can hold that
     (tmp_path / "named").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "named" / "picture", format="JPEG")  # by no ending
     (tmp_path / "named" / "notes").write_text("no picture")
-    assert list_source(tmp_path / "named") == [str(tmp_path / "named" / "picture")]
+    assert list_source(tmp_path / "named") == ([str(tmp_path / "named" / "picture")], ())
+    with pytest.raises(UserError, match="holds no pictures"):
+        list_source(f"file://{tmp_path / 'named'}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "named" / "other.jpg")
+    found, (note,) = list_source(f"file://{tmp_path / 'named'}")
+    assert len(found) == 1
+    assert note == "2 files have no picture's ending and are left out"
     assert _load("file:///dev/zero") == "file:///dev/zero is no file"
-    for wrong in ("nowhere", "s4://bucket", tmp_path / "empty", pictures / "broken.jpg"):
+    for wrong in ("", None, "nowhere", "s4://bucket", tmp_path / "empty", pictures / "broken.jpg"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UserError):
             list_source(wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from duckdetect.errors import UserError
 from duckdetect.inference.exported import ExportedModel
 from duckdetect.inference.postprocess_numpy import PostProcess
 from duckdetect.inference.preprocess_numpy import Preprocess, resize_bilinear
@@ -50,3 +51,6 @@ def test_the_metadata_round_trip():
             ("duck",), 0.5, "base", "int8", (one,), ("image",), post, Suppression(True, 0.4)
         )
         assert ExportedModel.from_json(about.to_json()) == about
+        huge = about.to_json().replace("0.3", "1e308")
+        with pytest.raises(UserError, match="its scale and offset are"):
+            ExportedModel.from_json(huge)

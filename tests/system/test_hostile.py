@@ -426,7 +426,7 @@ for i in range(40):
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (28, "no space is left there"),
+        (28, "no space is left"),
         (30, "read-only file system"),
         (24, "too many files are open"),
         (13, "permission denied"),
@@ -453,6 +453,14 @@ def test_what_the_system_refuses_is_one_line(
 
     monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", fill_disk)
     assert "no space is left" in refused("check", data, "--sheet", tmp_path / "sheet.jpg")
+
+    def fill_file(*_: Any, **__: Any) -> None:
+        raise OSError(28, os.strerror(28))  # as `write` says it, of no file
+
+    monkeypatch.undo()
+    monkeypatch.setattr("PIL.Image.Image.save", fill_file)
+    sheet = tmp_path / "sheet.jpg"
+    assert f"duckdetect: {sheet}: no space is left" in refused("check", data, "--sheet", sheet)
 
     def fill(*_: Any, **__: Any) -> None:
         raise MemoryError
@@ -516,6 +524,12 @@ def test_a_detector_of_a_stranger_is_asked_for_once(
     line = refused(*argv)
     assert "was not trained on this machine, and a detector is a program: give --trust once" in line
     assert not (tmp_path / "out").exists()
+    (tmp_path / "cache").write_text("no folder")
+    code, _, told = run(*argv, "--trust")
+    assert code == 0
+    assert f"{tmp_path / 'cache'} cannot be written: --trust is needed again" in told
+    assert "--trust" in refused(*argv)
+    (tmp_path / "cache").unlink()
     accepted(*argv, "--trust")
     accepted(*argv)
     shutil.copytree(trained, tmp_path / "copy")

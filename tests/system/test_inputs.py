@@ -234,6 +234,15 @@ def test_addresses_cameras_and_patterns(tmp_path: Path, source: Any, told: str) 
         run(source, tmp_path / "out")
 
 
+def test_a_pattern_below_a_folder_whose_name_looks_like_one(tmp_path: Path) -> None:
+    for name in ("photos[1]/a.jpg", "photos1/b.jpg"):
+        put_image(tmp_path / name)
+    run(str(tmp_path / "photos[1]" / "*.jpg"), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / "frames").iterdir()] == ["a.jpg"]
+    run(str(tmp_path / "photos[12]" / "*.jpg"), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / "frames").iterdir()] == ["b.jpg"]
+
+
 def test_one_damaged_image_does_not_stop_the_others(cases: Path, tmp_path: Path) -> None:
     source = tmp_path / "new"
     for name in ("a.jpg", "b.jpg", "c.jpg"):

@@ -156,3 +156,11 @@ def test_the_command_line_says_one_line(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "mount it again" in error
+
+
+@pytest.mark.parametrize("given", ["", None, 3])
+def test_a_path_that_says_nothing(given: Any) -> None:
+    with pytest.raises(UserError, match="give the path of a file or a folder"):
+        reading.as_path(given, "out")
+    with pytest.raises(UserError, match="the data is "):
+        load_dataset(given)

@@ -28,6 +28,7 @@ from duckdetect.imaging.geometry import is_number, turned_box_xyxy
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.files import write_json
 from duckdetect.utils.reading import read_bytes
+from duckdetect.utils.words import some_names
 
 ROBOFLOW = "_annotations.coco.json"
 _WRITTEN = "written by duckdetect"
@@ -233,6 +234,12 @@ def _annotations(
 ) -> list[tuple[str, dict[str, Any], int]]:
     """(where, entry, image's number) of the annotations that belong to an image."""
     numbers = {entry["id"]: number for number, entry in images.items()}
+    ids = Counter(_id(entry.get("id")) for entry in entries if isinstance(entry, dict))
+    twice = [i for i, count in ids.items() if i is not None and count > 1]
+    if twice:
+        named = some_names([str(i) for i in twice])
+        what = f"several annotations have the same id ({named})"
+        reading.warn(source, what, "all are read, some other tools keep one of each id")
     found = []
     for number, entry in enumerate(entries, 1):
         name = (

@@ -278,6 +278,15 @@ def test_annotations_need_no_id(tmp_path: Path) -> None:
     assert load_dataset(put_coco(tmp_path, [entry])).n_boxes == 1
 
 
+def test_annotations_of_the_same_id_are_all_read_and_told(tmp_path: Path) -> None:
+    boxes = [{**annotation([x, 1, 9, 9]), "id": 7} for x in (1, 20)]
+    put_coco(tmp_path, boxes)
+    assert load_dataset(tmp_path).n_boxes == 2
+    (told,) = check_dataset(tmp_path)
+    assert told.severity == "warning"
+    assert "several annotations have the same id (7)" in str(told)
+
+
 GOOD = [10, 20, 40, 20, 40, 35]
 H, W = SIZE_HW
 
