@@ -115,7 +115,7 @@ def image_name(image: Path, data: Path) -> str:
 _MEANS_SOMETHING = {"images", "labels", "annotations", "jpegimages"}.union(*SPLIT_NAMES.values())
 
 
-def unpacked(path: Path) -> Path:
+def unpacked(path: Path, depth: int = 0) -> Path:
     """The folder that a zip holds; any other path as it is.
 
     It lies in the cache (`DUCKDETECT_CACHE`) under the zip's name and check sum, and is unpacked when
@@ -135,8 +135,13 @@ def unpacked(path: Path) -> Path:
     inside = _inside(folder)
     zips = [entry for entry in inside.iterdir() if entry.suffix.lower() == ".zip"]
     if len(zips) == 1 and _is_all(inside, zips[0]):
-        return unpacked(zips[0])  # as Drive and some sites pack a download once more
+        if depth == _MOST_ZIPS:
+            raise UserError(f"{path} holds zips within zips within zips: give the innermost one")
+        return unpacked(zips[0], depth + 1)  # as Drive and some sites pack a download once more
     return inside
+
+
+_MOST_ZIPS = 2  # one within another; a zip can even hold itself
 
 
 def _is_all(folder: Path, entry: Path) -> bool:

@@ -9,7 +9,6 @@ What a run was measured on is kept below its folder, with its detections.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -42,6 +41,7 @@ from duckdetect.utils.files import folder_sha256, write_json
 from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs, note_change, own_output
 from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.schema import read_json
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -226,10 +226,9 @@ _WORTH_A_WORD = 0.005  # of F1
 def _read_json(path: Path) -> dict[str, Any]:
     """A JSON file's object; an empty one if it is missing or broken, which others tell of."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, "").values
+    except UserError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def evaluate(
@@ -417,7 +416,7 @@ def read_about(run: str | Path) -> dict[str, Any] | None:
     """What the run was measured on last; None if it was not, or was trained again since."""
     run = Path(run)
     try:
-        about = json.loads((run / FOLDER / "about.json").read_text(encoding="utf-8"))
+        about = read_json(run / FOLDER / "about.json", "").values
         same = about["detector"]["sha256"] == folder_sha256(run / "detector")
         known = about["format"] == _FORMAT and {"folder", "sha256"} <= about["data"].keys()
         typed = isinstance(about["data"]["folder"], str) and isinstance(

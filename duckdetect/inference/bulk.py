@@ -33,12 +33,13 @@ from duckdetect.imaging.kinds import IMAGE_SUFFIXES, quick_kind
 from duckdetect.inference.detections_json import Record, write_detections_json
 from duckdetect.inference.detector import Detector, load_detector
 from duckdetect.inference.suppression import check_score
-from duckdetect.utils.files import atomic_path, make_folder, write_json
+from duckdetect.utils.files import atomic_path, file_sha256, folder_sha256, make_folder, write_json
 from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar
-from duckdetect.utils.reading import as_path
+from duckdetect.utils.reading import as_path, read_bytes
+from duckdetect.utils.schema import read_json, short
 from duckdetect.utils.words import counted, plural
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def bulk(
     out = make_folder(as_path(out, "out"))
     settings = {
         "run": str(run) if _ADDRESS.match(str(run)) else str(Path(run).resolve()),
+        "detector": _weights_sum(Path(run)),
         "classes": list(detector.classes),
         "threshold": kept,
         "fast": fast,
@@ -193,8 +195,8 @@ def list_source(source: str | Path) -> tuple[list[str], tuple[str, ...]]:
         ]
     elif Path(text).is_file():
         try:
-            lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
-        except (UnicodeDecodeError, OSError):
+            lines = read_bytes(text).decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError:
             raise UserError(
                 f"{source} is no list: give a text file with a path a line, or a folder"
             ) from None
@@ -255,17 +257,25 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
             )
         write_json(path, settings)
         return
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(key for key in settings if before[key] != settings[key])
-    except (ValueError, KeyError, TypeError, OSError):
-        raise UserError(f"{path} is broken: choose another --out") from None
-    if changed:
-        name = changed[0]
-        raise UserError(
-            f"{out} was begun with another {name} ({before[name]}, here {settings[name]}): "
-            "choose another --out"
-        )
+    before = read_json(path, "choose another --out")
+    for name, value in settings.items():
+        if name == "detector" and not before.has(name):
+            continue  # of a version that did not write it down
+        if not before.has(name):
+            before.fail(f"it has no {name}")
+        if before.values[name] != value:
+            there, here = short(before.values[name]), short(value)
+            raise UserError(
+                f"{out} was begun with another {name} ({there}, here {here}): choose another --out"
+            )
+
+
+def _weights_sum(run: Path) -> str:
+    """The check sum of what a detector computes with: of another one the same path may lead to later."""
+    if run.is_file():
+        return file_sha256(run)
+    folder = run / "detector" if (run / "detector").is_dir() else run
+    return file_sha256(folder / "saved_model.pb")[:32] + folder_sha256(folder / "variables")[:32]
 
 
 def _shard_paths(out: Path) -> list[Path]:
@@ -285,11 +295,19 @@ def _done(out: Path) -> set[str]:
     for path in _shard_paths(out):
         try:
             done.update(pq.read_table(path, columns=["path"])["path"].to_pylist())
-        except (OSError, ValueError, LookupError) as error:  # as Arrow's own errors are
-            raise UserError(
-                f"{path} is damaged: remove it, and give the same command again; it does what was there"
-            ) from error
+        except _DAMAGED as error:
+            raise _damaged(path) from error
     return done
+
+
+# As Arrow's own errors are, and what comes of a column of another kind.
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, NotImplementedError)
+
+
+def _damaged(shard: Path) -> UserError:
+    return UserError(
+        f"{shard} is damaged: remove it, and give the same command again; it does what was there"
+    )
 
 
 class _Shards:
@@ -482,16 +500,23 @@ def _records(out: Path, numbers: dict[str, int]) -> Iterator[Record]:
     import supervision as sv
 
     for shard in _shard_paths(out):
-        for row in pq.read_table(shard).to_pylist():
-            if row["path"] not in numbers or not row["boxes"]:
+        try:
+            rows = [row for row in pq.read_table(shard).to_pylist() if row["boxes"]]
+        except _DAMAGED as error:
+            raise _damaged(shard) from error
+        for row in rows:
+            if row["path"] not in numbers:
                 continue
-            rles = None if row["masks"] is None else [json.loads(one) for one in row["masks"]]
-            found = sv.Detections(
-                xyxy=np.array(row["boxes"], np.float32),
-                confidence=np.array(row["scores"], np.float32),
-                class_id=np.array(row["class_ids"], np.int64),
-                data={} if rles is None else {RLE_KEY: rle_column(rles)},
-            )
+            try:
+                rles = None if row["masks"] is None else [json.loads(one) for one in row["masks"]]
+                found = sv.Detections(
+                    xyxy=np.array(row["boxes"], np.float32),
+                    confidence=np.array(row["scores"], np.float32),
+                    class_id=np.array(row["class_ids"], np.int64),
+                    data={} if rles is None else {RLE_KEY: rle_column(rles)},
+                )
+            except (*_DAMAGED, RecursionError) as error:
+                raise _damaged(shard) from error
             yield numbers[row["path"]], row["path"], found
 
 
@@ -502,8 +527,11 @@ def _count(out: Path) -> tuple[int, int, int]:
 
     images = detections = failed = 0
     for path in _shard_paths(out):
-        table = pq.read_table(path, columns=["scores", "error"])
-        images += table.num_rows
-        detections += pc.sum(pc.list_value_length(table["scores"])).as_py() or 0
-        failed += table.num_rows - table["error"].null_count
+        try:
+            table = pq.read_table(path, columns=["scores", "error"])
+            images += table.num_rows
+            detections += pc.sum(pc.list_value_length(table["scores"])).as_py() or 0
+            failed += table.num_rows - table["error"].null_count
+        except _DAMAGED as error:
+            raise _damaged(path) from error
     return images, detections, failed

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
+from tqdm import tqdm
+
 from duckdetect.errors import UserError
 from duckdetect.utils.files import atomic_path, cache_folder, folder_sha256
 from duckdetect.utils.locks import folder_lock
+from duckdetect.utils.progress import stream
 from duckdetect.utils.terminal import printable
 
 _LIST = "trusted-detectors.txt"
@@ -83,7 +85,7 @@ def check_trust(folder: str | Path) -> None:
         )
     if not remember(folder):
         told = f"{cache_folder()} cannot be written: --trust is needed again the next time"
-        print(printable(told), file=sys.stderr, flush=True)
+        tqdm.write(printable(told), file=stream())
 
 
 def check_operations(folder: Path) -> None:

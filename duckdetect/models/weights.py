@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import json
 import os
 import re
 import subprocess
@@ -40,6 +39,7 @@ from duckdetect.utils.files import (
     write_json,
 )
 from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.schema import read_json
 
 ORIGIN_FILE = "origin.json"
 
@@ -50,7 +50,7 @@ _INDEX_END = bytes.fromhex("57fb808b247547db")
 def read_origin(folder: Path) -> dict[str, Any]:
     """The base's origin.json; {} if there is none that can be read."""
     try:
-        origin = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+        origin = read_json(folder / ORIGIN_FILE, "").values
         sums = {name: (file["size"], file["sha256"]) for name, file in origin["files"].items()}
         return dict(origin) if origin["origin"] and sums else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

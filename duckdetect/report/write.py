@@ -32,6 +32,7 @@ from duckdetect.report.evaluation import evaluation_sections, found_section
 from duckdetect.report.training import curves_section, reproduce_section, training_section
 from duckdetect.utils.outputs import check_outputs, own_output
 from duckdetect.utils.schema import Fields
+from duckdetect.utils.terminal import printable
 from duckdetect.utils.words import plural, some_names
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def render_html(report: Report) -> str:
     )
     environment.filters["data_uri"] = _data_uri
     template = environment.get_template("report.html.j2")
-    return template.render(report=report, version=__version__)
+    # Names may hold what turns the text around it, or a terminal that shows the page's source.
+    return printable(template.render(report=report, version=__version__), keep="\n\t")
 
 
 def _data_uri(image: Figure) -> str:

@@ -233,6 +233,9 @@ def init_two_stage_classes(
 ) -> dict[int, list[int]]:
     """Set the class-specific layers' weights for each new class that has a box; others are left.
 
+    They are the mean of the three classes most alike, each weighted by its mean score on the boxes: of an
+    object that the base knows, as Mask R-CNN people, the two others must not drown the one that is meant.
+
     Args:
         base: The model, its class-specific layers new; changed in place.
         own: These layers as they were published, from `checkpoints.checkpoint_last_layers`.
@@ -248,29 +251,37 @@ def init_two_stage_classes(
     for new in range(base.num_classes):
         if not (class_id == new).any():
             continue
-        alike = np.argsort(-score[class_id == new].mean(axis=0))[:_MOST_ALIKE]
+        mean_score = score[class_id == new].mean(axis=0)
+        alike = np.argsort(-mean_score)[:_MOST_ALIKE]
+        weights = mean_score[alike]
         made[new] = [int(c) for c in alike]
         for name, theirs in own.items():
             first = int(name == "class")  # the class head counts the background
             layer, _ = base.last_layers()[name]
             ours = LastLayer(layer.kernel.numpy(), layer.bias.numpy())
             if first:
-                _copy_mean(theirs, [0], ours, 0, base.num_classes + 1)
-            _copy_mean(theirs, alike + first, ours, new + first, base.num_classes + first)
+                _copy_mean(theirs, [0], [1.0], ours, 0, base.num_classes + 1)
+            n = base.num_classes + first
+            _copy_mean(theirs, alike + first, weights, ours, new + first, n)
             layer.kernel.assign(ours.kernel)
             layer.bias.assign(ours.bias)
     return made
 
 
 def _copy_mean(
-    theirs: LastLayer, from_classes: Sequence[int] | np.ndarray, ours: LastLayer, to: int, n: int
+    theirs: LastLayer,
+    from_classes: Sequence[int] | np.ndarray,
+    weights: Sequence[float] | np.ndarray,
+    ours: LastLayer,
+    to: int,
+    n: int,
 ) -> None:
-    """Set class `to` of `n`; channels are numbered by class, then by what there is of each."""
+    """Set class `to` of `n` to a weighted mean; a class's channels lie together."""
     for source, target in ((theirs.kernel, ours.kernel), (theirs.bias, ours.bias)):
         per_class = target.shape[-1] // n
         by_class = source.reshape(*source.shape[:-1], -1, per_class)
         view = target.reshape(*target.shape[:-1], n, per_class)  # shares the target's memory
-        view[..., to, :] = by_class[..., from_classes, :].mean(axis=-2)
+        view[..., to, :] = np.average(by_class[..., from_classes, :], axis=-2, weights=weights)
 
 
 def _box_features(base: RcnnModel, plain: Sequence[View]) -> tuple[np.ndarray, np.ndarray]:

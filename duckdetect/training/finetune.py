@@ -355,7 +355,8 @@ def _train_one_stage(
             ids = {id(v) for v in head.variables}
             groups.append(LayerGroup.count("mask head", head.variables, ids))
         tqdm.write(summary_text(base.name, groups))
-        tqdm.write(level_text(base.name, config, len(dataset), dataset.n_boxes))
+        counts = len(dataset), dataset.n_boxes
+        tqdm.write(level_text(base.name, config, *counts, masks=head is not None))
     side = typical_side(dataset) if start is None else start.object_side()
     high_res = config.refine and side < _SMALL_SIDE
     if high_res:

@@ -39,6 +39,7 @@ from duckdetect.training.config import TrainConfig
 from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
 from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_folder
+from duckdetect.utils.reading import refuse_pipes
 from duckdetect.utils.schema import is_number, read_json, short
 
 if TYPE_CHECKING:
@@ -372,6 +373,7 @@ def read_histories(folder: str | Path) -> tuple[Rows, Rows]:
 
 
 def _read(path: Path) -> Rows:
+    refuse_pipes(path)
     try:
         if path.stat().st_size > _MOST_HISTORY_BYTES:
             raise ValueError(f"it has {path.stat().st_size / 1e6:.0f} MB")

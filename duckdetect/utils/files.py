@@ -114,7 +114,8 @@ def remove_leftovers(target: str | Path) -> None:
 
 
 def _prefix(target: Path) -> str:
-    return f".{target.name[:200]}."
+    start = target.name.encode("utf-8", "surrogateescape")[:200]  # of the 255 bytes of a name
+    return f".{start.decode('utf-8', 'ignore')}."
 
 
 def write_json(path: str | Path, value: Any) -> None:

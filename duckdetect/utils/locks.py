@@ -13,20 +13,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from duckdetect.errors import UserError
+from duckdetect.utils.progress import waiting
 from duckdetect.utils.terminal import printable
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-
-_PATIENCE = 2.0  # seconds of waiting without a word
 
 # Folders by device and inode that `only_writer` holds in this process, which need not wait for itself.
 _written: set[tuple[int, int]] = set()
@@ -88,20 +85,13 @@ def folder_lock(folder: str | Path, wait: bool = True) -> Iterator[bool | None]:
 
 
 def _lock(descriptor: int, folder: str | Path, wait: bool) -> None:
-    end = time.monotonic() + (_PATIENCE if wait else 0)
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if not wait:
-                raise
-        if time.monotonic() > end:
-            break
-        time.sleep(0.01)
-    told = f"waiting for another duckdetect, which is writing {printable(folder)}"
-    print(told, file=sys.stderr, flush=True)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not wait:
+            raise
+        with waiting(f"waiting for another duckdetect, which is writing {printable(folder)}"):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def stamp(path: str | Path) -> tuple[int, int, int] | None:

@@ -37,7 +37,15 @@ def as_path(given: Any, what: str) -> Path:
     """
     if not isinstance(given, str | os.PathLike) or not os.fspath(given):
         raise UserError(f"{what} is {given!r}: give the path of a file or a folder")
-    return Path(given)
+    path = Path(given)
+    if "\0" in str(path) or any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
+        raise UserError(
+            f"{what} is {str(path)[:60]!r}..., which no file can be called: give its path"
+        )
+    return path
+
+
+_LONGEST = 255  # bytes of a name, on all usual file systems
 
 
 def read_bytes(path: str | Path) -> bytes:

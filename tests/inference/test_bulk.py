@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from PIL import Image
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import load_image
+from duckdetect.inference import bulk as bulk_module
 from duckdetect.inference.bulk import Worker, _done, _load, _Shards, _table, bulk, list_source
 from duckdetect.inference.detections_json import read_detections
 from duckdetect.inference.detector import load_detector
@@ -131,6 +133,50 @@ def test_sources(pictures, tmp_path):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UserError):
             list_source(wrong)
+
+
+def test_what_an_earlier_run_left_is_looked_at(tmp_path):
+    run = RUNS / "ssd"
+    settings = {"run": str(run), "detector": bulk_module._weights_sum(run), "threshold": 0.5}
+    bulk_module._begin(tmp_path, settings)
+    bulk_module._begin(tmp_path, settings)
+    with pytest.raises(UserError, match="begun with another detector"):
+        bulk_module._begin(tmp_path, {**settings, "detector": "trained again"})
+    kept = tmp_path / "bulk.json"
+    kept.write_text(json.dumps({k: v for k, v in settings.items() if k != "detector"}))
+    bulk_module._begin(tmp_path, settings)  # as earlier versions wrote it
+    kept.write_text("[" * 200_000)
+    with pytest.raises(UserError, match=r"nested too deeply\): choose another --out"):
+        bulk_module._begin(tmp_path, settings)
+    kept.unlink()
+    os.mkfifo(kept)
+    with pytest.raises(UserError, match="is a pipe"):
+        bulk_module._begin(tmp_path, settings)
+
+
+@pytest.mark.parametrize("column", ["scores", "boxes", "masks", "error"])
+def test_a_shard_of_another_shape_is_named(tmp_path, column):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    row = {
+        "path": "a.jpg", "width": 9, "height": 9, "boxes": [[1.0, 2.0, 3.0, 4.0]], "scores": [0.5],
+        "class_ids": [0], "classes": ["duck"], "masks": None, "error": None,
+    }  # fmt: skip
+    shard = tmp_path / "part-00001.parquet"
+    pq.write_table(_table([row]), shard)
+    assert len(list(bulk_module._records(tmp_path, {"a.jpg": 0}))) == 1
+    for odd in ("missing", "x", [[1.0, 2.0, 3.0]], [["["]]):
+        changed = {k: v for k, v in row.items() if k != column or odd != "missing"}
+        if odd != "missing":
+            changed[column] = odd
+        pq.write_table(pa.Table.from_pylist([changed]), shard)
+        for read in (lambda: bulk_module._count(tmp_path), lambda: list(
+            bulk_module._records(tmp_path, {"a.jpg": 0})
+        )):  # fmt: skip
+            with contextlib.suppress(bulk_module.UserError):
+                read()
+    assert "part-00001.parquet is damaged: remove it" in str(bulk_module._damaged(shard))
 
 
 def test_addresses_are_read_and_a_bad_batch_is_taken_apart(pictures, monkeypatch):

@@ -220,6 +220,53 @@ def test_outlines_without_end(tmp_path: Path, segmentation: Any) -> None:
     run("check", data, "--sheet", tmp_path / "sheet.jpg", seconds=5)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["a.jpg" + " " * 50_000 + "x", "a.jpg" + " 1,2,3,4,0" * 5000 + " x"],
+    ids=["gap", "boxes"],
+)
+def test_a_list_of_boxes_with_a_line_that_is_none(tmp_path: Path, line: str) -> None:
+    put_image(tmp_path / "a.jpg")
+    (tmp_path / "_classes.txt").write_text("duck\n")
+    (tmp_path / "_annotations.txt").write_text(f"a.jpg 1,2,30,40,0\n{line}\n")
+    run("check", tmp_path, seconds=5)
+
+
+def test_a_label_map_without_end(tmp_path: Path) -> None:
+    from duckdetect.data.formats.tfrecord import _items
+
+    for text in (
+        "item {" * 40_000,
+        "item { name: '" * 40_000,
+        'item { id: 1 name: "' + "\\" * 90_001,
+    ):
+        list(_items(text))
+    shown = """# item { id: 9 name: 'no' }
+        item { id: 1 # its number
+        name: 'it\\'s {odd}' keypoints { id: 5 label: "x" } }
+        item:{ name: "two" id: 2 }"""
+    wanted = [{"id": "1", "name": "it's {odd}"}, {"name": "two", "id": "2"}]
+    assert list(_items(shown)) == wanted
+
+
+def test_zips_within_zips(tmp_path: Path) -> None:
+    import zipfile
+
+    content = put_coco(tmp_path / "data") / "_annotations.coco.json"
+    inner = tmp_path / "z0.zip"
+    with zipfile.ZipFile(inner, "w") as archive:
+        for path in content.parent.iterdir():
+            archive.write(path, path.name)
+    for i in range(1, 5):
+        with zipfile.ZipFile(tmp_path / f"z{i}.zip", "w") as archive:
+            archive.write(tmp_path / f"z{i - 1}.zip", "a.zip")
+    accepted("check", tmp_path / "z1.zip")
+    accepted("check", tmp_path / "z2.zip")
+    refused("check", tmp_path / "z4.zip")
+    line = refused("convert", tmp_path / "z4.zip", "--to", "coco", "--out", tmp_path / "out")
+    assert "zips within zips within zips: give the innermost one" in line
+
+
 def test_names_of_thousands_of_letters(tmp_path: Path) -> None:
     data = put_yolo(
         tmp_path / "data", "0 .5 .5 .4 .4", f"names: ['{'duck' * 5000}']\ntrain: train/images\n"
@@ -623,6 +670,19 @@ def test_yolo_that_names_a_folder_elsewhere(tmp_path: Path, train: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_yolo_below_a_folder_that_is_named_images(tmp_path: Path) -> None:
+    """Another data set's `labels` lie above; ours stand beside the pictures."""
+    data = tmp_path / "images" / "mine"
+    (tmp_path / "labels" / "mine" / "train").mkdir(parents=True)
+    put_image(data / "train" / "a.jpg")
+    (data / "data.yaml").write_text("names: [duck]\ntrain: train\n")
+    assert "lies outside" in refused("convert", data, "--to", "coco", "--out", tmp_path / "out")
+    (data / "train" / "a.txt").write_text("0 .5 .5 .4 .4")
+    accepted("convert", data, "--to", "coco", "--out", tmp_path / "out")
+    (labels,) = (tmp_path / "out").rglob("_annotations.coco.json")
+    assert json.loads(labels.read_text())["annotations"]
+
+
 # Pipes and devices, which are read for ever
 
 
@@ -641,6 +701,36 @@ def test_a_pipe_in_the_place_of_a_file(tmp_path: Path, name: str) -> None:
     run("convert", data, "--to", "voc", "--out", tmp_path / "out", seconds=5)
     os.mkfifo(tmp_path / "pipe.json")
     refused("check", tmp_path / "pipe.json", seconds=5)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "history.csv", "validation.csv", "evaluation/about.json"]
+)
+def test_a_pipe_or_a_depth_in_a_run(measured: Path, tmp_path: Path, name: str) -> None:
+    """The readers of each, without a detector that takes seconds to load."""
+    from duckdetect.errors import UserError
+    from duckdetect.evaluation.evaluate import _read_json, read_about, trained_on
+    from duckdetect.report.training import curves_section
+    from duckdetect.report.write import finished_config
+    from duckdetect.training.config import read_settings
+    from duckdetect.training.run_folder import read_histories
+
+    path = measured / name
+    path.parent.mkdir(exist_ok=True)
+
+    def read_all() -> None:
+        for read in (
+            read_about, trained_on, curves_section, finished_config, read_settings, read_histories,
+        ):  # fmt: skip
+            with contextlib.suppress(UserError):
+                read(measured)
+        assert isinstance(_read_json(path), dict)
+
+    path.write_text("[" * 200_000)
+    read_all()
+    path.unlink()
+    os.mkfifo(path)
+    read_all()
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda p: p.symlink_to("nothing")])

@@ -91,8 +91,8 @@ def test_settings_are_read_from_a_run_or_its_train_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "cannot be read"),
-        ("[]", "holds no settings"),
+        ("{", "is broken (Expecting property name"),
+        ("[]", "it holds [], not an object"),
         ('{"train": {"step": 3}}', "unknown setting 'step'"),
         ('{"steps": 0}', "steps is 0: give a whole number"),
     ],
@@ -104,7 +104,7 @@ def test_a_file_without_settings_is_named(tmp_path: Path, text: str, said: str) 
         read_settings(path)
     assert str(path) in str(error.value)
     assert said in str(error.value)
-    with pytest.raises(UserError, match=r"nowhere\.json cannot be read"):
+    with pytest.raises(UserError, match=r"nowhere\.json is missing: give a run"):
         read_settings(tmp_path / "nowhere.json")
     with pytest.raises(UserError, match="one of them"):
         choose_settings(None, path, "stock", {})

@@ -120,4 +120,6 @@ def test_a_deep_run_resumes_and_its_detector_holds_what_it_trained(ducks, tmp_pa
 def test_the_summary_says_what_is_trained_and_how_long():
     text = level_text(BASE, settled(), 5, 5)
     assert "5 images with 5 boxes: training top, 250 steps of 4 on 105 views, about" in text
+    masks = level_text(BASE, settled(), 5, 5, masks=True)
+    assert int(masks.split()[-6]) > int(text.split()[-6]) > 15
     assert "about" not in level_text("retinanet50", settled("retinanet50"), 5, 5)

@@ -223,6 +223,16 @@ def outlined(ducks, n, rectangle=False):
     return dd.Dataset(ducks.root, ducks.classes, tuple(samples))
 
 
+def test_the_dice_loss_in_closed_form():
+    truth = np.zeros((3, 4, 4), np.float32)
+    truth[:2, :, :2] = 1
+    logits = np.full((3, 4, 4), -30, np.float32)
+    logits[0][truth[0] > 0] = 30  # all right
+    logits[1, :, 1:3] = 30  # a half right
+    found = masks.dice_loss(tf.constant(logits), tf.constant(truth))
+    np.testing.assert_allclose(found, [0, 1 - (2 * 4 + 1) / (16 + 1), 0], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("base", "setting", "n", "rectangle", "wanted"),
     [

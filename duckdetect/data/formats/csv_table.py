@@ -20,6 +20,7 @@ from duckdetect.data.formats import places
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head
 from duckdetect.utils.reading import decoded, read_bytes, read_head
+from duckdetect.utils.words import some_names
 
 _COLUMNS = {
     "name": ("filename", "file_name", "image", "image_name", "imagename", "image_id", "imageid",
@@ -33,6 +34,7 @@ _COLUMNS = {
     "width": ("width", "image_width", "img_width"),
     "height": ("height", "image_height", "img_height"),
 }  # fmt: skip
+_HEAD_BYTES = 1 << 16
 _NEEDED = ("name", "class", "x1", "y1", "x2", "y2")
 _HEADLESS = ("name", "x1", "y1", "x2", "y2", "class")
 
@@ -51,6 +53,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     columns, with_head = found
     table = _rows(decoded(read_bytes(source)))
     head = next(table, []) if with_head else None
+    names = [name.strip().lower() for name in head or []]
+    read_ones = {names[i] for i in columns.values()} if names else set()
+    if twice := sorted(name for name in read_ones if names.count(name) > 1):
+        what = f"it has several columns {some_names(twice)}"
+        reading.warn(source, what, "the first of each is read")
     rows: list[tuple[int, dict[str, str]]] = []
     try:
         for number, cells in enumerate(table, 2 if with_head else 1):
@@ -58,6 +65,10 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             if any(cell.strip() for cell in cells) and cells != head:
                 row = {k: cells[i].strip() if i < len(cells) else "" for k, i in columns.items()}
                 rows.append((number, row))
+                if head is not None and any(cell.strip() for cell in cells[len(head) :]):
+                    what = f"has {len(cells)} cells, the head {len(head)}"
+                    cure = "put what holds a comma in quotation marks, or remove what is too much"
+                    reading(Problem(f"{source}, line {number}", what, cure))
     except csv.Error as error:  # a quote that is never closed, most often
         what = f"cannot be read after line {rows[-1][0] if rows else 1} ({error})"
         raise UserError(f"{source} {what}: look for a quotation mark too many there") from error
@@ -103,7 +114,8 @@ def lacking(path: Path) -> str | None:
     """What a table lacks that seems to be one of boxes; None if it does not seem so."""
     try:
         names = [
-            name.strip().lower() for name in next(iter(_rows(decoded(read_head(path, 4096)))), [])
+            name.strip().lower()
+            for name in next(iter(_rows(decoded(read_head(path, _HEAD_BYTES)))), [])
         ]
     except csv.Error:
         return None
@@ -117,7 +129,7 @@ def lacking(path: Path) -> str | None:
 
 def _columns(path: Path) -> tuple[dict[str, int], bool] | None:
     """The place of each column, and whether a head names them; None if it is no table of boxes."""
-    head = decoded(read_head(path, 4096))
+    head = decoded(read_head(path, _HEAD_BYTES))
     try:
         first = next(iter(_rows(head)), [])
     except csv.Error:

@@ -23,8 +23,7 @@ from duckdetect.data.formats import places
 from duckdetect.data.formats.yolo import CLASS_FILES, file_of, read_text
 from duckdetect.errors import UserError
 
-_BOX = r"(-?\d+(?:\.\d+)?,){4}\d+"
-_LINE = re.compile(rf"(?P<name>.+?)(?P<boxes>(?:\s+{_BOX})+)\s*")
+_BOX = re.compile(r"(-?\d+(?:\.\d+)?,){4}\d+")
 _CLASS_FILES = ("_classes.txt", *CLASS_FILES)
 
 
@@ -56,13 +55,12 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         if not line.strip():
             continue
         where = f"{source}, line {number}"
-        match = _LINE.fullmatch(line.strip())
-        name = match["name"] if match else line.strip()
+        name, boxes = _parted(line)
         path = reading.image(where, name, folders)
         if path is None:
             continue
         labels = []
-        for box in match["boxes"].split() if match else []:
+        for box in boxes:
             *xyxy, class_number = (float(v) for v in box.split(","))
             if class_number >= len(numbers):
                 what = f"there is no class {int(class_number)} (there are {len(numbers)}, from 0)"
@@ -80,5 +78,15 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
 
 
 def _is_list(path: Path) -> bool:
-    lines = [line.strip() for line in read_text(path).splitlines()[:50]]
-    return any(_LINE.fullmatch(line) for line in lines)
+    return any(_parted(line)[1] for line in read_text(path).splitlines()[:50])
+
+
+def _parted(line: str) -> tuple[str, list[str]]:
+    """A picture's name, which may hold blanks, and the boxes after it."""
+    rest, boxes = line.strip(), []
+    words = rest.split()
+    while len(words) > 1 and _BOX.fullmatch(words[-1]):
+        boxes.append(words.pop())
+    if boxes:  # cut once: what the name itself holds of blanks stays
+        rest = rest.rsplit(maxsplit=len(boxes))[0]
+    return rest, boxes[::-1]

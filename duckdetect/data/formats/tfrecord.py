@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,39 @@ def _label_map(source: Path, reading: Reading) -> dict[int, str]:
         return {}
     text = read_bytes(reading.inside(own[0])).decode("utf-8", errors="replace")
     found: dict[int, str] = {}
-    for item in re.findall(r"item\s*\{(.*?)\}", text, re.DOTALL):
-        number = re.search(r"\bid\s*:\s*(\d+)", item)
-        name = re.search(r"\bname\s*:\s*['\"](.*?)['\"]", item)
-        if number and name:
-            found[int(number[1])] = name[1].strip()
+    for item in _items(text):
+        number, name = item.get("id", ""), item.get("name", "").strip()
+        if not (number.isascii() and number.isdecimal() and len(number) < 10 and name):
+            continue
+        if found.setdefault(int(number), name) != name:
+            what = f"two items have the id {number}: {found[int(number)]!r} and {name!r}"
+            reading(Problem(str(own[0]), what, "give each a number of its own"))
     return dict(sorted(found.items()))
+
+
+# What a label map's text is made of: a comment, a text with escapes, a sign, a word.
+_TOKEN = re.compile(r"""#[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}:]|[\w.+-]+""")
+
+
+def _items(text: str) -> Iterator[dict[str, str]]:
+    """The fields of each `item { id: 1 name: 'duck' }`, whatever else stands there."""
+    before: list[str] = []  # the two tokens before, of a field its name and the colon
+    depth = 0
+    item: dict[str, str] = {}
+    for token in (match[0] for match in _TOKEN.finditer(text) if match[0][0] != "#"):
+        if token == "{":
+            depth += 1
+            if depth == 1:
+                item = {}
+        elif token == "}":
+            depth = max(0, depth - 1)
+            if depth == 0 and item:
+                yield item
+                item = {}
+        elif depth == 1 and before[1:] == [":"]:
+            quoted = token[0] in "'\""
+            item[before[0]] = re.sub(r"\\(.)", r"\1", token[1:-1]) if quoted else token
+        before = [*before[-1:], token]
 
 
 def _image(

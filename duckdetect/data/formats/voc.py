@@ -265,6 +265,8 @@ def _label(where: str, entry: Element, class_ids: dict[str, int], reading: Readi
     if not name:
         reading(Problem(where, "has no name", "name its class"))
         return None
+    if len(entry.findall("bndbox")) > 1:
+        reading(Problem(where, "has several boxes", "give each box an object of its own"))
     rotation = _rotation(entry)
     if rotation:
         xyxy = turned_box_xyxy(xyxy, rotation)

@@ -154,7 +154,10 @@ def _frame_hw(image: Path, reading: Reading) -> tuple[int, int] | None:
 
 
 def _labels_folder(folder: Path, reading: Reading) -> Path:
-    """`labels` in place of the last `images` of the pictures' folder, or that folder itself."""
+    """`labels` in place of the last `images` of the pictures' folder, or that folder itself.
+
+    A `labels` outside the data set is another one's, as where all of them lie below a folder `images`.
+    """
     lower = [part.lower() for part in folder.parts]
     if "images" not in lower:
         return folder
@@ -166,7 +169,12 @@ def _labels_folder(folder: Path, reading: Reading) -> Path:
     below = beside.joinpath(*folder.parts[last + 1 :])
     while not below.is_dir() and below != beside:
         below = below.parent
-    return reading.finder.check(below) if below.is_dir() else folder
+    try:
+        return reading.finder.check(below) if below.is_dir() else folder
+    except NamingError as error:
+        if any(path.suffix.lower() == ".txt" for path in reading.finder.files(folder)):
+            return folder  # they lie beside the pictures
+        raise UserError(f"{error.what}: {error.cure}") from error
 
 
 def _children(folder: Path) -> list[Path]:
@@ -474,6 +482,9 @@ def _settings(source: Path) -> dict[str, Any]:
         by_number = {
             int(k): v for k, v in names.items() if isinstance(k, str) and _NUMBER.fullmatch(k)
         }
+        if by_number and set(by_number) != set(range(len(names))):
+            gap = next(i for i in range(len(names)) if i not in by_number)
+            raise UserError(f"{source}: `names` has no number {gap}: number the classes from 0 on")
         names = [by_number.get(i) for i in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise UserError(

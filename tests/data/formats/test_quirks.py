@@ -247,3 +247,33 @@ def test_a_damaged_record_is_said_in_plain_words(tmp_path: Path) -> None:
     (tmp_path / "x.tfrecord").write_bytes(b"nothing of the kind" * 9)
     with pytest.raises(UserError, match=r"is damaged \(corrupted record at 0"):
         load_dataset(tmp_path)
+
+
+def test_a_table_that_says_more_than_is_read(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    head = "filename,class,xmin,ymin,xmax,ymax"
+    table = tmp_path / "boxes.csv"
+    table.write_text(f"{head}\na.jpg,duck,1,2,30,40,99\n")
+    with pytest.raises(UserError, match=r"line 2: has 7 cells, the head 6: put what holds a comma"):
+        load_dataset(tmp_path)
+    table.write_text(f"{head},xmin\na.jpg,duck,1,2,30,40,9\n")
+    assert load_dataset(tmp_path).samples[0].xyxy[0, 0] == 1
+    assert "it has several columns xmin" in str(check_dataset(tmp_path)[0])
+    more = ",".join(f"column_{i}" for i in range(900))
+    table.write_text(f"{more},{head}\n" + "," * 900 + "a.jpg,duck,1,2,30,40\n")
+    assert load_dataset(tmp_path).n_boxes == 1
+
+
+def test_an_object_with_two_boxes(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    xml = voc_xml("a.jpg")
+    box = xml[xml.index("<bndbox>") : xml.index("</bndbox>") + len("</bndbox>")]
+    (tmp_path / "a.xml").write_text(xml.replace(box, box * 2, 1))
+    with pytest.raises(UserError, match="has several boxes: give each box an object of its own"):
+        load_dataset(tmp_path)
+
+
+def test_classes_that_are_numbered_from_1(tmp_path: Path) -> None:
+    put_yolo(tmp_path, "1 .5 .5 .4 .4", "names: {1: duck}\ntrain: train/images\n")
+    with pytest.raises(UserError, match="`names` has no number 0: number the classes from 0 on"):
+        load_dataset(tmp_path)

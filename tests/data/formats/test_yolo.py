@@ -178,7 +178,7 @@ def test_broken_lines(tmp_path: Path, line: str, message: str) -> None:
         ("", r"data\.yaml is no YOLO data file: give `names`"),
         ("- duck", r"is no YOLO data file"),
         ("names: duck\ntrain: train/images", r"is no YOLO data file"),
-        ("names: {1: duck}\ntrain: train/images", r"or numbered from 0"),
+        ("names: {1: duck}\ntrain: train/images", r"has no number 0"),
         ("names: [duck\ntrain: :", r"data\.yaml is not YAML \("),
         ("\x00\x01", r"is not YAML \("),
         ("names: [duck]", r"data\.yaml: has no split 'train': give the folder"),
