@@ -528,16 +528,26 @@ def bootstrap_intervals(
     n_resamples: int = 200,
     level: float = 0.95,
     seed: int = 0,
+    masks: bool = False,
 ) -> dict[str, tuple[float, float] | None]:
     """How far AP and AP50 could be off because the test set is small (percentile bootstrap).
 
     Images are drawn with replacement; a resample without any labelled box is left out.
 
+    Args:
+        dataset: As `score_detections`.
+        detections: As `score_detections`.
+        n_resamples: How often images are drawn.
+        level: The share of draws within the interval.
+        seed: Decides the draws.
+        masks: Of masks' overlaps and not of boxes'; the detections have masks.
+
     Returns:
         {"AP": (low, high), "AP50": (low, high)}; None if there is nothing to find.
     """
     n_images, ranked, n_overlaps = len(dataset.samples), [], 0
-    for evaluation in evaluate_classes(dataset, detections, all_sizes_only=True):
+    rles = [detection_rles(one) for one in detections] if masks else None
+    for evaluation in evaluate_classes(dataset, detections, rles, all_sizes_only=True):
         ranked.append(rank_detections(evaluation.evalImgs))
         n_overlaps = len(evaluation.params.iouThrs)
     random = np.random.default_rng(seed)

@@ -253,11 +253,13 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
         evaluation: What was measured.
     """
     metrics = evaluation.metrics
-    intervals = bootstrap_intervals(evaluation.dataset, evaluation.detections, _RESAMPLES)
+    measured = evaluation.dataset, evaluation.detections, _RESAMPLES
+    intervals = bootstrap_intervals(*measured)
+    of_masks = bootstrap_intervals(*measured, masks=True) if metrics.masks is not None else {}
     threshold = threshold_to_use(evaluation)
     sections = [
         _short(evaluation, intervals, threshold),
-        _metrics(metrics, intervals, threshold),
+        _metrics(metrics, intervals, of_masks, threshold),
         _threshold(evaluation, threshold),
     ]
     if metrics.n_boxes or metrics.n_false:
@@ -312,7 +314,9 @@ def _short(evaluation: Evaluation, intervals: Intervals, threshold: float) -> Se
     return Section("In short", blocks)
 
 
-def _metrics(metrics: Metrics, intervals: Intervals, threshold: float) -> Section:
+def _metrics(
+    metrics: Metrics, intervals: Intervals, of_masks: Intervals, threshold: float
+) -> Section:
     blocks: list[Block] = [
         Text(
             "AP50 is the average precision when a detection counts as right as soon as its box and "
@@ -341,7 +345,8 @@ def _metrics(metrics: Metrics, intervals: Intervals, threshold: float) -> Sectio
         rows.append([f"AR, {size} objects", show(getattr(metrics, f"AR_{size}"))])
     if metrics.masks is not None:
         for name in ("AP", "AP50", "AP75", "AR100"):
-            rows.append([f"{name} of masks", show(getattr(metrics.masks, name))])
+            range_ = show_range(of_masks.get(name))
+            rows.append([f"{name} of masks", show(getattr(metrics.masks, name)), range_])
     blocks.append(Table(["Figure", "Value", "Range"], [[*row, ""][:3] for row in rows]))
     named: list[tuple[str, Metrics | ClassMetrics]] = list(metrics.per_class.items())
     if len(named) > 1:

@@ -21,7 +21,7 @@ from pycocotools.cocoeval import COCOeval
 from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.data.loading import load_dataset
 from duckdetect.evaluation.evaluate import collect_detections, evaluate
-from duckdetect.evaluation.metrics import TWELVE, score_detections
+from duckdetect.evaluation.metrics import TWELVE, bootstrap_intervals, score_detections
 from duckdetect.imaging.geometry import compacted, rasterise, tight_xyxy
 
 
@@ -141,6 +141,20 @@ def test_masks_tell_apart_what_boxes_do_not(tmp_path: Path) -> None:
     assert metrics.masks is not None
     assert pytest.approx(1) == metrics.masks.AP
     assert metrics.best_threshold == pytest.approx(0.9)
+
+
+def test_intervals_are_the_masks_own(project_data: Path) -> None:
+    ducks = load_dataset(project_data / "ducks", "test")
+    detections = [compacted(one) for one in moved_masks(ducks, 3)]
+    metrics = score_detections(ducks, detections)
+    assert metrics.masks is not None
+    of_masks, of_boxes = (
+        bootstrap_intervals(ducks, detections, 40, masks=masks) for masks in (True, False)
+    )
+    for name in ("AP", "AP50"):
+        low, high = of_masks[name] or (1, 0)
+        assert low < getattr(metrics.masks, name) < high
+    assert of_masks != of_boxes
 
 
 def test_a_box_without_a_mask_is_neither_wanted_nor_a_trap(tmp_path: Path) -> None:
