@@ -241,6 +241,13 @@ def area(rle: Rle) -> int:
     return int(coco_mask.area(rle))
 
 
+def rle_iou(one: Rle, other: Rle) -> float:
+    """The IoU of two masks of one size."""
+    from pycocotools import mask as coco_mask
+
+    return float(coco_mask.iou([one], [other], [0])[0, 0])
+
+
 def tight_xyxy(masks: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """The smallest boxes around masks (N, h, w), as (N, 4) float32; zeros around an empty mask."""
     xyxy = np.zeros((len(masks), 4), np.float32)

@@ -1,4 +1,4 @@
-"""The report's sections on evaluation: metrics, threshold, confusion matrix, failures."""
+"""The report's sections on evaluation: metrics, threshold, confusion matrix, failures, masks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from duckdetect.errors import UserError
 from duckdetect.evaluation.matching import (
@@ -24,13 +25,15 @@ from duckdetect.evaluation.matching import (
     Mistakes,
     confusion_matrix,
     count_mistakes,
+    match_detections,
     score_and_class,
     sort_mistakes,
     worst_images,
 )
 from duckdetect.evaluation.metrics import bootstrap_intervals
 from duckdetect.evaluation.plots import plot_confusion, plot_f1, plot_precision_recall
-from duckdetect.imaging.draw import draw_boxes
+from duckdetect.imaging.draw import draw_boxes, draw_masks
+from duckdetect.imaging.geometry import decode_rle, detection_rles, rle_iou, tight_xyxy, to_rle
 from duckdetect.imaging.io import ImageArray, fit, list_images, load_image
 from duckdetect.inference.detections_json import read_detections
 from duckdetect.report.blocks import (
@@ -192,6 +195,53 @@ def failures_section(evaluation: Evaluation, threshold: float) -> Section:
     return Section("Where it fails", blocks)
 
 
+_CLOSE_UP_PX, _MARGIN = 480, 0.15
+
+
+def masks_section(evaluation: Evaluation, threshold: float) -> Section | None:
+    """The masks that fit least, of detections whose box is right; None if there is nothing to compare."""
+    fits = []
+    for sample, found in zip(evaluation.dataset.samples, evaluation.detections, strict=True):
+        rles = detection_rles(found)
+        match = match_detections(sample, found, threshold)
+        for at, truth in zip(
+            match.kept[match.is_true], match.truth_index[match.is_true], strict=True
+        ):
+            outline = sample.segmentation[truth] if sample.segmentation is not None else None
+            if rles is not None and outline:
+                labelled = to_rle(outline, sample.size_hw)
+                fits.append((rle_iou(labelled, rles[at]), sample, labelled, rles[at]))
+    if not fits:
+        return None
+    fits.sort(key=lambda one: one[0])
+    overlap = np.array([one[0] for one in fits])
+    poor = int((overlap < 0.5).sum())
+    words = (
+        f"Of {plural(len(fits), 'detection')} with the right box and a labelled outline the mask "
+        f"overlaps the outline by {overlap.mean():.2f} in the mean (intersection over union), "
+        f"{f'of {poor}' if poor else 'of none'} by less than a half. Those that fit least, each twice: "
+        "as it is labelled, then as it was found."
+    )
+    images: list[Figure] = []
+    for iou, sample, *rles in fits[:_WORST]:
+        masks = [decode_rle(rle) for rle in rles]
+        place_ = _around(masks[0] | masks[1])
+        close_up = fit(sample.load()[place_], _CLOSE_UP_PX)
+        for mask, kind, said in zip(masks, (MISSED, CONFUSED), ("labelled", "found"), strict=True):
+            rows, columns = close_up.shape[:2]
+            shown = np.asarray(Image.fromarray(mask[place_]).resize((columns, rows)), bool)
+            drawn = draw_masks(close_up, [shown], [COLORS[kind]])
+            images.append(photo(drawn, f"{sample.path.name}, {said}: they overlap by {iou:.2f}"))
+    return Section("Masks that fit least", [Text(words), Figures(images, columns=2)])
+
+
+def _around(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The part of an image that a mask takes, with a margin."""
+    x1, y1, x2, y2 = tight_xyxy(mask[np.newaxis])[0].astype(int)
+    margin = int(_MARGIN * max(x2 - x1, y2 - y1)) + 1
+    return slice(max(0, y1 - margin), y2 + margin), slice(max(0, x1 - margin), x2 + margin)
+
+
 _FOUND, _SHOWN, _FOUND_PX = "What it finds", 9, 480
 
 
@@ -247,7 +297,7 @@ Intervals = Mapping[str, tuple[float, float] | None]
 
 
 def evaluation_sections(evaluation: Evaluation) -> list[Section]:
-    """In short, figures, threshold, confusion, failures.
+    """In short, figures, threshold, confusion, failures, masks.
 
     Args:
         evaluation: What was measured.
@@ -265,7 +315,8 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
     if metrics.n_boxes or metrics.n_false:
         sections.append(confusion_section(evaluation, threshold))
         sections.append(failures_section(evaluation, threshold))
-    return sections
+    masks = masks_section(evaluation, threshold) if metrics.masks is not None else None
+    return [*sections, masks] if masks is not None else sections
 
 
 def threshold_to_use(evaluation: Evaluation) -> float:

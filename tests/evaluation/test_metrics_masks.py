@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from duckdetect.data.loading import load_dataset
 from duckdetect.evaluation.evaluate import collect_detections, evaluate
 from duckdetect.evaluation.metrics import TWELVE, bootstrap_intervals, score_detections
 from duckdetect.imaging.geometry import compacted, rasterise, tight_xyxy
+from duckdetect.report.evaluation import masks_section
 
 
 def found(masks: np.ndarray, score: Sequence[float], class_id: Sequence[int]) -> sv.Detections:
@@ -155,6 +157,31 @@ def test_intervals_are_the_masks_own(project_data: Path) -> None:
         low, high = of_masks[name] or (1, 0)
         assert low < getattr(metrics.masks, name) < high
     assert of_masks != of_boxes
+
+
+def test_the_report_shows_the_masks_that_fit_least(project_data: Path) -> None:
+    ducks = load_dataset(project_data / "ducks", "test")
+    ducks = replace(ducks, samples=tuple(s for s in ducks.samples if len(s.xyxy))[:3])
+    detections = []
+    for sample in ducks.samples:
+        masks = np.stack([rasterise(one, sample.size_hw) for one in sample.segmentation or ()])
+        detections.append(found(masks, [0.9] * len(masks), sample.class_id.tolist()))
+    first = detections[0].mask[0]
+    columns = np.flatnonzero(first.any(axis=0))
+    first[:, columns[len(columns) // 4] :] = False  # the box stays
+    evaluation = SimpleNamespace(dataset=ducks, detections=detections)
+    section = masks_section(evaluation, 0.5)  # type: ignore[arg-type]
+    assert section is not None
+    text, figures = section.blocks
+    assert "of 1 by less than a half" in text.text  # type: ignore[union-attr]
+    captions = [one.caption for one in figures.items]  # type: ignore[union-attr]
+    assert len(captions) == 2 * min(6, sum(map(len, detections)))
+    assert captions[0].startswith(f"{ducks.samples[0].path.name}, labelled: they overlap by 0.")
+    assert float(captions[0][-4:]) < 0.5
+    assert captions[-1].endswith("they overlap by 1.00")
+    boxes = [sv.Detections(d.xyxy, None, d.confidence, d.class_id) for d in detections]
+    evaluation = SimpleNamespace(dataset=ducks, detections=boxes)
+    assert masks_section(evaluation, 0.5) is None  # type: ignore[arg-type]
 
 
 def test_a_box_without_a_mask_is_neither_wanted_nor_a_trap(tmp_path: Path) -> None:
