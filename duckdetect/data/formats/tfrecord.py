@@ -108,8 +108,9 @@ def _label_map(source: Path, reading: Reading) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-# What a label map's text is made of: a comment, a text with escapes, a sign, a word.
-_TOKEN = re.compile(r"""#[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}:]|[\w.+-]+""")
+# What a label map's text is made of: a comment, a text with escapes, a sign, a word. A text that is never
+# closed ends with the line: else each quotation mark in it would be tried to the end.
+_TOKEN = re.compile(r"""#[^\n]*|"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[{}:]|[\w.+-]+""")
 
 
 def _items(text: str) -> Iterator[dict[str, str]]:
