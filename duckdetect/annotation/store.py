@@ -24,7 +24,7 @@ from duckdetect.errors import UserError
 from duckdetect.utils.files import make_folder, write_json
 from duckdetect.utils.locks import folder_lock, stamp
 from duckdetect.utils.reading import refuse_pipes
-from duckdetect.utils.schema import is_number
+from duckdetect.utils.schema import is_number, is_unicode
 
 FILE_NAME = "_annotations.coco.json"
 
@@ -112,6 +112,8 @@ class AnnotationStore:
         Raises:
             UserError: If there is no class of the old name, or the new one is empty.
         """
+        if not is_unicode(new):
+            raise UserError(f"{new!r} is no name: it holds half of a letter")
         changed = 0
 
         def change(coco: dict[str, Any]) -> None:

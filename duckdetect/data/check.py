@@ -29,6 +29,7 @@ from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import list_folder
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted, some_names
 
 _MOST = 10  # lines for each pair of splits; the rest is counted
@@ -137,7 +138,7 @@ def check_dataset(
         UserError: If there is nothing at this path.
     """
     with contextlib.nullcontext() if options is None else read_options(options):
-        return _check(Path(path), split)
+        return _check(as_path(path, "the data"), split)
 
 
 def _check(path: Path, split: str | None) -> list[Problem]:

@@ -19,6 +19,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.draw import draw_detections, draw_grid, draw_line, draw_shrunk
 from duckdetect.imaging.geometry import draw_outlines
 from duckdetect.imaging.io import ImageArray, fit, letterbox, save_jpeg
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import plural
 
 _CELL_PX = 300
@@ -59,7 +60,7 @@ def label_sheet(
     if isinstance(source, Dataset):
         parts: dict[str | None, Dataset] = {None: source}
     else:
-        source = Path(source)
+        source = as_path(source, "the data")
         # What cannot be read is left out: the sheet is there to see what is wrong.
         parts = {name: read_dataset(source, name, _pass) for name in list_parts(source)}
     trouble = {problem.where: problem.what for problem in reversed(problems)}

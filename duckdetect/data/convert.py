@@ -21,6 +21,7 @@ from duckdetect.imaging.io import check_jpeg
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.files import FreeNames, remove_leftovers
 from duckdetect.utils.outputs import check_apart, check_outputs, own_output
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted, plural
 
 
@@ -215,7 +216,7 @@ def convert_dataset(
     Raises:
         UserError: If something is wrong with the labels (`check_dataset` lists it), or `out` is taken.
     """
-    path, notes = Path(path), []
+    path, out, notes = as_path(path, "the data"), as_path(out, "out"), []
 
     def report(problem: Problem) -> None:
         strict(problem)
@@ -226,7 +227,7 @@ def convert_dataset(
     }
     lost = write_splits(parts, to, out, overwrite)
     return Converted(
-        Path(out),
+        out,
         to,
         {split: len(part) for split, part in parts.items()},
         sum(part.n_boxes for part in parts.values()),

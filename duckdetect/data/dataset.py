@@ -10,7 +10,6 @@ strict one raises at the first error, `check_dataset` collects them all.
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from duckdetect.imaging.geometry import (
 )
 from duckdetect.imaging.io import ImageHead, image_head, load_image
 from duckdetect.utils.terminal import printable
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import plural, some_names
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -161,10 +160,13 @@ class Reading:
     def classes(self, where: str | Path, names: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
         """A table of classes, each name once and without blanks around it, and the place of each."""
         stripped = [name.strip() or name for name in names]
-        for name, count in Counter(stripped).items():
-            if count > 1:
-                places = " and ".join(str(i) for i, n in enumerate(stripped) if n == name)
-                what = f"{_number_word(count)} classes are named {name!r} (numbers {places})"
+        places: dict[str, list[str]] = {}
+        for i, name in enumerate(stripped):
+            places.setdefault(name, []).append(str(i))
+        for name, at in places.items():
+            if len(at) > 1:
+                named = some_names(at) if len(at) > 4 else " and ".join(at)
+                what = f"{_number_word(len(at))} classes are named {name!r} (numbers {named})"
                 self.warn(where, what, "they are read as one, rename one if they are not")
         table = tuple(dict.fromkeys(stripped))
         number = {name: i for i, name in enumerate(table)}
@@ -511,7 +513,10 @@ def join(parts: Sequence[Dataset]) -> Dataset:
 
 def class_table(names: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.int64]:
     """For each of `names` its id among `classes`, -1 for none: (number of names,) int64."""
-    return np.array([classes.index(n) if n in classes else -1 for n in names], np.int64)
+    ids: dict[str, int] = {}
+    for i, name in enumerate(classes):
+        ids.setdefault(name, i)
+    return np.array([ids.get(name, -1) for name in names], np.int64)
 
 
 def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:

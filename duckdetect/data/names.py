@@ -37,6 +37,7 @@ _SCHEME = re.compile(
 )  # bounded: no look-ahead without end
 _DRIVE = re.compile(r"[A-Za-z]:")
 # Label Studio puts eight hexadecimal digits before the name of an uploaded file.
+_LONGEST = 4096  # of a path, on Linux
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
 
 
@@ -82,6 +83,9 @@ class Finder:
         Raises:
             NamingError: If there is none, or several fit, or it lies outside the data set.
         """
+        if len(name) > _LONGEST:
+            what = f"the picture {_short(name)} has a name of {len(name)} letters"
+            raise MissingError(what, "no path is so long: fix it, or remove its entry")
         forms = name_forms(name)
         if not forms:
             raise MissingError("has no file_name", "put it beside the labels, or remove its entry")

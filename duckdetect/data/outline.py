@@ -23,6 +23,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import pairwise_iou
 from duckdetect.imaging.io import ImageArray
 from duckdetect.utils.progress import DELAY_S, progress_bar
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import plural, refuse_text, some_names
 
 _MARGIN = 0.3  # of the box's sides: the background that GrabCut learns from
@@ -83,7 +84,9 @@ def outline_dataset(
             there, or `out` is taken.
     """
     refuse_text("leave_out", leave_out)
-    parts = {split: load_dataset(source, split) for split in list_parts(Path(source))}
+    parts = {
+        split: load_dataset(source, split) for split in list_parts(as_path(source, "the data"))
+    }
     samples = [sample for part in parts.values() for sample in part]
     if unknown := sorted(set(leave_out) - {sample.path.name for sample in samples}):
         raise UserError(
@@ -91,7 +94,7 @@ def outline_dataset(
         )
     require_boxes(Dataset(Path(source), next(iter(parts.values())).classes, tuple(samples)))
     # Before the work:
-    check_out(Path(out), (sample.path for sample in samples), overwrite, "outline", sheet)
+    check_out(as_path(out, "out"), (sample.path for sample in samples), overwrite, "outline", sheet)
     n_made = 0
     n_boxes = sum(int(lacks_outline(s).sum()) for s in samples if s.path.name not in leave_out)
     bar = progress_bar(

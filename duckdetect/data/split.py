@@ -30,6 +30,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import natural_key
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import plural
 
 _ROUNDS = 30  # it settles after three or four
@@ -198,9 +199,9 @@ def split_dataset(
         raise UserError(f"--seed is {seed}: give a whole number of at least 0")
     if (out is None) == (file is None):
         raise UserError("give either a folder to write (out) or a split file (file)")
+    path, target, notes = as_path(path, "the data"), as_path(file or out, "the output"), []
     if file is not None:
-        check_outputs([file], "split", [path])
-    path, notes = Path(path), []
+        check_outputs([target], "split", [path])
 
     def report(problem: Problem) -> None:
         strict(problem)
@@ -238,11 +239,11 @@ def split_dataset(
         for number, split in enumerate(shares)
     }
     if file is not None:
-        _write_file(path, Path(file), parts)
+        _write_file(path, target, parts)
     else:
-        notes += write_splits(parts, "coco", Path(out or ""), overwrite, "split")
+        notes += write_splits(parts, "coco", target, overwrite, "split")
     return Split(
-        Path(file or out or ""),
+        target,
         parts,
         n_groups,
         int((np.bincount(near, minlength=1)[near] > 1).sum()),

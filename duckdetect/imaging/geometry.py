@@ -94,6 +94,8 @@ def run_lengths(counts: Any) -> list[int]:
         if not all(type(v) is int for v in counts):
             raise TypeError("run lengths must be whole numbers")
         return counts
+    if not isinstance(counts, str):
+        raise TypeError("run lengths must be a list or a text")
     return _unpacked(counts)
 
 

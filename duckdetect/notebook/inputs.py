@@ -39,6 +39,7 @@ from duckdetect.imaging.io import list_images, load_image
 from duckdetect.notebook.display import say, show_labels, show_problems, switch
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted, plural
 
 
@@ -204,7 +205,7 @@ def choose_data(project: Path, choice: str, path: str = "") -> Data:
                 "no folder or zip of your own is named: put one on Drive or this machine and give "
                 "its path as PATH"
             )
-        places = [place / path for place in (project, project.parent)]
+        places = [place / as_path(path, "PATH") for place in (project, project.parent)]
         found = next((place for place in places if place.exists()), None)
         if found is None:
             raise UserError(f"{path} is neither in {project} nor in {project.parent}: check PATH")

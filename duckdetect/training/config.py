@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import os
 import textwrap
@@ -14,7 +13,7 @@ from typing import Any, Literal, get_args
 from duckdetect.errors import UserError
 from duckdetect.models.catalog import BaseSpec
 from duckdetect.models.interfaces import BaseModel, LayerGroup, Sizes, TrainPart
-from duckdetect.utils.schema import read_json
+from duckdetect.utils.schema import is_number, read_json
 from duckdetect.utils.words import did_you_mean
 
 Decay = Literal["cosine", "none"]
@@ -372,11 +371,11 @@ def _check(field_: Field[Any], kind: type, value: Any) -> None:
         if not isinstance(value, bool):
             raise UserError(f"{name} is {value!r}: give True or False")
         return
-    is_number = isinstance(value, int if kind is int else int | float)
+    is_kind = isinstance(value, int if kind is int else int | float)
     if (
         isinstance(value, bool)
-        or not is_number
-        or not math.isfinite(value)
+        or not is_kind
+        or not is_number(value)
         or not all(_COMPARE[how](value, limit) for how, limit in about["limits"].items())
     ):
         raise UserError(f"{name} is {value!r}: give {_wanted(kind, about['limits'])}")

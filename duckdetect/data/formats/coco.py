@@ -21,7 +21,7 @@ from duckdetect.data.dataset import (
     join,
     make_sample,
 )
-from duckdetect.data.formats.places import load
+from duckdetect.data.formats.places import load, whole
 from duckdetect.data.names import Places
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import is_number, turned_box_xyxy
@@ -51,7 +51,7 @@ def find(folder: Path) -> dict[str | None, Path]:
             if word in names and split not in by_split:
                 by_split[split] = path
     if by_split:
-        return by_split
+        return whole(by_split, found, folder, "COCO")
     counts = Counter(name for path in found for name in _file_names(path))
     if counts and max(counts.values()) == 1:  # a file for each picture, or for a part of them
         return {None: found[0].parent}

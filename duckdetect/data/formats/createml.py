@@ -63,7 +63,7 @@ def _is_createml(content: Any) -> bool:
 
 def _annotations(entry: Any) -> list[dict[str, Any]]:
     found = entry.get("annotations", entry.get("annotation")) if isinstance(entry, dict) else None
-    return [a for a in found if isinstance(a, dict)] if isinstance(found, list) else []
+    return [a if isinstance(a, dict) else {} for a in found] if isinstance(found, list) else []
 
 
 def _label(

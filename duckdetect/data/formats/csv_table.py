@@ -65,8 +65,9 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             if any(cell.strip() for cell in cells) and cells != head:
                 row = {k: cells[i].strip() if i < len(cells) else "" for k, i in columns.items()}
                 rows.append((number, row))
-                if head is not None and any(cell.strip() for cell in cells[len(head) :]):
-                    what = f"has {len(cells)} cells, the head {len(head)}"
+                n = len(columns) if head is None else len(head)
+                if any(cell.strip() for cell in cells[n:]):
+                    what = f"has {len(cells)} cells and not {n}"
                     cure = "put what holds a comma in quotation marks, or remove what is too much"
                     reading(Problem(f"{source}, line {number}", what, cure))
     except csv.Error as error:  # a quote that is never closed, most often

@@ -58,7 +58,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             continue
         labels = [
             label
-            for i, shape in enumerate(_shapes(content), 1)
+            for i, shape in enumerate(content["shapes"], 1)
             if (label := _label(f"{path}, shape {i}", shape, class_ids, reading)) is not None
         ]
         read_labels += labels
@@ -91,18 +91,19 @@ def _shapes(content: dict[str, Any]) -> list[dict[str, Any]]:
     return [shape for shape in content["shapes"] if isinstance(shape, dict)]
 
 
-def _label(
-    where: str, shape: dict[str, Any], class_ids: dict[str, int], reading: Reading
-) -> Label | None:
+def _label(where: str, shape: Any, class_ids: dict[str, int], reading: Reading) -> Label | None:
+    if not isinstance(shape, dict):
+        reading(Problem(where, "is no shape", "draw it again or remove it"))
+        return None
     name, kind = shape.get("label"), shape.get("shape_type") or "polygon"
     if not isinstance(name, str) or not name.strip():
         reading(Problem(where, "has no label", "name its class"))
         return None
     try:
-        points = np.array(shape.get("points"), float).reshape(-1, 2)
+        points = np.array(shape.get("points"), float)
     except (TypeError, ValueError):
         points = np.zeros((0, 2))
-    if not len(points) or not np.isfinite(points).all():
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points) or not np.isfinite(points).all():
         reading(Problem(where, "has no points of two numbers", "draw it again or remove it"))
         return None
     if name.strip() in _IGNORED:

@@ -100,9 +100,27 @@ def by_split(folder: Path, found: Sequence[Path], what: str) -> dict[str | None,
         if split is not None:
             splits.setdefault(split, path)
     if splits:
-        return splits
+        return whole(splits, found, folder, what)
     names = ", ".join(path.name for path in found[:5]) + (" ..." if len(found) > 5 else "")
     raise UserError(f"{folder} holds several {what} files ({names}): keep the one to read")
+
+
+def whole(
+    splits: dict[str | None, Path], found: Sequence[Path], folder: Path, what: str
+) -> dict[str | None, Path]:
+    """The label files by split, if none is left over, which would be passed over without a word.
+
+    Raises:
+        UserError: If one is.
+    """
+    left = next((path for path in found if path not in splits.values()), None)
+    if left is None:
+        return splits
+    named = " and ".join(path.name for path in splits.values())
+    raise UserError(
+        f"{folder} holds the {what} files {named}, and {left.name} besides: join those of one split, "
+        "or move away what is not to be read"
+    )
 
 
 def of_images(source: Path) -> Places:

@@ -11,7 +11,7 @@ import contextlib
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
 
@@ -34,7 +34,7 @@ from duckdetect.data.names import MissingError, NamingError
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import turned_box_xyxy
 from duckdetect.imaging.io import natural_key
-from duckdetect.imaging.kinds import is_hidden
+from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.reading import decoded, read_bytes
 from duckdetect.utils.words import counted
 
@@ -164,7 +164,7 @@ def _of_split(source: Path, files: Sequence[Path], split: str, reading: Reading)
     if not lists:
         return _split_folders(files).get(split, [])
     by_stem = {path.stem: path for path in files}
-    wanted = {name: _stems(reading.all_inside(paths)) for name, paths in lists.items()}
+    wanted = {name: _stems(reading.all_inside(paths), by_stem) for name, paths in lists.items()}
     listed = {stem for stems in wanted.values() for stem in stems}
     left = sorted(by_stem.keys() - listed)
     if left:
@@ -179,17 +179,22 @@ def _of_split(source: Path, files: Sequence[Path], split: str, reading: Reading)
     return [by_stem[stem] for stem in wanted[split] if stem in by_stem]
 
 
-def _stems(paths: Sequence[Path]) -> list[str]:
+def _stems(paths: Sequence[Path], known: Container[str]) -> list[str]:
     """The pictures that lists name, one a line: a stem or file name, with VOC's 1 or -1 behind it."""
     stems: dict[str, None] = {}
     for path in paths:
         for line in decoded(read_bytes(path)).splitlines():
-            name = re.sub(r"\s+-?[01]$", "", line.strip()).replace("\\", "/").rpartition("/")[2]
-            if name:
-                suffix = Path(name).suffix
-                stems[
-                    name.removesuffix(suffix) if suffix and not suffix[1:].isdigit() else name
-                ] = None
+            name = line.strip().replace("\\", "/").rpartition("/")[2]
+            words = name.rsplit(maxsplit=1)
+            plain = words[0] if len(words) == 2 and words[1] in ("-1", "0", "1") else name
+            # A name may end as a flag does, and a stem may hold dots: what is there decides.
+            forms = [name, plain, *(n.removesuffix(Path(n).suffix) for n in (name, plain))]
+            found = next((form for form in forms if form in known), None)
+            if found is None:
+                is_image = Path(plain).suffix.lower() in IMAGE_SUFFIXES
+                found = forms[3] if is_image else plain
+            if found:
+                stems[found] = None
     return list(stems)
 
 
@@ -213,6 +218,8 @@ def _as_utf8(content: bytes) -> bytes:
     codec = codecs.lookup(found[1].decode("ascii", errors="replace"))
     if codec.name in ("utf-8", "utf-16", "iso8859-1", "ascii"):
         return content
+    if codec.name in ("punycode", "idna", "unicode_escape", "raw_unicode_escape"):
+        raise LookupError(f"{codec.name} is no encoding of texts")  # slow, and nobody's
     return content[found.end() :].decode(codec.name).encode("utf-8")
 
 
@@ -293,8 +300,11 @@ def _polygon(entry: Element) -> list[float] | None:
         return None
     points = [(pt.findtext("x"), pt.findtext("y")) for pt in polygon.iter("pt")]
     if not points:
+        by_name: dict[str, str | None] = {}
+        for child in polygon:
+            by_name.setdefault(child.tag, child.text)
         numbered = range(1, 1 + len(polygon) // 2)
-        points = [(polygon.findtext(f"x{n}"), polygon.findtext(f"y{n}")) for n in numbered]
+        points = [(by_name.get(f"x{n}"), by_name.get(f"y{n}")) for n in numbered]
     try:
         numbers = [float(v or "") for point in points for v in point]
     except ValueError:

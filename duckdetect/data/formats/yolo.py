@@ -43,7 +43,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head, list_folder, list_images, natural_key
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.reading import decoded, read_bytes
-from duckdetect.utils.schema import read_yaml
+from duckdetect.utils.schema import is_path, read_yaml
 from duckdetect.utils.words import plural
 
 CLASS_FILES = (
@@ -456,8 +456,13 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
 
 def _images_below(folder: Path) -> list[Path]:
     """The pictures of a folder and of all folders below it, as Ultralytics reads them."""
+    seen: set[Path] = set()  # a link may lead back
 
     def below(place: Path, depth: int) -> list[Path]:
+        real = place.resolve()
+        if real in seen:
+            return []
+        seen.add(real)
         found = list_folder(place).images
         folders = _children(place) if depth < _DEPTH else []
         return found + [
@@ -543,6 +548,8 @@ def _inside_first(found: Sequence[Path], folder: Path) -> Path | None:
 def find_file(bases: Sequence[Path], relative: str) -> Path | None:
     """A file by its path or, as paths of other machines do not hold here, by the end of it."""
     parts = [part for part in relative.split("/") if part not in ("", ".", "..")]
+    if not is_path(relative):
+        return None
     ends = (parts[start:] for start in range(len(parts)))
     paths = [base.joinpath(*end) for end in ends for base in dict.fromkeys(bases)]
     return _inside_first([path for path in paths if path.is_file()], bases[-1])
@@ -557,6 +564,9 @@ def _place(source: Path, base: Path, relative: str, split: str) -> Path:
                 f"{source}: the list {relative!r} of split {split!r} is missing: fix its path"
             )
         return path
+    if not is_path(relative):
+        what = f"{relative[:60]!r}... of split {split!r} is no path"
+        raise UserError(f"{source}: {what}: fix it")
     parts = [part for part in relative.split("/") if part not in ("", ".", "..")]
     # Roboflow writes "../train/images" although the folder lies beside data.yaml; others write paths
     # of the machine that the labels were made on, whose last parts may hold here.
@@ -628,8 +638,9 @@ def read_plain(source: Path, split: str | None, reading: Reading) -> Dataset:
     listed = next((settings[n] for n in SPLIT_NAMES[split or "train"] if n in settings), None)
     if listed is None:
         raise UserError(f"{source} names no list of pictures (train = train.txt): export it again")
-    names = folder / settings.get("names", "obj.names").replace("\\", "/").rpartition("/")[2]
-    if not names.is_file():
+    given = settings.get("names", "obj.names").replace("\\", "/").rpartition("/")[2]
+    names = folder / given
+    if not is_path(given) or not names.is_file():
         raise UserError(f"{names} is missing: export the labels again")
     path = find_file([folder], listed.replace("\\", "/"))
     if path is None:

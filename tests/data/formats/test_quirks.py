@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +255,7 @@ def test_a_table_that_says_more_than_is_read(tmp_path: Path) -> None:
     head = "filename,class,xmin,ymin,xmax,ymax"
     table = tmp_path / "boxes.csv"
     table.write_text(f"{head}\na.jpg,duck,1,2,30,40,99\n")
-    with pytest.raises(UserError, match=r"line 2: has 7 cells, the head 6: put what holds a comma"):
+    with pytest.raises(UserError, match=r"line 2: has 7 cells and not 6: put what holds a comma"):
         load_dataset(tmp_path)
     table.write_text(f"{head},xmin\na.jpg,duck,1,2,30,40,9\n")
     assert load_dataset(tmp_path).samples[0].xyxy[0, 0] == 1
@@ -277,3 +278,116 @@ def test_classes_that_are_numbered_from_1(tmp_path: Path) -> None:
     put_yolo(tmp_path, "1 .5 .5 .4 .4", "names: {1: duck}\ntrain: train/images\n")
     with pytest.raises(UserError, match="`names` has no number 0: number the classes from 0 on"):
         load_dataset(tmp_path)
+
+
+def test_label_files_that_would_be_passed_over(tmp_path: Path) -> None:
+    for names in (("train_a.csv", "train_b.csv"), ("train.csv", "more.csv")):
+        folder = tmp_path / names[1]
+        for name in names:
+            put_csv(folder, _HEAD + "a.jpg,80,60,duck,1,2,30,40\n")
+            (folder / "_annotations.csv").rename(folder / name)
+        with pytest.raises(UserError, match=f"and {names[1]} besides|and {names[0]} besides"):
+            load_dataset(folder)
+    for name in ("instances_train2014", "instances_train2017"):
+        put_coco(tmp_path / "coco", file=f"{name}.json")
+    with pytest.raises(UserError, match=r"instances_train2017\.json besides: join those"):
+        load_dataset(tmp_path / "coco")
+
+
+@pytest.mark.parametrize("stem", ["img1_jpg.rf.8f3a1c", "a.v1", "duck 0", "duck -1", "plain"])
+def test_stems_in_lists_that_look_like_something_else(tmp_path: Path, stem: str) -> None:
+    put_image(tmp_path / "JPEGImages" / f"{stem}.jpg")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / f"{stem}.xml").write_text(voc_xml(f"{stem}.jpg"))
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for line in (stem, f"{stem}  1", f"{stem}.jpg"):
+        (lists / "train.txt").write_text(line + "\n")
+        assert load_dataset(tmp_path, "train").n_boxes == 1
+
+
+def test_shapes_of_labelme_that_are_none(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+
+    def put(*shapes: Any) -> None:
+        content = {"imagePath": "a.jpg", "shapes": shapes, "imageData": None, "version": "5"}
+        (tmp_path / "a.json").write_text(json.dumps(content))
+
+    good = {"label": "duck", "shape_type": "rectangle", "points": [[1, 2], [30, 40]]}
+    put(good)
+    assert load_dataset(tmp_path).n_boxes == 1
+    put(good, {**good, "points": [[10, 10, 0], [60, 60, 0]]})
+    with pytest.raises(UserError, match="shape 2: has no points of two numbers"):
+        load_dataset(tmp_path)
+    put(good, "junk")
+    with pytest.raises(UserError, match="shape 2: is no shape"):
+        load_dataset(tmp_path)
+
+
+def test_a_link_that_leads_back_is_read_once(tmp_path: Path) -> None:
+    put_yolo(tmp_path, "0 .5 .5 .4 .4", "names: [duck]\ntrain: train/images\n")
+    for name in "abcdefgh":
+        (tmp_path / "train" / "images" / name).symlink_to(".")
+    assert len(load_dataset(tmp_path)) == 1
+
+
+def test_what_once_took_for_ever(tmp_path: Path) -> None:
+    """A list with a gap, an encoding, a polygon, deep names, classes twice: each below a megabyte."""
+    from duckdetect.data.dataset import class_table
+
+    start = time.process_time()
+    folder = tmp_path / "voc"
+    put_image(folder / "JPEGImages" / "a.jpg")
+    (folder / "Annotations").mkdir(parents=True)
+    xml = folder / "Annotations" / "a.xml"
+    xml.write_text(voc_xml("a.jpg"))
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("b" + " " * 300_000 + "c\na\n")
+    assert load_dataset(folder, "train").n_boxes == 1
+    corners = "".join(f"<x{i}>{i % 50}</x{i}><y{i}>{i % 40}</y{i}>" for i in range(1, 30_000))
+    xml.write_text(voc_xml("a.jpg").replace("</object>", f"<polygon>{corners}</polygon></object>"))
+    load_dataset(folder, "train")
+    xml.write_text('<?xml version="1.0" encoding="punycode"?>' + "b" * 600_000)
+    with pytest.raises(UserError, match="is no XML"):
+        load_dataset(folder, "train")
+    put_coco(tmp_path / "coco", names=("a.jpg",))
+    labels = tmp_path / "coco" / "_annotations.coco.json"
+    labels.write_text(labels.read_text().replace('"a.jpg"', json.dumps("a/" * 100_000 + "b.jpg")))
+    with pytest.raises(UserError, match="has a name of 200005 letters"):
+        load_dataset(tmp_path / "coco")
+    put_yolo(tmp_path / "yolo", "0 .5 .5 .4 .4", "names: [duck]\ntrain: train/images\n")
+    for train in ("a/" * 50_000 + "b.txt", "x" * 300, "x" * 300 + ".txt"):
+        (tmp_path / "yolo" / "data.yaml").write_text(f"names: [duck]\ntrain: {train}\n")
+        with pytest.raises(UserError, match=r"is missing|is no path"):
+            load_dataset(tmp_path / "yolo")
+    names = [f"class {i}" for i in range(30_000)]
+    twice = ", ".join(names[:8000] * 2)
+    put_yolo(tmp_path / "many", "0 .5 .5 .4 .4", f"names: [{twice}]\ntrain: train/images\n")
+    assert len(load_dataset(tmp_path / "many").classes) == 8000
+    assert class_table(names, names)[-1] == 29_999
+    assert time.process_time() - start < 30
+
+
+def test_run_lengths_that_are_an_object(tmp_path: Path) -> None:
+    odd = {"size": [60, 80], "counts": {"a": 1}}
+    put_coco(tmp_path, [annotation(segmentation=odd)])
+    assert any("cannot be read" in str(p) or "size" in str(p) for p in check_dataset(tmp_path))
+
+
+@pytest.mark.parametrize("given", ["", None, 5, "x" * 300])
+def test_functions_of_data_sets_say_what_is_no_path(tmp_path: Path, given: Any) -> None:
+    from duckdetect.data.contact_sheet import label_sheet
+    from duckdetect.data.convert import convert_dataset
+    from duckdetect.data.outline import outline_dataset
+    from duckdetect.data.split import split_dataset
+
+    out = tmp_path / "out"
+    for call in (
+        lambda: check_dataset(given),
+        lambda: label_sheet(given),
+        lambda: convert_dataset(given, "coco", out),
+        lambda: outline_dataset(given, out),
+        lambda: split_dataset(given, out),
+    ):
+        with pytest.raises(UserError, match=r"give (the|its) path"):
+            call()
