@@ -36,6 +36,7 @@ _COLUMNS = {
 }  # fmt: skip
 _HEAD_BYTES = 1 << 16
 _NEEDED = ("name", "class", "x1", "y1", "x2", "y2")
+_NUMBERS = ("x1", "y1", "x2", "y2")  # where 1,000 may be a thousand or one
 _HEADLESS = ("name", "x1", "y1", "x2", "y2", "class")
 
 
@@ -51,7 +52,9 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     if found is None:
         raise UserError(f"{source} is no table of boxes: give the columns {', '.join(_NEEDED)}")
     columns, with_head = found
-    table = _rows(decoded(read_bytes(source)))
+    text = decoded(read_bytes(source))
+    table = _rows(text)
+    by_comma = _delimiter(text) == ","
     head = next(table, []) if with_head else None
     names = [name.strip().lower() for name in head or []]
     read_ones = {names[i] for i in columns.values()} if names else set()
@@ -65,6 +68,9 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             if any(cell.strip() for cell in cells) and cells != head:
                 row = {k: cells[i].strip() if i < len(cells) else "" for k, i in columns.items()}
                 rows.append((number, row))
+                if by_comma and (odd := next((row[k] for k in _NUMBERS if "," in row[k]), None)):
+                    what, cure = f"holds the number {odd!r}", "write it without a comma"
+                    reading(Problem(f"{source}, line {number}", what, cure))
                 n = len(columns) if head is None else len(head)
                 if any(cell.strip() for cell in cells[n:]):
                     what = f"has {len(cells)} cells and not {n}"
@@ -106,9 +112,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
 
 
 def _rows(text: str) -> Iterator[list[str]]:
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t|", key=first.count)
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+
+
+def _delimiter(text: str) -> str:
+    return max(",;\t|", key=text.partition("\n")[0].count)
 
 
 def lacking(path: Path) -> str | None:

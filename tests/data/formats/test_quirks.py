@@ -257,6 +257,9 @@ def test_a_table_that_says_more_than_is_read(tmp_path: Path) -> None:
     table.write_text(f"{head}\na.jpg,duck,1,2,30,40,99\n")
     with pytest.raises(UserError, match=r"line 2: has 7 cells and not 6: put what holds a comma"):
         load_dataset(tmp_path)
+    table.write_text(f'{head}\na.jpg,duck,"1,000",2,30,40\n')
+    with pytest.raises(UserError, match="holds the number '1,000': write it without a comma"):
+        load_dataset(tmp_path)
     table.write_text(f"{head},xmin\na.jpg,duck,1,2,30,40,9\n")
     assert load_dataset(tmp_path).samples[0].xyxy[0, 0] == 1
     assert "it has several columns xmin" in str(check_dataset(tmp_path)[0])
