@@ -116,7 +116,7 @@ class TrainConfig:
         at_most=10_000,
     )
     learning_rate: float = setting(
-        0.003, "Learning rate of stochastic gradient descent at its start.", above=0, at_most=1e6
+        0.003, "Learning rate of stochastic gradient descent at its start.", above=0, at_most=1e38
     )
     warmup: int = setting(
         0, "Steps over which the learning rate first rises to its value.", at_least=0
