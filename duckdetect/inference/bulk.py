@@ -293,21 +293,23 @@ def _done(out: Path) -> set[str]:
 
     done: set[str] = set()
     for path in _shard_paths(out):
-        try:
+        with _intact(path):
             done.update(pq.read_table(path, columns=["path"])["path"].to_pylist())
-        except _DAMAGED as error:
-            raise _damaged(path) from error
     return done
 
 
-# As Arrow's own errors are, and what comes of a column of another kind.
-_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, NotImplementedError)
-
-
-def _damaged(shard: Path) -> UserError:
-    return UserError(
-        f"{shard} is damaged: remove it, and give the same command again; it does what was there"
-    )
+@contextlib.contextmanager
+def _intact(shard: Path) -> Iterator[None]:
+    """Say that a shard is damaged if what the block reads of it is not as we wrote it."""
+    try:
+        yield
+    # Arrow's own errors are of these kinds, and so is what comes of a column of another kind.
+    except (
+        OSError, ValueError, LookupError, TypeError, AttributeError, NotImplementedError, RecursionError,
+    ) as error:  # fmt: skip
+        raise UserError(
+            f"{shard} is damaged: remove it, and give the same command again; it does what was there"
+        ) from error
 
 
 class _Shards:
@@ -500,14 +502,12 @@ def _records(out: Path, numbers: dict[str, int]) -> Iterator[Record]:
     import supervision as sv
 
     for shard in _shard_paths(out):
-        try:
+        with _intact(shard):
             rows = [row for row in pq.read_table(shard).to_pylist() if row["boxes"]]
-        except _DAMAGED as error:
-            raise _damaged(shard) from error
         for row in rows:
             if row["path"] not in numbers:
                 continue
-            try:
+            with _intact(shard):
                 rles = None if row["masks"] is None else [json.loads(one) for one in row["masks"]]
                 found = sv.Detections(
                     xyxy=np.array(row["boxes"], np.float32),
@@ -515,8 +515,6 @@ def _records(out: Path, numbers: dict[str, int]) -> Iterator[Record]:
                     class_id=np.array(row["class_ids"], np.int64),
                     data={} if rles is None else {RLE_KEY: rle_column(rles)},
                 )
-            except (*_DAMAGED, RecursionError) as error:
-                raise _damaged(shard) from error
             yield numbers[row["path"]], row["path"], found
 
 
@@ -527,11 +525,9 @@ def _count(out: Path) -> tuple[int, int, int]:
 
     images = detections = failed = 0
     for path in _shard_paths(out):
-        try:
+        with _intact(path):
             table = pq.read_table(path, columns=["scores", "error"])
             images += table.num_rows
             detections += pc.sum(pc.list_value_length(table["scores"])).as_py() or 0
             failed += table.num_rows - table["error"].null_count
-        except _DAMAGED as error:
-            raise _damaged(path) from error
     return images, detections, failed

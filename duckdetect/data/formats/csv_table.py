@@ -119,13 +119,14 @@ def _delimiter(text: str) -> str:
     return max(",;\t|", key=text.partition("\n")[0].count)
 
 
+def _first_row(path: Path) -> list[str]:
+    return next(iter(_rows(decoded(read_head(path, _HEAD_BYTES)))), [])
+
+
 def lacking(path: Path) -> str | None:
     """What a table lacks that seems to be one of boxes; None if it does not seem so."""
     try:
-        names = [
-            name.strip().lower()
-            for name in next(iter(_rows(decoded(read_head(path, _HEAD_BYTES)))), [])
-        ]
+        names = [name.strip().lower() for name in _first_row(path)]
     except csv.Error:
         return None
     missing = [key for key in _NEEDED if not set(_COLUMNS[key]) & set(names)]
@@ -138,9 +139,8 @@ def lacking(path: Path) -> str | None:
 
 def _columns(path: Path) -> tuple[dict[str, int], bool] | None:
     """The place of each column, and whether a head names them; None if it is no table of boxes."""
-    head = decoded(read_head(path, _HEAD_BYTES))
     try:
-        first = next(iter(_rows(head)), [])
+        first = _first_row(path)
     except csv.Error:
         return None
     names = [name.strip().lower() for name in first]
