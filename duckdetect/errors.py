@@ -63,7 +63,9 @@ def of_system(error: BaseException) -> UserError | None:
     exhausted = type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's, of a disk too
     if exhausted and os.strerror(errno.ENOSPC) in str(error):
         place, _, rest = str(error).partition("; ")
-        return UserError(f"{place if rest else 'a file'}: {_SYSTEM[errno.ENOSPC]}")
+        return UserError(
+            f"{place if rest else 'a file, or what is printed'}: {_SYSTEM[errno.ENOSPC]}"
+        )
     unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
     if isinstance(error, MemoryError) or exhausted or unmapped:
         return UserError(
@@ -72,4 +74,4 @@ def of_system(error: BaseException) -> UserError | None:
         )
     if not isinstance(error, OSError) or error.errno not in _SYSTEM:
         return None
-    return UserError(f"{error.filename or 'a file'}: {_SYSTEM[error.errno]}")
+    return UserError(f"{error.filename or 'a file, or what is printed'}: {_SYSTEM[error.errno]}")

@@ -24,7 +24,7 @@ from duckdetect.errors import UserError
 from duckdetect.utils.files import make_folder, write_json
 from duckdetect.utils.locks import folder_lock, stamp
 from duckdetect.utils.reading import refuse_pipes
-from duckdetect.utils.schema import is_number, is_unicode
+from duckdetect.utils.schema import is_number, is_unicode, json_value
 
 FILE_NAME = "_annotations.coco.json"
 
@@ -55,8 +55,8 @@ class Box:
     def __post_init__(self) -> None:
         x1, y1, x2, y2 = self.xyxy
         # Written so that a NaN fails as well.
-        if not (x2 > x1 and y2 > y1):
-            raise ValueError(f"a box needs x2 > x1 and y2 > y1, got {self.xyxy}")
+        if not (x2 > x1 and y2 > y1 and all(map(math.isfinite, self.xyxy))):
+            raise ValueError(f"a box needs x2 > x1 and y2 > y1, all finite, got {self.xyxy}")
 
 
 class AnnotationStore:
@@ -288,6 +288,11 @@ class AnnotationStore:
             if name == file_name:
                 return image
         ids = [image["id"] for image in coco["images"] if isinstance(image["id"], int)]
+        if file_name != _base(file_name):  # it would be taken for another folder's from now on
+            raise UserError(
+                f"{file_name} is no picture of {self.path.parent} itself: give the name of one, or a "
+                "store of the folder that it lies in"
+            )
         image = {"id": 1 + max(ids, default=0), "file_name": file_name}
         coco["images"].append(image)
         return image
@@ -329,7 +334,7 @@ class AnnotationStore:
         refuse_pipes(self.path)
         try:
             # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16.
-            coco = json.loads(self.path.read_bytes(), parse_constant=_refuse, parse_float=_finite)
+            coco = json_value(self.path.read_bytes(), parse_constant=_refuse, parse_float=_finite)
             _check(coco)
         except FileNotFoundError:
             return {"info": {}, "licenses": [], "categories": [], "images": [], "annotations": []}

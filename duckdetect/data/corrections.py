@@ -99,6 +99,8 @@ def _rows(row: Fields, key: str) -> list[Fields]:
 
 def _label(one: Fields, classes: Sequence[str] | None = None) -> Label:
     _only(one, "class", "bbox", "score")
+    if one.has("score"):
+        one.number("score", 0, 1)
     class_id = 0
     if classes is not None:
         name = one.text("class")

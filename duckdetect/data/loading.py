@@ -220,7 +220,21 @@ def load_training(
 
 def read_dataset(path: Path, split: str | None, report: Report) -> Dataset:
     """`load_dataset` with all problems told to `report`; what has none is returned."""
-    return _read(path, split, report)
+    folder = unpacked(path)
+    if folder == path:
+        return _read(path, split, report)
+
+    def of_the_zip(text: str) -> str:
+        """The user knows the zip, not where in the cache it is unpacked."""
+        return text.replace(str(folder), str(path))
+
+    def told(problem: Problem) -> None:
+        report(replace(problem, where=of_the_zip(problem.where), what=of_the_zip(problem.what)))
+
+    try:
+        return _read(path, split, told)
+    except UserError as error:
+        raise UserError(of_the_zip(str(error))) from error
 
 
 def _read(
@@ -247,6 +261,8 @@ def _read(
         report(Problem(str(path), what, "they are read from there", "warning"))
     if part.read is None:
         return _read(part.source, None, report, root, part.below, (*beside, *part.beside))
+    if part.split is None and part.below is None and unpacked(path).is_dir():
+        _report_hidden(part.root, report)
     reading = Reading(root, report, (*beside, *part.beside))
     if part.source != path:  # else the user has named the file itself
         reading.inside(part.source)
@@ -255,6 +271,17 @@ def _read(
     ) as reading.bar:
         dataset = _checked(_read_part(part, reading), reading)
     return replace(dataset, options=reading.options)
+
+
+def _report_hidden(path: Path, report: Report) -> None:
+    """Folders below with labels of their own, which those of this folder would hide."""
+    mean_something = {*places.IMAGE_FOLDERS, *places.LABEL_FOLDERS}
+    mean_something |= {name for names in SPLIT_NAMES.values() for name in names}
+    below = places.children(path)[:_MOST_FOLDERS]
+    hidden = [f for f in below if f.name.lower() not in mean_something and _has_labels(f)]
+    for folder in hidden:
+        cure = "give that folder for them, or move them up to have both"
+        report(Problem(str(folder), "has labels of its own, which are left out", cure, "warning"))
 
 
 def _read_part(part: Any, reading: Reading) -> Dataset:

@@ -195,7 +195,7 @@ def split_dataset(
             groups than splits.
     """
     shares = _checked_shares({"train": train, "valid": valid, "test": test})
-    if seed < 0:
+    if type(seed) is not int or seed < 0:
         raise UserError(f"--seed is {seed}: give a whole number of at least 0")
     if (out is None) == (file is None):
         raise UserError("give either a folder to write (out) or a split file (file)")

@@ -21,6 +21,7 @@ from duckdetect.imaging.geometry import (
     rle_column,
     to_xywh,
 )
+from duckdetect.imaging.io import MAX_PIXELS
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.schema import parse_json
 
@@ -144,16 +145,22 @@ def _trouble(row: Any, check_masks: bool) -> str | None:
         return "has no category_id from 1"
     if row.get("track_id") is not None and not _is_id(row["track_id"]):
         return "has a track_id that is no whole number"
-    if not isinstance(row.get("file_name", ""), str) or not _is_pixel(row.get("score")):
-        return "has no file_name or score"
+    if not isinstance(row.get("file_name", ""), str):
+        return "has a file_name that is no text"
+    if not is_number(row.get("score")) or not 0 <= row["score"] <= 1:
+        return "has no score from 0 to 1"
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_pixel, box)):
         return "has no bbox of four numbers"
+    if box[2] < 0 or box[3] < 0:
+        return "has a bbox of a negative width or height"
     outline = row.get("segmentation")
     if outline is None:
         return None
     size_hw = outline.get("size") if isinstance(outline, dict) else None
     if not isinstance(size_hw, list) or len(size_hw) != 2 or not all(map(_is_id, size_hw)):
         return "its mask has no size"
+    if size_hw[0] * size_hw[1] > MAX_PIXELS:
+        return f"its mask is larger than any image that is read ({MAX_PIXELS / 1e6:.0f} megapixels)"
     return check_segmentation(outline, (size_hw[0], size_hw[1]))[1] if check_masks else None
 
 

@@ -250,6 +250,11 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         raise UserError(f"{path} is not unpacked, since its entry {name!r} {what}: export it again")
     if not found:
         raise UserError(f"{path} holds no files: export the labels again")
+    for name in found:
+        if any(str(parent) in found for parent in PurePosixPath(name).parents):
+            raise UserError(
+                f"{path} is not unpacked, since its entry {name!r} lies in a file: export it again"
+            )
     return found
 
 

@@ -147,6 +147,26 @@ class Fields:
         return default
 
 
+def json_value(text: str | bytes, **more: Any) -> Any:
+    """`json.loads`, where no object may say two things of one key, of which the first would be lost.
+
+    Raises:
+        ValueError: If one does, or the text is no JSON.
+    """
+    return json.loads(text, object_pairs_hook=_without_repeats, **more)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # A key that says the same again, as some writers do, loses nothing.
+        seen: dict[str, Any] = {}
+        for key, value in pairs:
+            if seen.setdefault(key, value) != value:
+                raise ValueError(f"an object has {short(key)} twice")
+    return found
+
+
 def parse_json(path: str | Path, cure: str, limit: int = MAX_JSON_BYTES) -> Any:
     """A JSON file's content, whatever it is; UserError if it cannot be read as JSON.
 
@@ -163,7 +183,7 @@ def parse_json(path: str | Path, cure: str, limit: int = MAX_JSON_BYTES) -> Any:
             )
         if size == 0:
             raise ValueError("it is empty")
-        return json.loads(read_bytes(path), parse_constant=_refuse_constant)
+        return json_value(read_bytes(path), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {cure}") from None
     except OSError as error:
@@ -180,7 +200,7 @@ def parse_json(path: str | Path, cure: str, limit: int = MAX_JSON_BYTES) -> Any:
 def fields_of(text: str | bytes, where: str, cure: str) -> Fields:
     """JSON that lies within another file, as an object; errors as `parse_json`."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json_value(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [""])[0][:_MAX_SHOWN]
         raise UserError(f"{where} is broken ({reason}): {cure}") from error
@@ -213,7 +233,7 @@ def read_yaml(path: str | Path, cure: str, as_written: bool = False) -> Any:
     """A small YAML file's content, by PyYAML's safe loader; `as_written`: with every word as it stands.
 
     Aliases are refused, as a bomb of them ("billion laughs") is: no label tool writes any. So are files
-    over a megabyte, and nesting deeper than 20.
+    over a megabyte, nesting deeper than 20, and a key that stands twice in one mapping.
 
     Raises:
         UserError: If it cannot be read, or is one of these.
@@ -247,7 +267,8 @@ def read_yaml(path: str | Path, cure: str, as_written: bool = False) -> Any:
                 depth -= 1
             if depth > _MAX_YAML_DEPTH:
                 raise UserError(f"{path} is nested too deeply: {cure}")
-        return yaml.load(content, Loader=loader)  # the safe one, chosen above
+        # The safe one, chosen above; YAML forbids what PyYAML takes, two values of one key.
+        return yaml.load(content, Loader=_refusing_repeats(loader))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {cure}") from None
     except OSError as error:
@@ -257,6 +278,24 @@ def read_yaml(path: str | Path, cure: str, as_written: bool = False) -> Any:
             raise
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path} is not YAML ({reason}): {cure}") from error
+
+
+def _refusing_repeats(loader: Any) -> Any:
+    import yaml
+
+    class Loader(loader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen:
+                        line = key.start_mark.line + 1
+                        raise ValueError(f"line {line} names {short(key.value)} again")
+                    seen.add(key.value)
+            found: dict[Any, Any] = super().construct_mapping(node, deep)
+            return found
+
+    return Loader
 
 
 def is_number(value: Any) -> bool:

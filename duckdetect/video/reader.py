@@ -39,7 +39,7 @@ def parse_time(text: float | str) -> Fraction:
         UserError: If it is none of these, or negative.
     """
     match = re.fullmatch(
-        r"(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:\.\d*)?|\.\d+)", str(text).strip()
+        r"(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:\.\d{0,18})?|\.\d{1,18})", str(text).strip()
     )
     if match is None:
         raise UserError(f"{short(text)} is no time: give seconds (90.5) or hh:mm:ss (0:01:30.5)")

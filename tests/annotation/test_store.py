@@ -175,7 +175,9 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 
-@pytest.mark.parametrize("xyxy", [(5, 1, 5, 2), (5, 1, 4, 2), (1, 1, 2, float("nan"))])
+@pytest.mark.parametrize(
+    "xyxy", [(5, 1, 5, 2), (5, 1, 4, 2), (1, 1, 2, float("nan")), (1, 1, 2, float("inf"))]
+)
 def test_a_box_without_a_size_cannot_be_made(xyxy: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="x2 > x1"):
         Box(xyxy, "duck")
@@ -256,3 +258,11 @@ def test_an_image_below_is_not_the_one_of_the_same_name_here(
     coco = json.loads((tmp_path / FILE_NAME).read_text())
     assert len(coco["annotations"]) == len(names)
     assert len(coco["images"]) == len(names) + 1
+
+
+def test_a_picture_of_a_folder_below_is_refused(tmp_path: Path) -> None:
+    """It would be written again each time, and never found."""
+    store = AnnotationStore(tmp_path)
+    with pytest.raises(UserError, match=r"below/a\.jpg is no picture of .* itself"):
+        store.put("below/a.jpg", (60, 80), [], DUCK)
+    assert store.looked_at() == set()

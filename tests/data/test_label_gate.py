@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,3 +164,25 @@ def test_pictures_of_one_name_in_two_folders(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"2 entries are named 0\.jpg"):
         load_dataset(tmp_path / "csv set")
+
+
+def test_what_json_says_twice_is_told(tmp_path: Path) -> None:
+    """The first `annotations` would be lost without a word."""
+    put_image(tmp_path / "a.jpg")
+    text = _coco()
+    (tmp_path / "l.json").write_text(text[:-1] + ', "annotations": []}')
+    with pytest.raises(UserError, match=r'is not JSON \(an object has "annotations" twice\)'):
+        load_dataset(tmp_path)
+    (tmp_path / "l.json").write_text(text[:-1] + ', "info": {}, "info": {}}')  # loses nothing
+    assert load_dataset(tmp_path).n_boxes == 1
+
+
+def test_messages_name_the_zip_and_not_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "l.json").write_text(_coco("lost.jpg"))
+    packed = Path(shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "in"))
+    with pytest.raises(UserError, match=r"export\.zip/l\.json, image 1: the picture .* is missing"):
+        load_dataset(packed)

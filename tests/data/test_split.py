@@ -65,6 +65,9 @@ def test_seeds(shared_data: Path, tmp_path: Path) -> None:
         return (tmp_path / "s.json").read_text()
 
     assert text(0) == text(0) != text(1)
+    for seed in (-1, "x", 0.5, True, None):
+        with pytest.raises(UserError, match="give a whole number of at least 0"):
+            text(seed)  # type: ignore[arg-type]
 
 
 def test_the_order_of_the_labels_does_not_matter(shared_data: Path, tmp_path: Path) -> None:

@@ -169,9 +169,12 @@ def test_boxes_alone_come_back_without_masks(tmp_path: Path) -> None:
     ("change", "trouble"),
     [
         ({"bbox": [1, 2, 3]}, "has no bbox of four numbers"),
-        ({"score": None}, "has no file_name or score"),
+        ({"score": None}, "has no score from 0 to 1"),
+        ({"score": 1.5}, "has no score from 0 to 1"),
+        ({"bbox": [1, 2, -3, 4]}, "has a bbox of a negative width or height"),
         ({"image_id": "a"}, "has no image_id"),
         ({"category_id": 0}, "has no category_id from 1"),
+        ({"segmentation": {"size": [10**6, 10**6], "counts": ""}}, "its mask is larger than any"),
         ({"segmentation": {"size": [], "counts": ""}}, "its mask has no size"),
         ({"segmentation": {"size": [4, 4], "counts": [3]}}, "run lengths do not fill the picture"),
     ],

@@ -37,6 +37,7 @@ _COLUMNS = {
 _HEAD_BYTES = 1 << 16
 _NEEDED = ("name", "class", "x1", "y1", "x2", "y2")
 _NUMBERS = ("x1", "y1", "x2", "y2")  # where 1,000 may be a thousand or one
+_MOST_PX = 10**9  # beyond any image
 _HEADLESS = ("name", "x1", "y1", "x2", "y2", "class")
 
 
@@ -174,7 +175,9 @@ def _are_parts(rows: list[dict[str, str]]) -> bool:
 
 def _size_hw(row: Mapping[str, str]) -> tuple[int, int] | None:
     height, width = (_number(row.get(key, "")) for key in ("height", "width"))
-    return (round(height), round(width)) if height and width else None
+    if not height or not width:
+        return None
+    return round(min(height, _MOST_PX)), round(min(width, _MOST_PX))
 
 
 def _label(

@@ -12,6 +12,7 @@ from duckdetect.data.names import Places
 from duckdetect.errors import UserError
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.reading import read_bytes
+from duckdetect.utils.schema import json_value
 
 IMAGE_FOLDERS = (
     "images", "image", "imgs", "img", "data", "jpegimages", "pictures", "photos", "frames",
@@ -56,7 +57,7 @@ def load(path: Path) -> Any:
     text = read_bytes(path)
     try:
         # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16 and UTF-32.
-        return json.loads(text)
+        return json_value(text)
     except (ValueError, RecursionError) as error:
         reason = str(error) if text else "it is empty"
         raise UserError(f"{path} is not JSON ({reason}): export the labels again") from error

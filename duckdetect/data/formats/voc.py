@@ -105,16 +105,12 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
 
 
 def xml_files(folder: Path) -> list[Path]:
-    """The XML files of a folder: its own, or those of `Annotations` or `labels` and below."""
-    own = _xml_in(folder)
-    if own:
-        return own
+    """The XML files of a folder: its own, and those of `Annotations`, `labels` and the like and below."""
+    found = _xml_in(folder)
     for place in _children(folder):
         if place.name.lower() in _LABEL_FOLDERS:
-            found = _xml_in(place) or [x for below in _children(place) for x in _xml_in(below)]
-            if found:
-                return found
-    return []
+            found += _xml_in(place) or [x for below in _children(place) for x in _xml_in(below)]
+    return found
 
 
 def _xml_in(folder: Path) -> list[Path]:

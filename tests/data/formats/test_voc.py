@@ -157,3 +157,20 @@ def test_all_broken_files_are_listed(shared_data: Path, tmp_path: Path) -> None:
     assert len(errors) == 3
     for name in ("raccoon-1.xml", "raccoon-2.xml", "raccoon-4.jpg"):
         assert sum(name in line for line in errors) == 1
+
+
+def test_xml_beside_the_pictures_hides_none_elsewhere(tmp_path: Path) -> None:
+    put_voc(tmp_path)
+    put_image(tmp_path / "JPEGImages" / "b.jpg")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "b.xml").write_text(voc_xml())
+    assert sorted(s.path.name for s in load_dataset(tmp_path)) == ["a.jpg", "b.jpg"]
+    assert check_dataset(tmp_path) == []
+    # A folder that is of no kind is not read, and this is said.
+    put_voc(tmp_path / "more")
+    told = [str(p) for p in check_dataset(tmp_path)]
+    assert any("more: has labels of its own, which are left out" in line for line in told)
+    assert len(load_dataset(tmp_path)) == 2
+    (tmp_path / "Annotations" / "a.xml").write_text(voc_xml())
+    with pytest.raises(UserError, match=r"2 entries are named a\.jpg"):
+        load_dataset(tmp_path)

@@ -179,6 +179,8 @@ def test_broken_lines(tmp_path: Path, line: str, message: str) -> None:
         ("- duck", r"is no YOLO data file"),
         ("names: duck\ntrain: train/images", r"is no YOLO data file"),
         ("names: {1: duck}\ntrain: train/images", r"has no number 0"),
+        ("names: {0: duck, 0: cat}\ntrain: train/images", r'is not YAML \(line 1 names "0" again'),
+        ("names: [duck]\ntrain: a\ntrain: b", r'is not YAML \(line 3 names "train" again\)'),
         ("names: [duck\ntrain: :", r"data\.yaml is not YAML \("),
         ("\x00\x01", r"is not YAML \("),
         ("names: [duck]", r"data\.yaml: has no split 'train': give the folder"),
