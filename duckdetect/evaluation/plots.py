@@ -44,7 +44,8 @@ def plot_history(
     """Draw a run over its steps: the losses, raw (pale) and smoothed, and below them the accuracy.
 
     Class accuracy is the part of the anchors matched with an object that give its class the highest
-    score, and at least one half (`heads.class_accuracy`).
+    score, and at least one half (`training.validation.class_accuracy`); of a two-stage base, of the
+    proposals (`training.two_stage.class_accuracy`).
 
     Args:
         rows: history.csv's rows: "step", losses and, where known, "class_accuracy"; numbers or text;
@@ -73,6 +74,8 @@ def plot_history(
         label = "class accuracy, validation"
         _draw(panels[1], views, "class_accuracy", label, "#d55e00", dots=True)
         _draw(panels[1], views, "AP50", "AP50, validation", "#009e73", dots=True)
+        label = "AP50 of masks, validation"
+        _draw(panels[1], views, "mask_AP50", label, "#56b4e9", dots=True)
         _draw(panels[1], rows, "mask_iou", "mean IoU of masks", "#cc79a7")
         _draw(panels[1], views, "mask_iou", "mean IoU, validation", "#cc79a7", dots=True)
         of_masks = any("mask_iou" in row for row in rows)

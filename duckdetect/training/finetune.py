@@ -120,9 +120,12 @@ class TrainRun:
         early = ""
         if len(self.history) < self.config.steps:
             early = f"\nstopped early: no validation round was better since step {self.best}"
+        of_masks = ""
+        if "mask_AP50" in best:
+            of_masks = f", of masks {best['mask_AP50']:.3f} and {best['mask_AP']:.3f}"
         return (
             f"{told}{early}\nbest on the validation images at step {self.best}: "
-            f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}; its weights are kept, "
+            f"AP50 {best['AP50']:.3f}, AP {best['AP']:.3f}{of_masks}; its weights are kept, "
             f"see {self.folder}/{CURVES}"
         )
 

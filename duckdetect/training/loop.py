@@ -274,9 +274,12 @@ def _describe(row: Row) -> str:
 def _rank(row: Row) -> float:
     """The model-selection score: AP50 (finding objects) plus AP (placing their boxes well).
 
-    Of masks, in boxes that are given, their mean IoU.
+    The same of masks is added where they are detected with the boxes; of masks in boxes that are given,
+    it is their mean IoU.
     """
-    return row["AP50"] + row["AP"] if "AP50" in row else row["mask_iou"]
+    if "AP50" not in row:
+        return row["mask_iou"]
+    return row["AP50"] + row["AP"] + row.get("mask_AP50", 0.0) + row.get("mask_AP", 0.0)
 
 
 def _stalled(validation: Sequence[Row], config: TrainConfig) -> bool:

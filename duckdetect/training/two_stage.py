@@ -82,7 +82,7 @@ def training_step(
     def descend(compute: Compute) -> Losses:
         with tf.GradientTape() as tape:
             losses = compute()
-            total = tf.add_n(list(losses.values()))
+            total = tf.add_n([value for name, value in losses.items() if name.endswith("_loss")])
         gradients, _ = tf.clip_by_global_norm(tape.gradient(total, variables), _GRADIENT_NORM)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return losses
@@ -174,7 +174,7 @@ def _box_losses(
 def head_losses(
     base: RcnnModel, deep: tf.Tensor, by_slot: tf.Tensor | None, targets: ProposalTargets
 ) -> Losses:
-    """The losses from the second stage's features on.
+    """The losses from the second stage's features on, and how many classes are predicted right.
 
     Args:
         base: The model.
@@ -182,13 +182,33 @@ def head_losses(
         by_slot: (B, at least M, h, w, c) for the mask loss, or None to do without.
         targets: Of B images.
     """
-    box_loss, class_loss = second_stage_losses(base, *base.box_heads(deep), targets)
-    losses = {"box_loss": box_loss, "class_loss": class_loss}
+    box_codes, class_logits = base.box_heads(deep)
+    box_loss, class_loss = second_stage_losses(base, box_codes, class_logits, targets)
+    losses = {
+        "box_loss": box_loss,
+        "class_loss": class_loss,
+        "class_accuracy": class_accuracy(class_logits, targets.class_index),
+    }
     if by_slot is not None:
         slots = mask_slots(targets)
         logits = base.mask_head(tf.gather_nd(by_slot, slots))
         losses["mask_loss"] = mask_loss(base, logits, slots, targets)
     return losses
+
+
+def class_accuracy(class_logits: tf.Tensor, class_index: tf.Tensor) -> tf.Tensor:
+    """The share of proposals on an object whose class gets the highest score, before the background's.
+
+    Args:
+        class_logits: (B * P, C + 1), the background first.
+        class_index: (B, P) int32, the class from 1, or 0 where nothing is to be found.
+
+    Returns:
+        A scalar from 0 to 1, NaN if no proposal is on an object.
+    """
+    wanted = tf.reshape(class_index, [-1])
+    said = tf.argmax(class_logits, axis=-1, output_type=tf.int32)
+    return tf.reduce_mean(tf.cast(tf.boolean_mask(said == wanted, wanted > 0), tf.float32))
 
 
 class TwoStageTrainer:
@@ -265,12 +285,15 @@ _EXAMPLES = 4
 
 _SHOWN_SCORE = 0.3  # an example shows what a user would see at a usual threshold
 
+# Masks are the costliest part: those of the boxes that hardly count are not made, nor are their boxes
+# measured where masks are.
+_MEASURED_SCORE = 0.05
+
 
 class TwoStageValidator:
-    """A `loop.Validator` on labelled images; what is measured and ranked is boxes.
+    """A `loop.Validator` on labelled images; boxes, and masks where they are trained, are ranked.
 
-    A round runs the whole model, since detection keeps other proposals than training: masks, the
-    costliest part, are made for the examples alone.
+    A round runs the whole model, since detection keeps other proposals than training.
 
     Args:
         base: The base model that trains.
@@ -293,6 +316,7 @@ class TwoStageValidator:
         self._dataset = dataset.evenly(config.val_images)
         n = len(self._dataset)
         self._detector = detector
+        self._masks = masks and any(any(s.segmentation or ()) for s in self._dataset.samples)
         views = PlainViews(self._dataset.samples, masks=masks)
         self._cache = cache_views(base, views, n, config.part, config.seed, progress=progress)
         self._measure = measuring_step(base, self._cache, masks)
@@ -303,13 +327,19 @@ class TwoStageValidator:
     def validate(self) -> dict[str, float]:
         """See `loop.Validator.validate`; losses are means over the images."""
         rows = [self._measure(np.array([i])) for i in range(len(self._cache))]
-        losses = {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
+        means = {}
+        for name in rows[0]:
+            values = np.array([float(row[name]) for row in rows])
+            known = values[np.isfinite(values)]  # an accuracy of nothing is none
+            if name.endswith("_loss") or len(known):
+                means[name] = float(np.mean(values if name.endswith("_loss") else known))
+        total = sum(value for name, value in means.items() if name.endswith("_loss"))
+        score, masks = (_MEASURED_SCORE, "rle") if self._masks else (0.0, False)
         self._found = [
-            self._detector.predict(sample.load(), 0.0, masks=False)
+            self._detector.predict(sample.load(), score, masks=masks)  # type: ignore[arg-type]
             for sample in self._dataset.samples
         ]
-        metrics = detection_metrics(self._dataset, self._found)
-        return {"loss": sum(losses.values()), **losses, **metrics}
+        return {"loss": total, **means, **detection_metrics(self._dataset, self._found)}
 
     def images(self) -> Iterator[tuple[str, np.ndarray]]:
         """See `loop.Validator.images`."""

@@ -186,15 +186,22 @@ class OneStageValidator:
 def detection_metrics(dataset: Dataset, found: Sequence[sv.Detections]) -> dict[str, float]:
     """AP, AP50, AR100 and the threshold of the best F1 of the detections on validation images.
 
+    `mask_AP` and `mask_AP50` as well, where the detections and the labels have masks.
+
     That threshold, the column `best_threshold`, is this round's; the detector's own is chosen once, by
     `threshold.choose_threshold`.
 
     The chosen images may hold no box: there is nothing to find then, and the metrics are 0.
     """
     metrics = score_detections(dataset, found)
+    of_masks = metrics.masks and {
+        "mask_AP": metrics.masks.AP or 0.0,
+        "mask_AP50": metrics.masks.AP50 or 0.0,
+    }
     return {
         "AP": metrics.AP or 0.0,
         "AP50": metrics.AP50 or 0.0,
         "AR100": metrics.AR100 or 0.0,
         "best_threshold": f1_threshold(metrics.curve),
+        **(of_masks or {}),
     }

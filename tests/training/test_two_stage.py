@@ -17,7 +17,7 @@ from duckdetect.models.tfod.load import load_two_stage
 from duckdetect.models.weights import fetch
 from duckdetect.training.class_init import init_two_stage_classes
 from duckdetect.training.config import TrainConfig
-from duckdetect.training.run_folder import read_validation
+from duckdetect.training.run_folder import read_history, read_validation
 
 ZOO_NAME = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
 
@@ -216,7 +216,12 @@ def test_heads_with_validation_and_looks_through_the_command_line(archive, cache
     assert config["model"]["frozen_weights"] > 100_000
     rows = read_validation(out)
     assert rows[-1]["step"] == 2
-    assert {"box_loss", "class_loss", "mask_loss", "AP50"} <= set(rows[-1])
+    assert {"box_loss", "class_loss", "mask_loss", "AP50", "mask_AP50"} <= set(rows[-1])
+    assert 0 <= rows[-1]["class_accuracy"] <= 1
+    history = read_history(out)
+    assert history[-1]["loss"] == pytest.approx(
+        sum(v for n, v in history[-1].items() if n.endswith("_loss")), rel=1e-5
+    )
     found = tmp_path / "found"
     image = str(ducks.samples[0].path)
     assert main(["detect", str(out), image, "--out", str(found), "--threshold", "0.0"]) == 0

@@ -11,8 +11,8 @@ import tensorflow as tf
 import duckdetect as dd
 from duckdetect import UserError
 from duckdetect.data.dataset import in_classes_of
-from duckdetect.training import run_folder
-from duckdetect.training.loop import batch_index, make_optimizer, run_loop
+from duckdetect.training import run_folder, two_stage
+from duckdetect.training.loop import batch_index, best_step, make_optimizer, run_loop
 from duckdetect.training.validation import OneStageValidator, class_accuracy
 
 BASE = "ssd_mobilenet_v2"
@@ -135,6 +135,16 @@ def test_the_first_of_the_best_is_kept_and_patience_ends():
     assert variable.numpy() == 3.0
 
 
+def test_the_best_step_is_that_of_boxes_and_masks():
+    rows = [
+        {"step": 1.0, "AP50": 0.9, "AP": 0.6, "mask_AP50": 0.3, "mask_AP": 0.1},
+        {"step": 2.0, "AP50": 0.8, "AP": 0.5, "mask_AP50": 0.7, "mask_AP": 0.4},
+        {"step": 3.0, "AP50": 0.8, "AP": 0.5, "mask_AP50": 0.6, "mask_AP": 0.4},
+    ]
+    assert best_step(rows) == 2
+    assert best_step([{k: v for k, v in row.items() if "mask" not in k} for row in rows]) == 1
+
+
 @pytest.mark.parametrize("decay", ["cosine", "none"])
 def test_the_learning_rate_warms_up(decay):
     config = dd.TrainConfig(steps=10, warmup=4, learning_rate=0.1, decay=decay)
@@ -158,6 +168,15 @@ def test_class_accuracy_in_closed_form():
     index = [[1, 1, 1, 1, -1]]  # right; wrong class; right but below one half; right; not matched
     assert float(class_accuracy(tf.constant(logits, tf.float32), tf.constant(index))) == 0.5
     assert np.isnan(float(class_accuracy(tf.zeros([1, 2, 3]), tf.constant([[-1, -1]]))))
+
+
+def test_class_accuracy_of_proposals_in_closed_form():
+    #         background, frog, duck
+    logits = [[0, 1, 2], [0, 2, 1], [3, 1, 2], [0, -2, -1], [9, 9, 9], [0, 1, 2]]
+    index = [[2, 2, 2], [2, 0, 2]]  # right; wrong class; background above; the same; nothing; right
+    found = two_stage.class_accuracy(tf.constant(logits, tf.float32), tf.constant(index))
+    assert float(found) == pytest.approx(2 / 5)
+    assert np.isnan(float(two_stage.class_accuracy(tf.zeros([2, 3]), tf.constant([[0, 0]]))))
 
 
 def test_validation_classes_go_by_name(ducks):
