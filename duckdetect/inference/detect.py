@@ -420,9 +420,18 @@ def _for_video(
     return found
 
 
-def _only_detection(out: Path) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def _only_detection(out: Path) -> Iterator[None]:
     """Of two at a time, frames, GIF and JSON would be of one and of the other."""
-    return only_writer(make_folder(out))
+    is_new = not out.exists()
+    try:
+        with only_writer(make_folder(out)):
+            yield
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                out.rmdir()  # nothing came of it
+        raise
 
 
 def _stale(out: Path, names: Sequence[str]) -> list[str]:

@@ -118,5 +118,5 @@ def _postprocess(one: Fields) -> PostProcess:
         voting=one.flag("voting"),
         vote_iou=one.number("vote_iou", 0, 1),
         voters=one.whole("voters", least=1),
-        soft_nms_sigma=one.number("soft_nms_sigma", 1e-6),
+        soft_nms_sigma=one.number("soft_nms_sigma", 1e-6, 1e6),
     )

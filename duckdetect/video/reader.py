@@ -30,6 +30,7 @@ from duckdetect.imaging.io import MAX_PIXELS, ImageArray, letterbox
 from duckdetect.imaging.kinds import CURES, cure, kind_of_bytes
 from duckdetect.utils.reading import is_drive_error, read_head, reading_error
 from duckdetect.utils.schema import short
+from duckdetect.utils.words import counted
 
 
 def parse_time(text: float | str) -> Fraction:
@@ -206,6 +207,7 @@ class VideoReader:
         self.path = Path(path)
         self.notes: list[str] = []
         self._cut = False
+        self._damaged_s: list[Fraction] = []
         self.start_s = Fraction(start_s)
         self.end_s = None if end_s is None else Fraction(end_s)
         if self.end_s is not None and self.end_s <= self.start_s:
@@ -257,6 +259,7 @@ class VideoReader:
         """
         found = False
         self.notes.clear()
+        self._damaged_s.clear()
         number, seconds = -1, Fraction(0)
         # One for all frames: it keeps the tables of its conversion.
         reformatter = VideoReformatter()
@@ -274,6 +277,7 @@ class VideoReader:
                     found = True
             else:
                 self._note_missing(stream, seconds, number + 1)
+        self._note_damaged(seconds)
         if not found:
             raise UserError(
                 f"{self.path} has no frame between {float(self.start_s):g} s and its end at about "
@@ -318,6 +322,17 @@ class VideoReader:
                 f"{self.path} is cut off after frame {n_frames}"
                 + (f" of {self.n_frames}" if self.n_frames else "")
                 + f" (at {float(shown_s):.1f} s{whole}): copy it again, what is there is used"
+            )
+
+    def _note_damaged(self, last_s: Fraction) -> None:
+        """Note the frames that the decoder could not complete and has filled up with others."""
+        # The last ones of a file that is cut off are told of already.
+        until = last_s - _REORDERED / self.fps if self._cut else last_s
+        shown = [seconds for seconds in self._damaged_s if self.start_s <= seconds <= until]
+        if shown:
+            self.notes.append(
+                f"{counted(len(shown), 'frames')} of {self.path} are damaged (the first at "
+                f"{float(shown[0]):.1f} s), and what is found there uncertain: copy it again"
             )
 
     def _last_packet_s(self) -> Fraction:
@@ -395,6 +410,7 @@ class VideoReader:
         seconds: Fraction | None = None
         cut = False
         damaged: deque[bool] = deque(maxlen=_REORDERED)
+        begun = False
         try:
             for packet in stream.container.demux(stream):
                 # The demuxer marks a packet that the file does not hold whole. Only the last tells
@@ -411,6 +427,10 @@ class VideoReader:
                         now = seconds + self.time_base  # times that stand still or run back
                     seconds = now
                     damaged.append(frame.is_corrupt)
+                    # A recorded broadcast begins amid frames that lean on what is not there.
+                    begun = begun or not frame.is_corrupt
+                    if frame.is_corrupt and (begun or packet.is_keyframe):
+                        self._damaged_s.append(seconds)
                     yield seconds, frame
                     count += 1
         except av.FFmpegError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import signal
 from collections.abc import Iterator
 from fractions import Fraction
@@ -292,6 +293,32 @@ def test_a_stream_that_is_cut_is_said_to_be(
     (note,) = cut.notes
     assert "is cut off after frame" in note
     assert "what is there is used" in note
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "mpeg4"), ("a.mp4", "libx264"), ("a.mkv", "mpeg4")]
+)
+def test_frames_that_are_damaged_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
+) -> None:
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(
+        clips, "scene", lambda *_: random.integers(0, 255, (96, 128, 3)).astype(np.uint8)
+    )
+    path = clips.write(tmp_path / name, 40, codec=codec, gop=8)
+    whole = read_video(path)
+    assert sum(1 for _ in whole) == 40
+    assert whole.notes == []
+    content = bytearray(path.read_bytes())
+    for at in random.integers(int(len(content) * 0.2), int(len(content) * 0.6), 40):
+        content[at] ^= 255
+    path.write_bytes(content)
+    hurt = read_video(path)
+    n = sum(1 for _ in hurt)
+    assert n > 20
+    assert re.search(
+        r"^\d+ frames of .* are damaged \(the first at 0\.\d s\), .*: copy it again", hurt.notes[0]
+    )
 
 
 def test_an_interruption_loses_no_frame_amid_the_others(tmp_path: Path) -> None:

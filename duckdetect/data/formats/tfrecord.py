@@ -18,7 +18,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.files import atomic_path, cache_folder, file_sha256, make_folder
-from duckdetect.utils.reading import read_bytes, read_head
+from duckdetect.utils.reading import decoded, read_bytes, read_head
 
 _NAME = re.compile(r".+\.(tfrecords?|record)(-\d+-of-\d+)?", re.IGNORECASE)
 _KEYS = ("xmin", "ymin", "xmax", "ymax")
@@ -48,6 +48,9 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     by_number = _label_map(source, reading)
     found: list[tuple[str, Path, list[tuple[list[float], str, bool]]]] = []
     for shard in shards:
+        if shard.stat().st_size == 0:
+            reading(Problem(str(shard), "is empty", "copy it again"))
+            continue
         folder = make_folder(cache_folder() / "data" / f"tfrecord-{file_sha256(shard)[:12]}")
         try:
             packed = "GZIP" if read_head(shard, 2) == b"\x1f\x8b" else ""
@@ -68,6 +71,9 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         n for *_, bs in found for _, n, _ in bs
     )
     classes = tuple(dict.fromkeys([*classes, *(n for *_, bs in found for _, n, _ in bs)]))
+    if not by_number and any(re.fullmatch(r"class -?\d+", name) for name in classes):
+        what = "the records number their classes, and no label map beside them names these"
+        reading.warn(source, what, "put the label map (.pbtxt) there; until then they are numbered")
     class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
     for where, path, boxes in found:
@@ -96,8 +102,11 @@ def _label_map(source: Path, reading: Reading) -> dict[int, str]:
     own = [p for p in maps if p.name.startswith(source.name.split(".")[0])] or maps
     if not own:
         return {}
-    text = read_bytes(reading.inside(own[0])).decode("utf-8", errors="replace")
+    text = decoded(read_bytes(reading.inside(own[0])))
     found: dict[int, str] = {}
+    if _is_cut(text):
+        what = "is cut off: an item or a text in it has no end"
+        reading(Problem(str(own[0]), what, "copy it again"))
     for item in _items(text):
         number, name = item.get("id", ""), item.get("name", "").strip()
         if not (number.isascii() and number.isdecimal() and len(number) < 10 and name):
@@ -111,6 +120,16 @@ def _label_map(source: Path, reading: Reading) -> dict[int, str]:
 # What a label map's text is made of: a comment, a text with escapes, a sign, a word. A text that is never
 # closed ends with the line: else each quotation mark in it would be tried to the end.
 _TOKEN = re.compile(r"""#[^\n]*|"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[{}:]|[\w.+-]+""")
+
+
+def _is_cut(text: str) -> bool:
+    """Whether a brace or a quotation mark is not closed."""
+    depth = 0
+    for token in (match[0] for match in _TOKEN.finditer(text)):
+        if token[0] in "'\"" and (len(token) < 2 or token[-1] != token[0]):
+            return True
+        depth += {"{": 1, "}": -1}.get(token, 0)
+    return depth > 0
 
 
 def _items(text: str) -> Iterator[dict[str, str]]:
@@ -171,7 +190,11 @@ def _boxes(
     boxes = []
     for i in range(n):
         if len(texts) == n and isinstance(texts[i], bytes):
-            name = texts[i].decode("utf-8", errors="replace").strip()
+            name = decoded(texts[i]).strip()
+        elif by_number and int(numbers[i]) not in by_number:
+            what = f"object {i + 1} has the class number {numbers[i]}, which the label map does not name"
+            reading(Problem(where, what, "add it to the label map, or export the records again"))
+            continue
         else:
             name = by_number.get(int(numbers[i]), f"class {numbers[i]}")
         crowd = bool(crowds[i]) if len(crowds) == n else False

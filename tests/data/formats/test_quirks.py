@@ -244,6 +244,62 @@ def test_records_of_one_name_keep_their_own_pictures(
         np.testing.assert_array_equal(sample.load(), noise(seed=seed))
 
 
+@pytest.mark.parametrize(
+    ("label_map", "number", "told"),
+    [
+        ("item { id: 1 name: 'duck' }", 1, None),
+        (
+            "item { id: 1 name: 'duck' } item { id: 2 name: 'go",
+            1,
+            "x_label_map.pbtxt is cut off: an",
+        ),
+        (
+            "item { id: 1 name: 'duck' } item { id: 2",
+            1,
+            "is cut off: an item or a text in it has no",
+        ),
+        (
+            "item { id: 1 name: 'duck' }",
+            -5,
+            "object 1 has the class number -5, which the label map",
+        ),
+        ("item { id: 1 name: 'duck' }", 2, "object 1 has the class number 2, which the label map"),
+        (None, 1, "the records number their classes, and no label map beside them names these"),
+    ],
+)
+def test_classes_of_records_are_named_by_the_label_map(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    label_map: str | None,
+    number: int,
+    told: str | None,
+) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    data = tmp_path / "data"
+    data.mkdir()
+    if label_map is not None:
+        (data / "x_label_map.pbtxt").write_text(label_map)
+    with tf.io.TFRecordWriter(str(data / "x.tfrecord")) as file:
+        example = tf.train.Example.FromString(_record(b"0.png", 1, 0.1))
+        feature = example.features.feature
+        del feature["image/object/class/text"]
+        feature["image/object/class/label"].int64_list.value[:] = [number]
+        file.write(example.SerializeToString())
+    problems = list(map(str, check_dataset(data)))
+    if told is None:
+        assert problems == []
+    else:
+        assert any(told in line for line in problems)
+
+
+def test_records_that_are_empty(tmp_path: Path) -> None:
+    (tmp_path / "x.tfrecord").touch()
+    with pytest.raises(UserError, match=r"x\.tfrecord is empty: copy it again"):
+        load_dataset(tmp_path)
+
+
 def test_a_damaged_record_is_said_in_plain_words(tmp_path: Path) -> None:
     (tmp_path / "x.tfrecord").write_bytes(b"nothing of the kind" * 9)
     with pytest.raises(UserError, match=r"is damaged \(corrupted record at 0"):
