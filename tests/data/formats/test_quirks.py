@@ -251,7 +251,7 @@ def test_records_of_one_name_keep_their_own_pictures(
         (
             "item { id: 1 name: 'duck' } item { id: 2 name: 'go",
             1,
-            "x_label_map.pbtxt is cut off: an",
+            "x_label_map.pbtxt: is cut off: an",
         ),
         (
             "item { id: 1 name: 'duck' } item { id: 2",
@@ -296,7 +296,7 @@ def test_classes_of_records_are_named_by_the_label_map(
 
 def test_records_that_are_empty(tmp_path: Path) -> None:
     (tmp_path / "x.tfrecord").touch()
-    with pytest.raises(UserError, match=r"x\.tfrecord is empty: copy it again"):
+    with pytest.raises(UserError, match=r"x\.tfrecord: is empty: copy it again"):
         load_dataset(tmp_path)
 
 
