@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +20,25 @@ _MAX_BYTES = 100_000_000
 traced: Callable[..., Any] = functools.partial(tf.function, autograph=False)
 
 """`tf.function` for code without Python's control flow on tensors."""
+
+
+@contextlib.contextmanager
+def same_sums() -> Iterator[None]:
+    """While the block runs, TensorFlow adds in the same order each time, so that seeds decide all.
+
+    On processors the gradient of cropped regions is else added up as its threads come. On a GPU that
+    gradient has no such order, and asking for it would be an error: nothing is changed there.
+    """
+    from tensorflow.python.framework import config  # the way back is not public
+
+    if tf.config.list_physical_devices("GPU") or config.is_op_determinism_enabled():
+        yield
+        return
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        config.disable_op_determinism()
 
 
 def with_constants(function: Any, variables: Sequence[tf.Variable]) -> Any:

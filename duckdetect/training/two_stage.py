@@ -9,6 +9,7 @@ where the API computes them for all and gives the others no weight. `finetune` c
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from duckdetect.data.views import TrainingViews
 from duckdetect.imaging.draw import draw_detections
 from duckdetect.inference.build import export_two_stage
 from duckdetect.inference.detector import Detector
-from duckdetect.models.graphs import traced
+from duckdetect.models.graphs import same_sums, traced
 from duckdetect.models.interfaces import ProposalTargets
 from duckdetect.models.tfod.load import load_two_stage
 from duckdetect.models.tfod.rcnn import RcnnModel
@@ -393,14 +394,16 @@ def train_two_stage(
     if val is not None:
         validator = TwoStageValidator(base, detector, val, config, trainer.masks, progress)
     optimizer = make_optimizer(config, trainer.variables)
-    trained = run_loop(
-        trainer.make_step(optimizer),
-        optimizer,
-        trainer.variables,
-        trainer.names,
-        config,
-        folder,
-        progress,
-        validator,
-    )
+    # Only "all" has gradients of cropped regions.
+    with same_sums() if config.part == "all" else contextlib.nullcontext():
+        trained = run_loop(
+            trainer.make_step(optimizer),
+            optimizer,
+            trainer.variables,
+            trainer.names,
+            config,
+            folder,
+            progress,
+            validator,
+        )
     return trained, detector
