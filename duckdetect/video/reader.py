@@ -30,7 +30,7 @@ from duckdetect.imaging.io import MAX_PIXELS, ImageArray, letterbox
 from duckdetect.imaging.kinds import CURES, cure, kind_of_bytes
 from duckdetect.utils.reading import is_drive_error, read_head, reading_error
 from duckdetect.utils.schema import short
-from duckdetect.utils.words import counted
+from duckdetect.utils.words import plural
 
 
 def parse_time(text: float | str) -> Fraction:
@@ -331,8 +331,8 @@ class VideoReader:
         shown = [seconds for seconds in self._damaged_s if self.start_s <= seconds <= until]
         if shown:
             self.notes.append(
-                f"{counted(len(shown), 'frames')} of {self.path} are damaged (the first at "
-                f"{float(shown[0]):.1f} s), and what is found there uncertain: copy it again"
+                f"{plural(len(shown), 'frame')} of {self.path} could not be decoded whole (the first "
+                f"at {float(shown[0]):.1f} s), and what is found there is uncertain: copy it again"
             )
 
     def _last_packet_s(self) -> Fraction:

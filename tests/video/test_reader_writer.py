@@ -316,9 +316,10 @@ def test_frames_that_are_damaged_are_counted(
     hurt = read_video(path)
     n = sum(1 for _ in hurt)
     assert n > 20
-    assert re.search(
-        r"^\d+ frames of .* are damaged \(the first at 0\.\d s\), .*: copy it again", hurt.notes[0]
+    told = (
+        r"\d+ frames of .* could not be decoded whole \(the first at 0\.\d s\), .*: copy it again"
     )
+    assert re.fullmatch(told, hurt.notes[0])
 
 
 def test_an_interruption_loses_no_frame_amid_the_others(tmp_path: Path) -> None:
