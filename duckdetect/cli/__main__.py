@@ -2,6 +2,6 @@
 
 import sys
 
-from duckdetect.cli.app import main
+from duckdetect.cli import main
 
 sys.exit(main())

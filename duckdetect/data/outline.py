@@ -51,6 +51,8 @@ class Outlined:
 
     def text(self) -> str:
         """For people, one line or two."""
+        if not self.n_boxes:
+            return f"every box has an outline already: nothing was made, see {self.folder}"
         made = (
             f"{self.n_made} of {plural(self.n_boxes, 'box')} have an outline now, in {self.folder}"
         )

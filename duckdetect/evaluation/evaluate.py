@@ -41,6 +41,7 @@ from duckdetect.utils.files import folder_sha256, write_json
 from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs, note_change, own_output
 from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.schema import read_json
 
 if TYPE_CHECKING:
@@ -269,6 +270,8 @@ def evaluate(
 
     run: str | Path | None = None
     detector: Predictor | None = None
+    if data is not None and not isinstance(data, Dataset):
+        as_path(data, "the data")
     if isinstance(what, str | Path):
         run = what
     else:
@@ -335,7 +338,9 @@ def evaluate_run(
     progress: bool = False,
 ) -> Evaluation:
     """`evaluate` for a run's folder, with its detector if that is loaded already."""
-    run = Path(run)
+    run = as_path(run, "the run")
+    if not isinstance(data, Dataset):
+        data = as_path(data, "the data")
     # Earlier versions wrote no manifest.
     check_outputs([run / FOLDER, run / METRICS], "eval", known=f"({FILES})?")
     with _only_one(run):

@@ -33,6 +33,7 @@ from duckdetect.inference.run_config import read_config
 from duckdetect.training.threshold import threshold_on_views
 from duckdetect.utils.files import write_json
 from duckdetect.utils.outputs import check_outputs, own_output
+from duckdetect.utils.reading import as_path
 
 TARGETS = {"tflite": ".tflite", "onnx": ".onnx", "web": ".html", "saved-model": ""}
 """What can be exported to, and the suffix that says so."""
@@ -105,7 +106,7 @@ def export_detector(
         UserError: If a setting is wrong, a package is missing, or the detector cannot be converted.
         ParityError: If the export lost more than 0.02 AP or a confident detection, and not `accept`.
     """
-    out = Path(out)
+    out = as_path(out, "the output")
     to = _target(out, to)
     weights = _weights(to, weights)
     detector, folder = _detector(run)

@@ -25,7 +25,7 @@ from duckdetect.imaging.kinds import (
     quick_kind,
 )
 from duckdetect.utils.outputs import own_output
-from duckdetect.utils.reading import is_drive_error, retried
+from duckdetect.utils.reading import as_path, is_drive_error, retried
 from duckdetect.utils.words import some_names
 
 MAX_PIXELS = 150_000_000
@@ -87,7 +87,7 @@ def load_image(path: str | Path) -> np.ndarray:
     Raises:
         UserError: If the file is missing, no picture, truncated, or over 150 million pixels.
     """
-    path = Path(path)
+    path = as_path(path, "the picture")
 
     def decoded(image: Image.Image) -> np.ndarray:
         try:
@@ -196,7 +196,7 @@ def list_folder(folder: str | Path) -> Listing:
     Raises:
         UserError: If the folder is missing, is a file, or cannot be read.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "the folder")
     if not folder.exists():
         raise UserError(f"{folder} is not there: give a folder of pictures")
     if not folder.is_dir():

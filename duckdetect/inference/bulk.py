@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duckdetect.errors import UserError
-from duckdetect.imaging.geometry import RLE_KEY, detection_rles, rle_column
+from duckdetect.imaging.geometry import RLE_KEY, check_segmentation, detection_rles, rle_column
 from duckdetect.imaging.io import load_image
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, quick_kind
 from duckdetect.inference.detections_json import Record, write_detections_json
@@ -44,6 +44,7 @@ from duckdetect.utils.words import counted, plural
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from supervision import Detections
 
 INSTALL = 'pip install "duckdetect[bulk]"'
 
@@ -168,7 +169,8 @@ def bulk(
         seconds = time.monotonic() - start
         if written is not None:
             numbers = {path: i for i, path in enumerate(paths)}
-            write_detections_json(written, _records(out, numbers), detector.classes, verb="bulk")
+            n = len(detector.classes)
+            write_detections_json(written, _records(out, numbers, n), detector.classes, verb="bulk")
         images, detections, failed = _count(out)
     return BulkResult(out, images, detections, failed, n_rows, seconds, written, notes)
 
@@ -496,26 +498,49 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _records(out: Path, numbers: dict[str, int]) -> Iterator[Record]:
+def _records(out: Path, numbers: dict[str, int], n_classes: int) -> Iterator[Record]:
     """What detections.json is made of, a shard in memory at a time."""
     import pyarrow.parquet as pq
-    import supervision as sv
 
+    seen: set[str] = set()
     for shard in _shard_paths(out):
         with _intact(shard):
-            rows = [row for row in pq.read_table(shard).to_pylist() if row["boxes"]]
+            rows = pq.read_table(shard).to_pylist()
         for row in rows:
-            if row["path"] not in numbers:
-                continue
             with _intact(shard):
-                rles = None if row["masks"] is None else [json.loads(one) for one in row["masks"]]
-                found = sv.Detections(
-                    xyxy=np.array(row["boxes"], np.float32),
-                    confidence=np.array(row["scores"], np.float32),
-                    class_id=np.array(row["class_ids"], np.int64),
-                    data={} if rles is None else {RLE_KEY: rle_column(rles)},
-                )
-            yield numbers[row["path"]], row["path"], found
+                if row["path"] in seen:
+                    raise ValueError("a picture is in it, or in one before it, twice")
+                found = _detections(row, n_classes)
+            seen.add(row["path"])
+            if len(found) and row["path"] in numbers:
+                yield numbers[row["path"]], row["path"], found
+
+
+def _detections(row: dict[str, Any], n_classes: int) -> Detections:
+    """A shard's row as it was detected.
+
+    Raises:
+        ValueError: If it is not as `_row` writes one.
+    """
+    import supervision as sv
+
+    rles = None if row["masks"] is None else [json.loads(one) for one in row["masks"]]
+    xyxy = np.array(row["boxes"], np.float32).reshape(-1, 4)
+    score, class_id = np.array(row["scores"], np.float32), np.array(row["class_ids"], np.int64)
+    if not np.isfinite(xyxy).all() or not ((score >= 0) & (score <= 1)).all():
+        raise ValueError("a box or a score is no number in range")
+    if not ((class_id >= 0) & (class_id < n_classes)).all():
+        raise ValueError("a class is not the detector's")
+    for rle in rles or ():
+        good, trouble = check_segmentation(rle, (row["height"], row["width"]))
+        if trouble or not isinstance(good, dict):
+            raise ValueError(trouble or "a mask is none")
+    return sv.Detections(
+        xyxy=xyxy,
+        confidence=score,
+        class_id=class_id,
+        data={} if rles is None else {RLE_KEY: rle_column(rles)},
+    )
 
 
 def _count(out: Path) -> tuple[int, int, int]:

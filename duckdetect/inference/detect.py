@@ -455,7 +455,9 @@ def _class_ids(classes: Sequence[str], detector: Detector) -> list[int]:
 
 def _sources(source: str | Path | Sequence[str | Path]) -> list[Path]:
     """What is given, one or several, with patterns replaced by what matches them."""
-    given = [source] if isinstance(source, str | Path) else list(source)
+    given: list[Any] = [source]
+    if isinstance(source, Iterable) and not isinstance(source, str | Path):
+        given = list(source)
     if not given:
         raise UserError("the list of pictures is empty: give at least one")
     found = []

@@ -29,6 +29,7 @@ from duckdetect.inference.suppression import (
     read_suppression,
 )
 from duckdetect.utils.files import atomic_path
+from duckdetect.utils.outputs import check_folder
 from duckdetect.utils.progress import waiting
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.schema import Fields, read_json
@@ -312,11 +313,17 @@ class Detector:
         self.predict(np.full((*self.input_hw, 3), 128, np.uint8))
 
     def save(self, folder: str | Path) -> None:
-        """Write the detector to a folder, whole or not at all."""
+        """Write the detector to a folder, whole or not at all.
+
+        Raises:
+            UserError: If there is a file, or a folder of anything else than an earlier detector.
+        """
         import tensorflow as tf
 
         from duckdetect.inference.serving import serving_signature
 
+        folder = as_path(folder, "the detector's folder")
+        check_folder(folder, _FILES, "train")
         with atomic_path(folder) as part:
             signature = serving_signature(self)
             tf.saved_model.save(self._functions, str(part), signatures={SIGNATURE: signature})
@@ -411,6 +418,10 @@ def to_detections(
         class_id=class_id[good].astype(int),
         data=data,
     )
+
+
+# What `Detector.save` writes.
+_FILES = r"detector\.json|saved_model\.pb|fingerprint\.pb|(variables|assets|assets\.extra)/.*"
 
 
 def _settings_path(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import ImageArray, load_image
+from duckdetect.imaging.io import MAX_PIXELS, ImageArray, load_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,6 +83,8 @@ def _trouble(image: np.ndarray) -> str | None:
         if shape[2] == 1:
             return "without colours: give np.repeat(image, 3, axis=-1)"
         return "not (H, W, 3): give red, green and blue"
+    if shape[0] * shape[1] > MAX_PIXELS:
+        return f"of over {MAX_PIXELS // 1_000_000} million pixels: make it smaller"
     if image.dtype == np.uint8:
         return None
     if np.issubdtype(image.dtype, np.floating):

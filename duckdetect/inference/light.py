@@ -190,7 +190,10 @@ class _OnnxRuntime:
         try:
             # From memory: weights in other files, which a stranger's may name, are not read.
             self._session = onnxruntime.InferenceSession(
-                read_bytes(path), options, providers=["CPUExecutionProvider"]
+                read_bytes(path),
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # it would print what it does
             )
         except Exception as error:  # a dozen kinds, of no common base
             raise _broken(path, error) from error

@@ -31,6 +31,7 @@ from duckdetect.report.blocks import Figure, Note, Report, Section, place, quote
 from duckdetect.report.evaluation import evaluation_sections, found_section
 from duckdetect.report.training import curves_section, reproduce_section, training_section
 from duckdetect.utils.outputs import check_outputs, own_output
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.schema import Fields
 from duckdetect.utils.terminal import printable
 from duckdetect.utils.words import plural, some_names
@@ -91,10 +92,12 @@ def write_report(
     Raises:
         UserError: If the folder holds no finished run, or the data cannot be read.
     """
-    folder = run if isinstance(run, str | Path) else run.folder
-    if folder is None:
+    folder = getattr(run, "folder", run)
+    if folder is None and run is not None:
         raise UserError("the run has no folder to write a report to: train it with out=FOLDER")
-    run = Path(folder)
+    run = as_path(folder, "the run")
+    if data is not None and not isinstance(data, Dataset):
+        data = as_path(data, "the data")
     config = finished_config(run)
     html, pdf = run / "report.html", run / "report.pdf"
     check_outputs([html, pdf], "report", known="")  # earlier versions wrote no manifest

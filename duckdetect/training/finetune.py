@@ -24,6 +24,7 @@ from duckdetect.data.augment import PlainViews
 from duckdetect.data.dataset import Dataset, in_classes_of
 from duckdetect.data.loading import load_dataset, load_training, require_boxes
 from duckdetect.data.views import TrainingViews
+from duckdetect.errors import UserError
 from duckdetect.evaluation.plots import CURVES, plot_history
 from duckdetect.inference.build import export_detector
 from duckdetect.inference.detector import Detector, load_detector
@@ -188,6 +189,8 @@ def train(
         val = load_dataset(val)
     if isinstance(config, Mapping):
         config = TrainConfig.from_dict(dict(config))
+    if not isinstance(config, TrainConfig | None):
+        raise UserError(f"config is {config!r}: give a TrainConfig, or a dictionary of settings")
     if start is not None or add_to is not None:
         further = train_again if start is not None else add_classes
         return further(

@@ -278,6 +278,7 @@ def load_state(folder: Path, state: Sequence[tf.Variable]) -> State:
     path = folder / _STATE
     if not path.exists():
         return State()
+    refuse_pipes(path)
     try:
         wanted = sum(variable.dtype.size * variable.shape.num_elements() for variable in state)
         with zipfile.ZipFile(path) as archive:
@@ -298,6 +299,10 @@ def load_state(folder: Path, state: Sequence[tf.Variable]) -> State:
         rows = _checked_rows(history), _checked_rows(validation)
         if bool(best) != bool(validation) or len(best) > len(state):
             raise ValueError("its best weights do not fit its validation rounds")
+        done = rows[0][-1]["step"] if rows[0] else 0
+        for variable, value in zip(state, values, strict=True):
+            if variable.dtype.is_integer and value.shape == () and int(value) != done:
+                raise ValueError(f"its optimiser is at step {value}, its history at {done}")
     except Exception as error:  # zipfile, pickle and numpy raise many kinds for a broken file
         raise UserError(f"{path} is broken ({error}): delete it to start the run again") from error
     for variable, value in zip(state, values, strict=True):
@@ -379,6 +384,8 @@ def _read(path: Path) -> Rows:
             raise ValueError(f"it has {path.stat().st_size / 1e6:.0f} MB")
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        if not rows:
+            raise ValueError("it has no rows")
         return _checked_rows(rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise UserError(f"{path} is broken ({error}): train the run again to get it") from error

@@ -131,15 +131,17 @@ def make_folder(path: str | Path) -> Path:
         UserError: If it is a file, or cannot be made or written.
     """
     path = Path(path)
+    of_cache = path.is_relative_to(cache_folder())
+    cure = "set DUCKDETECT_CACHE to another folder" if of_cache else "choose another folder"
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{path} is a file, not a folder: choose another folder") from None
+        raise UserError(f"{path} is a file, not a folder: {cure}") from None
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}): change that, or choose another folder"
+            f"{path} cannot be written ({error.strerror}): change that, or {cure}"
         ) from error
     return path
 

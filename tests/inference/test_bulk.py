@@ -164,12 +164,15 @@ def test_a_shard_of_another_shape_is_named(tmp_path, column):
     }  # fmt: skip
     shard = tmp_path / "part-00001.parquet"
     pq.write_table(_table([row]), shard)
-    assert len(list(bulk_module._records(tmp_path, {"a.jpg": 0}))) == 1
+    assert len(list(bulk_module._records(tmp_path, {"a.jpg": 0}, 1))) == 1
 
     def told(changed):
         pq.write_table(pa.Table.from_pylist([changed]), shard)
         found = []
-        for read in (bulk_module._count, lambda out: list(bulk_module._records(out, {"a.jpg": 0}))):
+        for read in (
+            bulk_module._count,
+            lambda out: list(bulk_module._records(out, {"a.jpg": 0}, 1)),
+        ):
             try:
                 read(tmp_path)
             except UserError as error:  # and no other
@@ -180,6 +183,35 @@ def test_a_shard_of_another_shape_is_named(tmp_path, column):
         told({**row, column: odd})
     missing = told({key: value for key, value in row.items() if key != column})
     assert f"{shard} is damaged: remove it, and give the same command again" in missing[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scores": [float("nan")]},
+        {"scores": [1.5]},
+        {"boxes": [[1.0, float("inf"), 3.0, 4.0]]},
+        {"boxes": None},
+        {"class_ids": [1]},
+        {"class_ids": [-1]},
+        {"masks": ["[1, 2]"]},
+        {"masks": ['{"size": [1, 1], "counts": "0"}']},
+        {"masks": ['{"size": [9, 9], "counts": "zzzz"}']},
+        {},
+    ],
+)
+def test_a_shard_that_says_what_no_detector_finds_is_named(tmp_path, change):
+    """As damaged, not as a traceback or detections of a class that is none; {}: a picture twice."""
+    import pyarrow.parquet as pq
+
+    row = {
+        "path": "a.jpg", "width": 9, "height": 9, "boxes": [[1.0, 2.0, 3.0, 4.0]], "scores": [0.5],
+        "class_ids": [0], "classes": ["duck"], "masks": None, "error": None,
+    }  # fmt: skip
+    rows = [{**row, **change}] if change else [row, row]
+    pq.write_table(_table(rows), tmp_path / "part-00001.parquet")
+    with pytest.raises(UserError, match=r"part-00001.parquet is damaged: remove it"):
+        list(bulk_module._records(tmp_path, {"a.jpg": 0}, 1))
 
 
 def test_addresses_are_read_and_a_bad_batch_is_taken_apart(pictures, monkeypatch):

@@ -113,6 +113,23 @@ def test_saving_and_loading_keeps_everything(detector, tmp_path):
     np.testing.assert_allclose(ours.xyxy, theirs.xyxy, atol=1e-3)
 
 
+def test_saving_replaces_nothing_but_a_detector(detector, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    detector.save(mine)  # it was empty
+    detector.save(mine)
+    (mine / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"thesis\.txt was not written by"):
+        detector.save(mine)
+    assert (mine / "thesis.txt").read_text() == "mine"
+    with pytest.raises(UserError, match=r"thesis\.txt was not written by"):
+        detector.save(mine / "thesis.txt")
+    (tmp_path / "link").symlink_to(mine)
+    for bad in ("", None, 3, tmp_path / "link"):
+        with pytest.raises(UserError):
+            detector.save(bad)
+
+
 def test_missing_broken_and_newer_detectors(detector, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:  # it is said before TensorFlow is loaded
         patch.setattr("duckdetect.inference.detector.waiting", pytest.fail)

@@ -6,6 +6,8 @@ And odd but good pictures, which detection must take: upright, in colour, at the
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,9 @@ import pytest
 from helpers.labelled_folders import annotation, noise, put_coco, put_image, put_yolo, voc_xml
 from PIL import Image
 
+import duckdetect as dd
 from duckdetect.cli.app import main
+from duckdetect.errors import UserError
 from duckdetect.imaging.io import load_image
 from duckdetect.utils.outputs import MANIFEST
 
@@ -350,3 +354,37 @@ def test_odd_images_come_out_right(tmp_path: Path, detector: SimpleNamespace) ->
             assert min(w, h) > 0
             assert x + w <= width * (1 + 1e-6)
             assert y + h <= height * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("odd", [None, 3, 1.5, b"x", [], {}, "a\0b", ""], ids=repr)
+def test_what_is_no_path_is_said_to_be_none(odd: Any, tmp_path: Path) -> None:
+    """By whatever function of the package that takes one."""
+    calls: list[Callable[[], Any]] = [
+        lambda: dd.write_report(odd),
+        lambda: dd.load_dataset(odd),
+        lambda: dd.load_detector(odd),
+        lambda: dd.evaluate(odd, tmp_path),
+        lambda: dd.data.load_image(odd),
+        lambda: dd.data.list_images(odd),
+    ]
+    for call in calls:
+        with pytest.raises(UserError) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    if odd not in (None, {}):
+        with pytest.raises(UserError, match="config is"):
+            dd.train(tmp_path, config=odd)
+
+
+def test_ctrl_c_while_the_command_line_is_still_imported() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'duckdetect.cli.app': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from duckdetect.cli import main\n"
+        "sys.exit(main(['-h']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "duckdetect: interrupted\n")

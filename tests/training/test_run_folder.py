@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 from helpers.run_folders import put_run
 
 from duckdetect.cli import main
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.training.config import TrainConfig
-from duckdetect.training.run_folder import begin_run, check_run, only_trainer
+from duckdetect.training.run_folder import (
+    begin_run,
+    check_run,
+    load_state,
+    only_trainer,
+    read_history,
+    save_state,
+)
 
 
 @pytest.fixture
@@ -94,3 +103,24 @@ def test_overwriting_leaves_nothing_of_the_old_run_but_what_is_not_its_own(
     assert main(["detect", str(run), str(run), "--out", str(run / "new")]) == 2
     assert "holds no detector" in capsys.readouterr().err
     assert check_run(run, identity(run), False) == "resumable"
+
+
+def test_a_state_that_is_none_or_of_another_step(tmp_path: Path) -> None:
+    state = [
+        tf.Variable([1.0, 2.0]),
+        tf.Variable(2, dtype=tf.int64),
+    ]  # a weight, the optimiser's step
+    rows = [{"step": step, "loss": 0.5} for step in (1, 2)]
+    save_state(tmp_path, state, rows, [], [])
+    assert load_state(tmp_path, state).history == rows
+    for steps in (rows[:1], []):
+        save_state(tmp_path, state, steps, [], [])
+        with pytest.raises(UserError, match=r"optimiser is at step 2, its history at .\): delete it"):
+            load_state(tmp_path, state)
+    (tmp_path / "state.npz").unlink()
+    os.mkfifo(tmp_path / "state.npz")
+    with pytest.raises(UserError, match="is a pipe or a device"):  # and does not wait for ever
+        load_state(tmp_path, state)
+    (tmp_path / "history.csv").write_bytes(bytes(3))
+    with pytest.raises(UserError, match=r"history\.csv is broken"):
+        read_history(tmp_path)
