@@ -115,7 +115,9 @@ def test_a_state_that_is_none_or_of_another_step(tmp_path: Path) -> None:
     assert load_state(tmp_path, state).history == rows
     for steps in (rows[:1], []):
         save_state(tmp_path, state, steps, [], [])
-        with pytest.raises(UserError, match=r"optimiser is at step 2, its history at .\): delete it"):
+        with pytest.raises(
+            UserError, match=r"optimiser is at step 2, its history at .\): delete it"
+        ):
             load_state(tmp_path, state)
     (tmp_path / "state.npz").unlink()
     os.mkfifo(tmp_path / "state.npz")
