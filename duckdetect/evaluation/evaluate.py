@@ -270,7 +270,7 @@ def evaluate(
 
     run: str | Path | None = None
     detector: Predictor | None = None
-    if data is not None and not isinstance(data, Dataset):
+    if isinstance(data, str | Path):  # what is neither is told below
         as_path(data, "the data")
     if isinstance(what, str | Path):
         run = what
@@ -339,8 +339,6 @@ def evaluate_run(
 ) -> Evaluation:
     """`evaluate` for a run's folder, with its detector if that is loaded already."""
     run = as_path(run, "the run")
-    if not isinstance(data, Dataset):
-        data = as_path(data, "the data")
     # Earlier versions wrote no manifest.
     check_outputs([run / FOLDER, run / METRICS], "eval", known=f"({FILES})?")
     with _only_one(run):
