@@ -330,14 +330,16 @@ class TwoStageValidator:
         rows = [self._measure(np.array([i])) for i in range(len(self._cache))]
         means = {}
         for name in rows[0]:
-            values = np.array([float(row[name]) for row in rows])
-            known = values[np.isfinite(values)]  # an accuracy of nothing is none
-            if name.endswith("_loss") or len(known):
-                means[name] = float(np.mean(values if name.endswith("_loss") else known))
+            values = [float(row[name]) for row in rows]
+            if name == "class_accuracy":  # NaN of an image with nothing to be right about
+                values = [value for value in values if np.isfinite(value)]
+            if values:
+                means[name] = float(np.mean(values))
         total = sum(value for name, value in means.items() if name.endswith("_loss"))
-        score, masks = (_MEASURED_SCORE, "rle") if self._masks else (0.0, False)
+        score = _MEASURED_SCORE if self._masks else 0.0
+        masks: Any = "rle" if self._masks else False
         self._found = [
-            self._detector.predict(sample.load(), score, masks=masks)  # type: ignore[arg-type]
+            self._detector.predict(sample.load(), score, masks=masks)
             for sample in self._dataset.samples
         ]
         return {"loss": total, **means, **detection_metrics(self._dataset, self._found)}

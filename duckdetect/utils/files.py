@@ -131,19 +131,25 @@ def make_folder(path: str | Path) -> Path:
         UserError: If it is a file, or cannot be made or written.
     """
     path = Path(path)
-    of_cache = path.is_relative_to(cache_folder())
-    cure = "set DUCKDETECT_CACHE to another folder" if of_cache else "choose another folder"
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{path} is a file, not a folder: {cure}") from None
+        raise UserError(f"{path} is a file, not a folder: {_other_folder(path)}") from None
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}): change that, or {cure}"
+            f"{path} cannot be written ({error.strerror}): change that, or {_other_folder(path)}"
         ) from error
     return path
+
+
+def _other_folder(path: Path) -> str:
+    """The cure for a folder that cannot be written."""
+    with contextlib.suppress(RuntimeError):  # nobody's home is known: then it is not in the cache
+        if path.is_relative_to(cache_folder()):
+            return "set DUCKDETECT_CACHE to another folder"
+    return "choose another folder"
 
 
 class FreeNames:
