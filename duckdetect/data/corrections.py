@@ -13,7 +13,8 @@ detections.json:
 
 `file` is relative to the file's own folder, or absolute. Of a `whole` picture all objects are listed; it
 becomes a labelled picture. Of another one, `objects` are some that were missed and `wrong` are false
-detections; the rest of it nobody has looked at, and it is neither object nor background.
+detections; the rest of it nobody has looked at, and it is neither object nor background. An object may
+also have COCO's `segmentation`, and `"crowd": true`, which is not trained on.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
     fields = read_json(path, _CURE)
     if fields.text("format") != FORMAT:
         fields.fail(f"its format is not {FORMAT!r}")
+    _only(fields, "format", "pictures")
     found: dict[Path, Sample] = {}
     for row in rows_of(fields.list("pictures"), f"{path}: pictures", _CURE):
         _only(row, "file", "whole", "objects", "wrong")
@@ -78,8 +80,12 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
         )
         assert sample is not None  # strict would have raised
         assert negatives is not None
-        sample = replace(sample, hard_negatives=negatives.xyxy, whole=whole)
-        _add(found, sample)
+        # Handed back as one class and labelled as another: where an object is, nothing is wrong.
+        negatives_xyxy = apart(negatives.xyxy, sample.xyxy)
+        earlier = found.get(sample.path.resolve())
+        if whole and earlier is not None and earlier.whole:
+            row.fail(f"{name} is there twice as a whole picture")
+        _add(found, replace(sample, hard_negatives=negatives_xyxy, whole=whole))
     if not found:
         fields.fail("it holds no picture")
     return _numbered(Dataset(path.parent, tuple(classes), ()), found)
@@ -98,7 +104,9 @@ def _rows(row: Fields, key: str) -> list[Fields]:
 
 
 def _label(one: Fields, classes: Sequence[str] | None = None) -> Label:
-    _only(one, "class", "bbox", "score")
+    _only(
+        one, "class", "bbox", "score", *(("segmentation", "crowd") if classes is not None else ())
+    )
     if one.has("score"):
         one.number("score", 0, 1)
     class_id = 0
@@ -111,7 +119,8 @@ def _label(one: Fields, classes: Sequence[str] | None = None) -> Label:
             )
         class_id = list(classes).index(name)
     x, y, width, height = one.numbers("bbox", 4)
-    return Label(one.where, (x, y, x + width, y + height), class_id)
+    crowd, outline = one.flag("crowd", default=False), one.values.get("segmentation")
+    return Label(one.where, (x, y, x + width, y + height), class_id, crowd, outline)
 
 
 def write_corrections(path: str | Path, corrections: Dataset) -> None:
@@ -120,8 +129,15 @@ def write_corrections(path: str | Path, corrections: Dataset) -> None:
 
     def entry(sample: Sample) -> dict[str, Any]:
         objects = [
-            {"class": corrections.classes[class_id], "bbox": bbox}
-            for class_id, bbox in zip(sample.class_id, _bboxes(sample.xyxy), strict=True)
+            {
+                "class": corrections.classes[class_id],
+                "bbox": bbox,
+                **({"segmentation": outline} if outline else {}),
+                **({"crowd": True} if crowd else {}),
+            }
+            for class_id, bbox, outline, crowd in zip(
+                sample.class_id, _bboxes(sample.xyxy), _outlines(sample), sample.crowd, strict=True
+            )
         ]
         wrong = [{"bbox": bbox} for bbox in _bboxes(sample.hard_negatives)]
         try:  # from the folder, so that both can move
@@ -173,15 +189,20 @@ def _merged(old: Sample, new: Sample) -> Sample:
     if new.whole:
         return replace(new, hard_negatives=negatives)
     kept = is_apart(old.xyxy, new.known_xyxy)
-    outlines = old.segmentation and tuple(old.segmentation[i] for i in np.flatnonzero(kept))
+    outlines = [_outlines(old)[i] for i in np.flatnonzero(kept)] + _outlines(new)
     return replace(
         old,
         xyxy=np.concatenate([old.xyxy[kept], new.xyxy]),
         class_id=np.concatenate([old.class_id[kept], new.class_id]),
         crowd=np.concatenate([old.crowd[kept], new.crowd]),
-        segmentation=outlines and (*outlines, *[None] * len(new.class_id)),
+        segmentation=tuple(outlines) if any(outlines) else None,
         hard_negatives=negatives,
     )
+
+
+def _outlines(sample: Sample) -> list[Any]:
+    """A sample's outlines, None where a box has none."""
+    return list(sample.segmentation or [None] * len(sample.class_id))
 
 
 def is_apart(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ print(compare(old, new, test).text())
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,10 @@ def compare(
         test: Labelled pictures; of more than 200 so many, evenly chosen.
         run: The first one's run: what it found on these pictures when it was measured is taken.
     """
-    known = read_evaluation(run, test) if run is not None and len(test) <= _MOST_IMAGES else None
+    known = None
+    if run is not None and len(test) <= _MOST_IMAGES:
+        with contextlib.suppress(UserError):  # changed or broken: it is measured here
+            known = read_evaluation(run, test)
     test = test.evenly(_MOST_IMAGES)
     names = tuple(sample.path.name for sample in test.samples)
     n_boxes = sum(int((~sample.crowd).sum()) for sample in test.samples)
@@ -164,17 +168,33 @@ def known_test(run: str | Path, without: Dataset) -> Dataset | None:
         without: Pictures that a detector was trained on, which are left out.
     """
     try:
-        config = read_config(run)
-        about = read_about(run)
-        if about is not None and about["data"]["sha256"] != config["data"]["sha256"]:
-            test = find_again(about["data"], Path(run))
-        elif isinstance(start := config.get("start"), dict):
-            return known_test(str(start.get("run")), without)
-        else:
-            folder = trained_on(run)
-            test = load_dataset(folder, "test") if "test" in list_parts(folder) else None
+        test = _last_test(run) or _own_test(run)
     except UserError:
         return None
     seen = {sample.path.resolve() for sample in without.samples}
     left = [i for i, s in enumerate(test.samples if test else ()) if s.path.resolve() not in seen]
     return test.subset(left) if test is not None and left else None
+
+
+def _last_test(run: str | Path) -> Dataset | None:
+    """What a run, or one that it was trained on from, was last measured on, if that is not trained on."""
+    place, seen = Path(run), set[Path]()
+    while place.resolve() not in seen:  # renamed runs can name each other
+        seen.add(place.resolve())
+        try:
+            config = read_config(place)
+        except UserError:  # an earlier run that is gone
+            return None
+        about = read_about(place)
+        if about is not None and about["data"]["sha256"] != config["data"]["sha256"]:
+            return find_again(about["data"], place)
+        start = config.get("start")
+        if not isinstance(start, dict):
+            return None
+        place = Path(str(start.get("run")))
+    return None
+
+
+def _own_test(run: str | Path) -> Dataset | None:
+    folder = trained_on(run)
+    return load_dataset(folder, "test") if "test" in list_parts(folder) else None

@@ -39,10 +39,10 @@ from duckdetect.inference.detector import Detector
 from duckdetect.inference.run_config import read_config
 from duckdetect.utils.files import folder_sha256, write_json
 from duckdetect.utils.locks import only_writer
-from duckdetect.utils.outputs import check_outputs, note_change, own_output
+from duckdetect.utils.outputs import check_outputs, is_as_written, note_change, own_output
 from duckdetect.utils.progress import progress_bar
 from duckdetect.utils.reading import as_path
-from duckdetect.utils.schema import read_json
+from duckdetect.utils.schema import is_number, read_json
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -425,6 +425,8 @@ def read_about(run: str | Path) -> dict[str, Any] | None:
         typed = isinstance(about["data"]["folder"], str) and isinstance(
             about["data"]["sha256"], str
         )
+        threshold = about["detector"].get("threshold")
+        typed &= threshold is None or (is_number(threshold) and 0 <= threshold <= 1)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return about if same and known and typed else None
@@ -470,14 +472,23 @@ def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:
         None if the run was not measured, or on other data.
 
     Raises:
-        UserError: If the kept detections are broken.
+        UserError: If the kept detections are broken, or were changed since.
     """
+    folder = Path(run) / FOLDER
+    intact = {name: is_as_written(folder, name) for name in ("about.json", "detections.json")}
+    for name, same in intact.items():
+        if same is False:
+            raise UserError(
+                f"{folder / name} was changed since `duckdetect eval` wrote it: move {folder} away, "
+                f"then run `duckdetect eval` on {run} again"
+            )
     about = read_about(run)
     if about is None or about["data"]["sha256"] != data_sha256(dataset):
         return None
-    path = Path(run) / FOLDER / "detections.json"
+    path = folder / "detections.json"
     cure = f"run `duckdetect eval` on {run} again"
-    found = {image_id: one for image_id, _, one in read_detections(path, cure, False)}
+    read = read_detections(path, cure, check_masks=None in intact.values())
+    found = {image_id: one for image_id, _, one in read}
     n_classes, image_ids = len(dataset.classes), {sample.image_id for sample in dataset.samples}
     if found.keys() - image_ids or any(
         np.any(np.asarray(one.class_id) >= n_classes) for one in found.values()

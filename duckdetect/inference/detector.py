@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import pkgutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -490,7 +490,7 @@ def load_detector(folder: Any) -> Detector:
     version = settings.whole("format", least=1)
     if version > FORMAT:
         raise UserError(f"{path} was written by a newer duckdetect: upgrade duckdetect")
-    classes = settings.texts("classes", least=1)
+    classes = settings.names("classes")
     sizes = {
         key: settings.wholes(key, 2, least=1)
         for key in ("input_hw", "fine_hw")
@@ -514,6 +514,7 @@ def load_detector(folder: Any) -> Detector:
         for name in needed:
             if not callable(getattr(functions, name, None)):
                 raise ValueError(f"it has no function {name!r}")
+        _check_inputs(functions, sizes, two_stage)
     except Exception as error:  # TensorFlow and protobuf raise a dozen kinds for a broken model
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{folder} is a broken detector ({reason}): {cure}") from error
@@ -531,6 +532,24 @@ def load_detector(folder: Any) -> Detector:
     )
     detector.folder = folder
     return detector
+
+
+def _check_inputs(functions: Any, sizes: Mapping[str, Sequence[int]], two_stage: bool) -> None:
+    """Raise ValueError if detecting does not take what the settings say: another size sees less."""
+
+    def inputs(name: str) -> list[Any]:
+        (concrete,) = getattr(functions, name).concrete_functions
+        return list(concrete.structured_input_signature[0])
+
+    # Of two stages: the image, the part of it that is filled, two numbers.
+    if len(inputs("detect")) != (4 if two_stage else 1):
+        raise ValueError("it is no detector of two stages" if two_stage else "it is of two stages")
+    seen = {"input_hw": inputs("detect")[0]}
+    if "fine_hw" in sizes:
+        seen["fine_hw"] = inputs("detect_fine")[1]
+    for key, tensor in seen.items():
+        if not tensor.shape[1:3].is_compatible_with(sizes[key]):
+            raise ValueError(f"its {key} is {list(sizes[key])}, it takes {list(tensor.shape[1:3])}")
 
 
 def as_detector(what: Any) -> Detector:

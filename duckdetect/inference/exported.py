@@ -81,7 +81,7 @@ class ExportedModel:
         if not len(inputs) == len(names) <= _MOST_SCALES:
             fields.fail(f"it has {len(inputs)} inputs of {len(names)} names")
         return cls(
-            fields.texts("classes", least=1),
+            fields.names("classes"),
             fields.number("threshold", 0, 1),
             fields.text("base"),
             fields.text("weights"),

@@ -10,6 +10,7 @@ Raspberry Pi, and is faster on a CPU.
 from __future__ import annotations
 
 import importlib.util
+import lzma
 import os
 import zipfile
 import zlib
@@ -138,7 +139,9 @@ class _LiteRt:
                     raise _broken(path, ValueError(f"its {NAME} is too large"))
                 text = archive.read(NAME)
         # A ZIP of a stranger: encrypted, compressed in an unknown way, cut off.
-        except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, zlib.error) as error:
+        except (
+            zipfile.BadZipFile, KeyError, RuntimeError, EOFError, OSError, zlib.error, lzma.LZMAError,
+        ) as error:  # fmt: skip
             raise _foreign(path, "tflite") from error
         self.about = ExportedModel.from_json(text, path)
         if self.about.postprocess is None:
@@ -151,9 +154,14 @@ class _LiteRt:
                 self._interpreter.allocate_tensors()
             self._signature = self._interpreter.get_signature_runner(SIGNATURE)
             inputs = self._signature.get_input_details()
+            n_classes = self._signature.get_output_details()["scores"]["shape"][-1]
+            if n_classes != len(self.about.classes):
+                raise ValueError(
+                    f"it scores {n_classes} classes and names {len(self.about.classes)}"
+                )
             if self.about.masks:
                 self._masks = self._interpreter.get_signature_runner(MASKS_SIGNATURE)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, LookupError) as error:
             raise _broken(path, error) from error
         _check_inputs(path, self.about, {name: one["shape"] for name, one in inputs.items()})
         self._path = path

@@ -39,6 +39,7 @@ from duckdetect.utils.files import folder_sha256
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from duckdetect.models.mask_head import MaskHead
     from duckdetect.training.finetune import TrainRun
 
 # The run's weights are near the goal already, its boxes above all: trained on at the box head's full rate
@@ -107,6 +108,23 @@ class Start:
                 )
             variable.assign(value)
 
+    def restore_masks(self, head: MaskHead) -> bool:
+        """Give a mask head the run's trained weights; False if the run has none."""
+        saved = self.detector.weights()
+        for variable in head.variables:
+            if variable.name in saved:
+                variable.assign(saved[variable.name])
+        return self.detector.has_masks
+
+    def keeps_masks(self, config: TrainConfig) -> bool:
+        """Whether the run's mask head stays as it is, bit for bit.
+
+        Of a run that trains the heads the maps that it reads are frozen, so that only new outlines would
+        teach it anything; and where classes are added, the old pictures may be gone.
+        """
+        outlined = any(sample.segmentation for sample in self.corrections.samples)
+        return self.detector.has_masks and config.part == "heads" and (self.adds or not outlined)
+
     def confusables(self, new: ConfusableClasses | None) -> ConfusableClasses | None:
         """What suppresses the run's classes, and `new` for those that are added."""
         saved = self.detector.weights()
@@ -171,7 +189,7 @@ def train_again(
     if corrections is not None:
         said = with_corrections(said, _read(corrections, detector))
     if not isinstance(settings, TrainConfig):
-        settings = replace(TrainConfig.from_dict(known["train"]), **{**AGAIN, **(settings or {})})
+        settings = TrainConfig.from_dict({**known["train"], **AGAIN, **(settings or {})})
     return _finetuned(
         Start(folder, known, detector, said), with_corrections(first, said), settings, out,
         val=val, weights=weights, overwrite=overwrite, progress=progress,
@@ -219,7 +237,7 @@ def add_classes(
     if not isinstance(settings, TrainConfig):
         # Not those of training again: the new class has everything to learn.
         usual = {key: getattr(TrainConfig, key) for key in AGAIN} if known.get("start") else {}
-        settings = replace(config, **{**usual, **(settings or {})})
+        settings = TrainConfig.from_dict({**config.to_dict(), **usual, **(settings or {})})
     return _finetuned(start, whole, settings, out, **more)
 
 
@@ -235,10 +253,10 @@ def _opened(run: Any) -> tuple[Path, dict[str, Any], Detector]:
     if not known.get("done"):
         raise UserError(f"{folder} is not finished: run its `duckdetect train` again first")
     detector = load_detector(folder)
-    if detector.two_stage or detector.has_masks:
+    if detector.two_stage:
         raise UserError(
-            f"{folder} holds a detector {'of two stages' if detector.two_stage else 'with masks'}, which "
-            "cannot be trained on from there: train a new run on all pictures"
+            f"{folder} holds a detector of two stages, which cannot be trained on from there: train a "
+            "new run on all pictures"
         )
     return folder, known, detector
 

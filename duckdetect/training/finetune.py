@@ -166,7 +166,8 @@ def train(
             or Faster R-CNN in the TF2 zoo.
         out: The run's folder. The same call on an interrupted run resumes it, and on a finished
             one returns it without training.
-        config: The settings, or those that differ from the defaults by name; `TrainConfig()` if None.
+        config: The settings, or those that differ from the defaults by name (from the run's own with
+            `start` or `add_to`); `TrainConfig()` if None.
         start: A finished run to train on from: with its base, settings and pictures, and `data` are
             corrections or further pictures; see `again.train_again`.
         add_to: A finished run to add the new classes of `data` to; see `again.add_classes`.
@@ -187,9 +188,7 @@ def train(
     """
     if isinstance(val, str | Path):
         val = load_dataset(val)
-    if isinstance(config, Mapping):
-        config = TrainConfig.from_dict(dict(config))
-    if not isinstance(config, TrainConfig | None):
+    if not isinstance(config, TrainConfig | Mapping | None):
         raise UserError(f"config is {config!r}: give a TrainConfig, or a dictionary of settings")
     if start is not None or add_to is not None:
         further = train_again if start is not None else add_classes
@@ -197,6 +196,8 @@ def train(
             start or add_to, data, out, config, val=val, weights=weights, overwrite=overwrite,
             progress=progress,
         )  # fmt: skip
+    if isinstance(config, Mapping):
+        config = TrainConfig.from_dict(dict(config))
     if not isinstance(data, Dataset):
         data, valid = load_training(data, None, use_valid and val is None)
         val = val or valid
@@ -251,7 +252,10 @@ def finetune(
     if folder is not None:
         run_folder.check_apart_from(folder, dataset)
     files = fetch(base_name, source=weights, progress=progress)
-    masks = wants_masks(given, spec, dataset)
+    if start is not None and start.detector.has_masks and given.masks != "no":
+        masks = True  # what was labelled since needs no outlines
+    else:
+        masks = wants_masks(given, spec, dataset)
     two_stage = spec.family.stages == 2
     # One-stage boxes are trained on the same views with masks and without.
     plain = PlainViews(dataset.samples, masks=two_stage)
@@ -355,14 +359,16 @@ def _train_one_stage(
     start: Start | None = None,
 ) -> tuple[Trained, Detector, Trained]:
     part = config.part
+    # Masks are trained, and not kept as the earlier run has them.
+    teach_masks = head is not None and not (start is not None and start.keeps_masks(config))
     if progress:
         groups = one_stage_summary(base, part)
         if head is not None:
-            ids = {id(v) for v in head.variables}
+            ids = {id(v) for v in head.variables if teach_masks}
             groups.append(LayerGroup.count("mask head", head.variables, ids))
         tqdm.write(summary_text(base.name, groups))
         counts = len(dataset), dataset.n_boxes
-        tqdm.write(level_text(base.name, config, *counts, masks=head is not None))
+        tqdm.write(level_text(base.name, config, *counts, masks=teach_masks))
     side = typical_side(dataset) if start is None else start.object_side()
     high_res = config.refine and side < _SMALL_SIDE
     if high_res:
@@ -394,6 +400,7 @@ def _train_one_stage(
         start.restore(base)
         confusables = start.confusables(confusables)
     only = start.only_new(base) if start is not None else None
+    taught = start is not None and head is not None and start.restore_masks(head)
     validator = (
         OneStageValidator(base, frozen, val, config, progress, confusables)
         if val is not None
@@ -414,11 +421,11 @@ def _train_one_stage(
 
     def train() -> tuple[Trained, Trained]:
         boxes = train_heads(base, cache, config, folder, progress, validator, only)
-        if head is None:
+        if head is None or not teach_masks:
             return boxes, Trained()
         return boxes, train_masks(
             head, base, frozen, dataset, config,
-            high_res=high_res, folder=folder, val=val, progress=progress,
+            high_res=high_res, folder=folder, val=val, progress=progress, again=taught,
         )  # fmt: skip
 
     if os.environ.get(_ONE_THREAD):

@@ -38,6 +38,7 @@ from duckdetect.utils.progress import progress_bar
 
 # Measured in docs/accuracy.md. Adam with a cosine decay; batches of regions.
 _STEPS, _BATCH, _RATE = 300, 16, 0.002
+_STEPS_AGAIN = 100  # from an earlier run's head
 
 _VIEWS = 100  # augmented ones, besides the images
 
@@ -259,6 +260,7 @@ def train_masks(
     folder: Path | None = None,
     val: Dataset | None = None,
     progress: bool = True,
+    again: bool = False,
 ) -> Trained:
     """Train a mask head in place.
 
@@ -272,14 +274,16 @@ def train_masks(
         folder: The run's folder.
         val: Images to validate on.
         progress: Show bars on stderr.
+        again: Whether the head was trained already, so that fewer steps do.
     """
     reader = RegionReader(base, frozen, config, high_res, head)
+    steps = _STEPS_AGAIN if again else _STEPS
     views = TrainingViews(
         PlainViews(dataset.samples, masks=True), _VIEWS, config.seed, rotate=config.rotate
     )
     regions = reader.read(views, len(views), _COPIES, config.seed, progress)
-    phase = replace(config, steps=_STEPS, batch_size=_BATCH, learning_rate=_RATE)
-    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(_RATE, _STEPS))
+    phase = replace(config, steps=steps, batch_size=_BATCH, learning_rate=_RATE)
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(_RATE, steps))
     optimizer.build(head.variables)
 
     def losses(features: tf.Tensor, masks: tf.Tensor) -> dict[str, tf.Tensor]:

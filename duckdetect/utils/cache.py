@@ -45,8 +45,15 @@ def list_cache(cache_dir: str | Path | None = None) -> list[CacheEntry]:
 
     Args:
         cache_dir: The cache, if not the usual one (`cache_folder`).
+
+    Raises:
+        UserError: If the cache is a file.
     """
     folder = cache_folder(cache_dir)
+    if folder.is_file():
+        raise UserError(
+            f"the cache {folder} is a file, not a folder: set DUCKDETECT_CACHE to another folder"
+        )
     found = [
         CacheEntry(kind, path, _size(path))
         for parent in (folder, folder / "data", folder / "npm")

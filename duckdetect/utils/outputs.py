@@ -227,6 +227,22 @@ def _note(target: Path, verb: str, part: Path) -> None:
         entries[target.name] = {"by": verb, "files": files}
 
 
+def is_as_written(target: Path, name: str) -> bool | None:
+    """Whether a file is still what a command wrote into a folder of its own.
+
+    Args:
+        target: The folder.
+        name: The file's path from there.
+
+    Returns:
+        None if no manifest tells, or the file is gone.
+    """
+    known = _read(target.parent).get(target.name, {"files": {}})["files"].get(name)
+    if known is None or not (target / name).is_file():
+        return None
+    return file_sha256(target / name) in known
+
+
 def note_change(target: Path, name: str) -> None:
     """Remember that a command has changed a file in a folder of an earlier command's own."""
     with _manifest(target.parent) as entries:

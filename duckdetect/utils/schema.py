@@ -106,6 +106,14 @@ class Fields:
             self.fail(f"{key} has {len(found)} entries, not {least} or more")
         return found
 
+    def names(self, key: str) -> tuple[str, ...]:
+        """A list of texts that all differ, at least one."""
+        found = self.texts(key, least=1)
+        twice = next((name for i, name in enumerate(found) if name in found[:i]), None)
+        if twice is not None:
+            self.fail(f"{key} names {short(twice)} twice")
+        return found
+
     def wholes(self, key: str, count: int, least: int = 0) -> tuple[int, ...]:
         """A list of `count` whole numbers of at least `least`."""
         values = self.list(key)

@@ -67,6 +67,26 @@ def test_a_file_says_what_somebody_saw_and_is_written_as_it_was_read(folder):
     )
 
 
+def test_outlines_and_crowds_are_kept_and_added_to(folder):
+    polygon = [[1.0, 2.0, 30.0, 2.0, 30.0, 40.0]]
+    hen = {"class": "hen", "bbox": [1, 2, 30, 40], "segmentation": polygon}
+    crowd = {"class": "duck", "bbox": [100, 5, 50, 50], "crowd": True}
+    found = read(folder, {"file": "a.png", "whole": True, "objects": [hen, crowd]})
+    assert found.samples[0].segmentation == (polygon, None)
+    assert found.samples[0].crowd.tolist() == [False, True]
+    write_corrections(folder / "again.json", found)
+    (again,) = read_corrections(folder / "again.json", CLASSES).samples
+    assert again.segmentation == (polygon, None)
+    assert again.crowd.tolist() == [False, True]
+    # Onto a picture without outlines comes one that has one.
+    plain = replace(found.samples[0], segmentation=None)
+    other = {"class": "hen", "bbox": [60, 50, 30, 40], "segmentation": polygon}
+    more = read(folder, {"file": "a.png", "objects": [other]})
+    (both,) = with_corrections(replace(found, samples=(plain,)), more).samples
+    assert both.segmentation == (None, None, polygon)
+    assert both.crowd.tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("picture", "named"),
     [
@@ -92,6 +112,18 @@ def test_a_file_of_something_else_is_refused(folder):
     labels = folder / "labels.json"
     labels.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     assert not is_corrections(labels)
+
+
+def test_a_box_of_another_class_is_not_wrong_where_the_object_is(folder):
+    """A detection of the wrong class: handed back, and labelled as what it is."""
+    hen = {"class": "hen", "bbox": WRONG}
+    (found,) = read(folder, {"file": "a.png", "objects": [hen], "wrong": [{"bbox": WRONG}]}).samples
+    assert not len(found.hard_negatives)
+    whole = {"file": "a.png", "whole": True, "objects": [hen]}
+    with pytest.raises(UserError, match=r"a\.png is there twice as a whole picture"):
+        read(folder, whole, {**whole, "objects": []})
+    with pytest.raises(UserError, match="'picture' is not known there, only format, pictures"):
+        read(folder, whole, picture=[])
 
 
 def test_what_is_said_later_is_added_and_wins(folder):

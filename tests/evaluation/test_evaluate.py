@@ -20,6 +20,7 @@ from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import choose_split, evaluate_run, read_about, read_evaluation
 from duckdetect.imaging.geometry import detection_masks
 from duckdetect.report.write import build_report, finished_config
+from duckdetect.utils.outputs import MANIFEST
 
 
 @pytest.fixture
@@ -105,10 +106,47 @@ OTHER_IMAGE, OTHER_CLASS = _ROW % (99999999, 1), _ROW % (1, 99)
 def test_broken_detections_are_named(ducks: dd.Dataset, tmp_path: Path, text: str) -> None:
     run = put_run(tmp_path / "run", ducks)
     evaluate_run(run, ducks, detector=Guesser(ducks))
+    (run / MANIFEST).unlink()  # an earlier version wrote none
     path = run / "evaluation" / "detections.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"detections\.json.*: run `duckdetect eval` on .* again$"):
         read_evaluation(run, ducks)
+    evaluate_run(run, ducks, detector=Guesser(ducks))  # the cure
+    assert read_evaluation(run, ducks) is not None
+
+
+_WHOLE = r"detections\.json was changed.*: move .*evaluation away, then run `duckdetect eval`"
+
+
+@pytest.mark.parametrize("text", ["[]", "[{", None])
+def test_changed_detections_are_not_scored(
+    ducks: dd.Dataset, tmp_path: Path, text: str | None
+) -> None:
+    """Neither as if nothing was found, nor with one name for another, nor with a broken mask."""
+    run = put_run(tmp_path / "run", ducks)
+    before = evaluate_run(run, ducks, detector=Guesser(ducks))
+    folder = run / "evaluation"
+    path = folder / "detections.json"
+    path.write_text(path.read_text().replace(".jpg", ".JPG", 1) if text is None else text)
+    with pytest.raises(UserError, match=_WHOLE):
+        read_evaluation(run, ducks)
+    folder.rename(tmp_path / "away")  # the cure
+    assert read_evaluation(run, ducks) is None
+    evaluate_run(run, ducks, detector=Guesser(ducks))
+    again = read_evaluation(run, ducks)
+    assert again is not None
+    assert again.AP == before.AP
+
+
+def test_a_threshold_that_is_none_is_no_evaluation(ducks: dd.Dataset, tmp_path: Path) -> None:
+    run = put_run(tmp_path / "run", ducks)
+    evaluate_run(run, ducks, detector=Guesser(ducks))
+    path = run / "evaluation" / "about.json"
+    about = json.loads(path.read_text())
+    for threshold in ([1], "0.4", 7, -1, True):
+        about["detector"]["threshold"] = threshold
+        path.write_text(json.dumps(about))
+        assert read_about(run) is None
 
 
 def test_a_broken_about_is_as_none(ducks: dd.Dataset, tmp_path: Path) -> None:

@@ -294,7 +294,20 @@ def test_foreign_and_broken_files_are_told(tflite, tmp_path, name):
             dd.load_detector(path)
 
 
-def _with_about(tflite, path, text):
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_settings_are_told_however_they_are_compressed(tflite, tmp_path, method):
+    path = _with_about(tflite, tmp_path / "a.tflite", json.dumps, method)
+    assert dd.load_detector(path).classes
+    content = bytearray(path.read_bytes())
+    start = content.rindex(b"duckdetect.json", 0, content.rindex(b"PK\x01\x02"))
+    for i in range(start + 40, start + 60):
+        content[i] ^= 0x5A
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"no detector that duckdetect exported|is broken"):
+        dd.load_detector(path)
+
+
+def _with_about(tflite, path, text, method=zipfile.ZIP_STORED):
     """The exported file with other settings in it."""
     content = tflite.path.read_bytes()
     network = content[: content.rindex(b"PK\x03\x04", 0, content.rindex(b"PK\x03\x04"))]
@@ -302,7 +315,7 @@ def _with_about(tflite, path, text):
         about = json.loads(archive.read("duckdetect.json"))
     path.write_bytes(network)
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("duckdetect.json", text(about))
+        archive.writestr("duckdetect.json", text(about), method)
     return path
 
 
@@ -311,6 +324,7 @@ def _with_about(tflite, path, text):
     [
         ({"format": 2}, "newer duckdetect"),
         ({"classes": []}, "classes has 0 entries"),
+        ({"classes": ["duck", "duck"]}, 'classes names "duck" twice'),
         ({"threshold": 7}, "threshold is 7"),
         ({"postprocess": None}, "does not say how boxes are suppressed"),
         ({"inputs": [{"size_hw": [1 << 30, 300]}]}, r"its size|it has no"),
@@ -331,11 +345,12 @@ def test_settings_that_do_not_fit_the_network_are_told(tflite, tmp_path, images)
 
     with pytest.raises(UserError, match="its input image is not as it says"):
         dd.load_detector(_with_about(tflite, tmp_path / "a.tflite", smaller))
-    fewer = _with_about(
-        tflite, tmp_path / "b.tflite", lambda a: json.dumps({**a, "classes": ["one"]})
-    )
-    with pytest.raises(UserError, match="finds class 1 and has 1 names"):
-        dd.load_detector(fewer).predict(images, 0.0)
+    for names in (["one"], ["one", "two", "three"]):
+        path = _with_about(
+            tflite, tmp_path / "b.tflite", lambda a, n=names: json.dumps({**a, "classes": n})
+        )
+        with pytest.raises(UserError, match=f"scores 2 classes and names {len(names)}"):
+            dd.load_detector(path)
 
 
 def test_settings_that_are_no_json_are_told(tflite, tmp_path):

@@ -144,6 +144,14 @@ def test_missing_broken_and_newer_detectors(detector, tmp_path, monkeypatch):
     path.write_text("{")
     with pytest.raises(UserError, match=r"detector\.json is broken"):
         dd.load_detector(tmp_path)
+    for change, named in (
+        ({"classes": ["duck", "duck"]}, 'classes names "duck" twice'),
+        ({"two_stage": True}, "it is no detector of two stages"),
+        ({"input_hw": [10, 10]}, r"input_hw is \[10, 10\], it takes \[300, 300\]"),
+    ):
+        path.write_text(json.dumps({**settings, **change}))
+        with pytest.raises(UserError, match=named):
+            dd.load_detector(tmp_path)
     path.write_text(json.dumps(settings))
     (tmp_path / "detector" / "saved_model.pb").write_bytes(b"")
     with pytest.raises(UserError, match="broken detector") as caught:

@@ -19,7 +19,7 @@ import duckdetect as dd
 from duckdetect import UserError
 from duckdetect.cli import main
 from duckdetect.data.corrections import FORMAT
-from duckdetect.evaluation.compare import compare
+from duckdetect.evaluation.compare import compare, known_test
 from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.training.again import _earlier, train_again
 from duckdetect.training.run_folder import read_history
@@ -190,6 +190,41 @@ def test_a_class_is_added_without_the_old_pictures(run, project_data, tmp_path, 
         dd.train(ducks, add_to=run)
     with pytest.raises(UserError, match="choose another --out"):
         dd.train(apples, add_to=run, out=run.folder)
+
+
+def test_settings_come_before_the_runs_own_and_unknown_ones_are_told(
+    run, project_data, monkeypatch
+):
+    taken = []
+    monkeypatch.setattr(
+        "duckdetect.training.again._finetuned",
+        lambda start, data, config, *_, **__: taken.append(config),
+    )
+    data = dd.load_dataset(project_data / "ducks", "train")
+    dd.train(data, start=run, config={"steps": 3}, progress=False)
+    hens = dd.Dataset(data.root, ("hen",), data.samples)
+    dd.train(hens, add_to=run, config={"steps": 4}, progress=False)
+    assert [c.steps for c in taken] == [3, 4]
+    assert {c.views for c in taken} == {STOCK().views} != {dd.TrainConfig().views}
+    for more in ({"start": run}, {"add_to": run}):
+        with pytest.raises(UserError, match=r"unknown setting 'stepz': did you mean"):
+            dd.train(hens if "add_to" in more else data, config={"stepz": 3}, **more)
+
+
+def test_runs_that_were_renamed_and_name_each_other_are_no_loop(
+    project_data, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    run = put_run(tmp_path / "duck", dd.load_dataset(project_data / "ducks", "train"))
+    path = run / "config.json"
+    config = {**json.loads(path.read_text()), "start": {"run": "duck"}}
+    path.write_text(json.dumps(config))
+    nobody = dd.Dataset(tmp_path, ("rubber duck",), ())
+    for earlier in ("duck", "gone"):
+        path.write_text(json.dumps({**config, "start": {"run": earlier}}))
+        found = known_test(run, nobody)
+        assert found is not None
+        assert len(found) == 30
 
 
 def test_a_run_whose_pictures_are_gone_is_not_trained_on(project_data, tmp_path, monkeypatch):

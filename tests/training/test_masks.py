@@ -24,6 +24,7 @@ from duckdetect.models.catalog import spec_for
 from duckdetect.models.mask_head import MaskHead
 from duckdetect.report.training import _mask_blocks
 from duckdetect.training import finetune, masks
+from duckdetect.training.again import Start
 from duckdetect.training.loop import batch_index
 from duckdetect.training.run_folder import is_same
 
@@ -166,6 +167,57 @@ def test_masks_can_be_left_out_and_the_fast_scale_has_them(made, ducks, tmp_path
         rows = json.loads((tmp_path / str(wanted) / "detections.json").read_text())
         assert all(("segmentation" in row) == wanted for row in rows)
         assert rows
+
+
+def without_outlines(data):
+    return replace(data, samples=tuple(replace(s, segmentation=None) for s in data.samples))
+
+
+def mask_weights(run):
+    weights = run.detector.weights()
+    return {name: value for name, value in weights.items() if name.startswith("mask_head")}
+
+
+def test_a_run_with_masks_is_trained_on_from_them(made, ducks, tmp_path, monkeypatch):
+    """Its boxes moved what the masks read, so they are trained on too, from where they were."""
+    monkeypatch.setattr(masks, "_STEPS_AGAIN", 10)
+    monkeypatch.setattr("duckdetect.training.again.known_test", lambda *_: None)
+    new, out = without_outlines(ducks.subset([4])), tmp_path / "again"
+    again = dd.train(new, out=out, start=made.run, config={"steps": 2}, progress=False)
+    assert again.config.train == "top"
+    assert len(again.mask_history) == 10
+    first, last = made.run.mask_history[0], again.mask_history[0]
+    assert last["mask_iou"] > 0.8 > first["mask_iou"]
+    assert dd.load_detector(again.folder).has_masks
+
+
+def test_an_added_class_keeps_the_masks_bit_for_bit(ducks, tmp_path, monkeypatch):
+    monkeypatch.setattr("duckdetect.training.again.known_test", lambda *_: None)
+    config = replace(CONFIG, train="heads", steps=2, refine=False)
+    run = dd.train(ducks.subset([0, 1]), BASE, tmp_path / "run", config, progress=False)
+    hens = replace(ducks.subset([2]), classes=("hen",))
+    more = dd.train(hens, out=tmp_path / "more", add_to=run, config={"steps": 2}, progress=False)
+    assert not more.mask_history
+    known, kept = mask_weights(run), mask_weights(more)
+    assert len(known) == len(kept) == 12
+    for name, value in known.items():
+        np.testing.assert_array_equal(kept[name], value)
+    assert more.detector.predict(ducks.samples[0].path, 0.01).mask is not None
+
+
+@pytest.mark.parametrize(
+    ("train", "adds", "outlined", "kept"),
+    [
+        ("heads", False, False, True),
+        ("heads", False, True, False),  # something to learn from
+        ("heads", True, True, True),
+        ("top", False, False, False),  # what it reads has changed
+    ],
+)
+def test_when_trained_on_masks_stay_as_they_are(ducks, train, adds, outlined, kept):
+    said = ducks if outlined else without_outlines(ducks)
+    start = Start(ducks.root, {}, SimpleNamespace(has_masks=True), said, adds)
+    assert start.keeps_masks(dd.TrainConfig(train=train)) is kept
 
 
 @given(st.integers(0, 10**6))

@@ -81,3 +81,11 @@ def test_an_unknown_kind_is_one_line(cache: Path, capsys: pytest.CaptureFixture[
 def test_no_cache_is_empty(tmp_path: Path) -> None:
     assert list_cache(tmp_path / "none") == []
     assert clear_cache("all", tmp_path / "none") == []
+
+
+def test_a_file_in_place_of_the_cache_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "cache"
+    file.write_text("not a folder")
+    for call in (list_cache, clear_cache):
+        with pytest.raises(UserError, match=r"cache is a file, not a folder: set DUCKDETECT_CACHE"):
+            call(cache_dir=file)
