@@ -4,11 +4,11 @@
         [--test 40]
 
 A person is simulated who labels whole images: from five on some are added a round, chosen at random
-or by the last detector, and trained on from the last run as `train --correct` does. After each round AP50 on
-a fixed test, and what correcting that detector's suggestions there would cost; before it, the same for
-the round's images. A box to draw (with its class), delete, move or give another class is one click, a
-suggestion that is right (IoU of one half or more) is none, and a press on Next is one. Rows are kept in
-results/bench/suggest.json as they are measured, and not measured again.
+or by the last detector, and trained on from the last run as `train --correct` does. After each round
+AP50 on a fixed test, and what correcting that detector's suggestions there would cost; before it, the
+same for the round's images. A box to draw (with its class), delete, move or give another class is one
+click, a suggestion that is right (IoU of one half or more) is none, a press on Next is one.
+Rows are kept in results/bench/suggest.json as they are measured, and not measured again.
 """
 
 from __future__ import annotations
