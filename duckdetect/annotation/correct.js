@@ -11,7 +11,10 @@ function render({ model, el }) {
 
   function draw() {
     const wrong = model.get("wrong");
-    note.textContent = `Click what is wrong: ${wrong.length} of ${model.get("crops").length} handed back. Saved at once.`;
+    const trouble = model.get("trouble");
+    note.textContent = trouble
+      ? `Not saved: ${trouble}`
+      : `Click what is wrong: ${wrong.length} of ${model.get("crops").length} handed back. Saved at once.`;
     root.replaceChildren();
     model.get("crops").forEach((crop, index) => {
       const marked = wrong.includes(index);
@@ -38,8 +41,12 @@ function render({ model, el }) {
   }
 
   model.on("change:wrong", draw);
+  model.on("change:trouble", draw);
   draw();
-  return () => model.off("change:wrong", draw);
+  return () => {
+    model.off("change:wrong", draw);
+    model.off("change:trouble", draw);
+  };
 }
 
 export default { render };

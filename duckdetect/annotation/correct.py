@@ -24,6 +24,7 @@ from duckdetect.data.corrections import apart, is_apart, read_corrections, write
 from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.errors import UserError
 from duckdetect.training.run_folder import HANDED_BACK
+from duckdetect.utils.locks import folder_lock
 from duckdetect.utils.words import plural, some_names
 
 _MOST = 60  # crops: more are not looked at
@@ -56,9 +57,7 @@ class Handed:
         self._classes = found.classes
         rows = [Crop(sample, i) for sample in found.samples for i in range(len(sample.class_id))]
         self.crops = sorted(rows, key=_score)[:_MOST]
-        self._earlier = Dataset(path.parent, found.classes, ())
-        if path.is_file():
-            self._earlier = read_corrections(path, found.classes)
+        self._earlier = self._read()
 
     @property
     def wrong(self) -> list[int]:
@@ -71,8 +70,22 @@ class Handed:
             if not is_apart(crop.xyxy, known.get(crop.sample.path.resolve(), nothing)).all()
         ]
 
+    def _read(self) -> Dataset:
+        if self.path.is_file():
+            return read_corrections(self.path, self._classes)
+        return Dataset(self.path.parent, self._classes, ())
+
     def hand_back(self, numbers: list[int]) -> None:
-        """Save which of the crops are wrong; what is known of other detections stays."""
+        """Save which of the crops are wrong; what is known of other detections stays.
+
+        Raises:
+            UserError: If the file is broken meanwhile, or cannot be written.
+        """
+        with folder_lock(self.path.parent):  # another strip of this run writes there, too
+            self._earlier = self._read()
+            self._hand_back(numbers)
+
+    def _hand_back(self, numbers: list[int]) -> None:
         regions = {s.path.resolve(): s.hard_negatives for s in self._earlier.samples}
         samples = {s.path.resolve(): s for s in self._earlier.samples}
         for i, crop in enumerate(self.crops):
@@ -137,14 +150,22 @@ def strip(handed: Handed) -> Any:
             f"the detections cannot be displayed here ({error}): run `pip install anywidget` and restart "
             "the notebook"
         ) from error
-    widget = _strip(anywidget.AnyWidget)(crops=_shown(handed), wrong=handed.wrong)
-    widget.observe(lambda change: handed.hand_back(list(change["new"])), names=["wrong"])
+    widget = _strip(anywidget.AnyWidget)(crops=_shown(handed), wrong=handed.wrong, trouble="")
+
+    def save(change: Any) -> None:
+        try:
+            handed.hand_back(list(change["new"]))
+            widget.trouble = ""
+        except UserError as error:  # which nobody would see in a widget's callback
+            widget.trouble = str(error)
+
+    widget.observe(save, names=["wrong"])
     return widget
 
 
 @functools.cache
 def _strip(any_widget: Any) -> Any:
-    from traitlets import List
+    from traitlets import List, Unicode
 
     here = Path(__file__)
 
@@ -152,6 +173,7 @@ def _strip(any_widget: Any) -> Any:
         _esm = here.with_suffix(".js").read_text(encoding="utf-8")
         crops: Any = List().tag(sync=True)
         wrong: Any = List().tag(sync=True)
+        trouble: Any = Unicode().tag(sync=True)
 
     return CropStrip
 

@@ -16,7 +16,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ class AnnotationStore:
         Raises:
             UserError: If there is no class of the old name, or the new one is empty.
         """
-        if not is_unicode(new):
+        if not isinstance(new, str) or not is_unicode(new):
             raise UserError(f"{new!r} is no name: it holds half of a letter")
         changed = 0
 
@@ -204,7 +204,14 @@ class AnnotationStore:
             boxes: All its boxes of `classes`; boxes of other classes in the file are kept.
             classes: The classes that were asked for; those without a box lose theirs here.
         """
-        self._change(lambda coco: self._put(coco, file_name, size_hw, boxes, classes))
+        if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
+            raise UserError(f"the classes are {classes!r}: give a list of names")
+        for box in boxes:
+            if box.class_name not in classes:
+                raise UserError(f"a box is of class {box.class_name!r}: give it among the classes")
+        plain = [_plain(box) for box in boxes]
+        size = int(size_hw[0]), int(size_hw[1])
+        self._change(lambda coco: self._put(coco, str(file_name), size, plain, classes))
 
     def _put(
         self,
@@ -348,6 +355,14 @@ class AnnotationStore:
         return UserError(
             f"{self.path} is not a COCO file ({reason}): fix it, or move it away and draw again"
         )
+
+
+def _plain(box: Box) -> Box:
+    """The box in Python's own numbers, which JSON can hold."""
+    x1, y1, x2, y2 = map(float, box.xyxy)
+    return replace(
+        box, xyxy=(x1, y1, x2, y2), score=None if box.score is None else float(box.score)
+    )
 
 
 def _refuse(constant: str) -> float:

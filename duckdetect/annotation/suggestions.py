@@ -25,6 +25,7 @@ from duckdetect.imaging.io import list_images
 from duckdetect.inference.detect import loaded_images, predicted_images
 from duckdetect.inference.detector import as_detector
 from duckdetect.inference.suppression import check_score
+from duckdetect.utils.words import counted
 
 _LOWEST = 0.05  # below it a score says nothing of an image
 
@@ -128,8 +129,7 @@ def rank(found: Suggestions, n: int) -> list[Ranked]:
     Returns:
         The images, the most useful first; fewer than `n` if there are not so many.
     """
-    if n < 1:
-        raise UserError(f"--rank is {n}: give the number of pictures to label next, 1 or more")
+    check_rank(n)
     doubts = [_doubt(sample, found) for sample in found.dataset.samples]
     doubt = np.array([value for value, _ in doubts])
     nearest = np.ones(len(doubt))  # to an image that is chosen
@@ -141,6 +141,12 @@ def rank(found: Suggestions, n: int) -> list[Ranked]:
         ranked.append(Ranked(found.dataset.samples[best], doubts[best][1]))
         nearest = np.minimum(nearest, hash_distances(found.hashes[best], found.hashes))
     return ranked
+
+
+def check_rank(n: int) -> None:
+    """Raise UserError if so many images cannot be chosen."""
+    if n < 1:
+        raise UserError(f"--rank is {n}: give the number of pictures to label next, 1 or more")
 
 
 def write_suggestions(
@@ -165,7 +171,7 @@ def write_suggestions(
     dataset = found.labels(None if ranked is None else [one.sample for one in ranked])
     lost = write_splits({None: dataset}, to, out, overwrite, verb="suggest")
     if to != "coco" and dataset.n_boxes:
-        lost.append(f"{dataset.n_boxes} scores are left out: {to} cannot hold them")
+        lost.append(counted(dataset.n_boxes, f"scores are left out: {to} cannot hold them"))
     return lost
 
 

@@ -26,6 +26,7 @@ from duckdetect.cli.options import (
 from duckdetect.cli.say import say, say_notes
 from duckdetect.utils.files import write_json
 from duckdetect.utils.outputs import check_apart, check_outputs, own_output
+from duckdetect.utils.words import plural
 
 RunOrFile = Annotated[
     Path,
@@ -284,12 +285,19 @@ def suggest(
     progress: bool = True,
 ) -> None:
     """Write images with the detector's boxes as labels, to be corrected in an annotation tool."""
-    from duckdetect.annotation.suggestions import images_of, suggestion_sheet, write_suggestions
+    from duckdetect.annotation.suggestions import (
+        check_rank,
+        images_of,
+        suggestion_sheet,
+        write_suggestions,
+    )
     from duckdetect.annotation.suggestions import rank as choose
     from duckdetect.annotation.suggestions import suggest as find
     from duckdetect.data.convert import check_out, writer_of
 
     # At once, not after detecting.
+    if rank is not None:
+        check_rank(rank)
     check_out(out, source, overwrite, "suggest", sheet)
     given = source[0] if len(source) == 1 else source
     writer_of(to, images_of(given)[1])
@@ -303,6 +311,9 @@ def suggest(
     for line in (*lost, *(f"not read: {reason}" for reason in found.failed)):
         say(line)
     n = found.labels(None if ranked is None else [one.sample for one in ranked])
-    say(f"{n.n_boxes} suggested boxes on {len(n)} pictures are in {out}: correct them, then train")
+    say(
+        f"{plural(n.n_boxes, 'suggested box')} on {plural(len(n), 'picture')} in {out}: correct them, "
+        "then train"
+    )
     if found.failed:
         raise typer.Exit(1)

@@ -120,6 +120,7 @@ def train(
 
     is_run = (data / "config.json").is_file() and (data / "detector").is_dir()
     if correct is not None or add_to is not None or is_run:
+        from duckdetect.data.corrections import is_corrections
         from duckdetect.training.again import add_classes, train_again
 
         if base or config or recipe or no_val or (correct and add_to):
@@ -128,13 +129,14 @@ def train(
                 "neither, without --base, --config, --recipe and --no-val"
             )
         more: dict[str, Any] = {
-            "val": dd.load_dataset(val) if val else None, "weights": weights,
+            "val": _load(val) if val else None, "weights": weights,
             "overwrite": overwrite, "progress": progress,
         }  # fmt: skip
         if add_to is not None:
-            again = add_classes(add_to, data, out, settings, **more)
+            again = add_classes(add_to, _load(data), out, settings, **more)
         else:
-            again = train_again(data, correct, out, settings, **more)
+            said = correct if correct is None or is_corrections(correct) else _load(correct)
+            again = train_again(data, said, out, settings, **more)
         say(f"{again.text()}\n{again.compared}")
         say(f"next: duckdetect detect {again.folder} IMAGES --out {again.folder}/new")
         return
@@ -158,3 +160,18 @@ def train(
     )  # fmt: skip
     say(run.text())
     say(f"next: duckdetect detect {out} IMAGES --out {out / 'new'}")
+
+
+def _load(path: Path) -> dd.Dataset:
+    """Labelled images; what their labels are warned of is said."""
+    from duckdetect.data.loading import read_dataset
+
+    notes: list[object] = []
+
+    def report(problem: dd.data.Problem) -> None:
+        dd.data.strict(problem)
+        notes.append(problem)
+
+    loaded = read_dataset(path, None, report)
+    say_notes([*notes, *dd.data.left_over([loaded], unlabelled=False)], path)
+    return loaded

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from duckdetect.data.check import left_over
 from duckdetect.data.dataset import Dataset, Problem, classes_alike, strict
 from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import list_parts, read_dataset
@@ -226,10 +227,11 @@ def convert_dataset(
         split: read_dataset(path, split, report) for split in list_parts(path)
     }
     lost = write_splits(parts, to, out, overwrite)
+    notes += map(str, left_over(parts.values()))
     return Converted(
         out,
         to,
         {split: len(part) for split, part in parts.items()},
         sum(part.n_boxes for part in parts.values()),
-        (*lost, *notes),
+        (*lost, *dict.fromkeys(notes)),
     )

@@ -80,6 +80,10 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
         )
         assert sample is not None  # strict would have raised
         assert negatives is not None
+        outlines = zip(labels, _outlines(sample), strict=True)
+        for number, (label, outline) in enumerate(outlines, 1):
+            if label.segmentation and not outline:
+                row.fail(f"the outline of object {number} cannot be read")
         # Handed back as one class and labelled as another: where an object is, nothing is wrong.
         negatives_xyxy = apart(negatives.xyxy, sample.xyxy)
         earlier = found.get(sample.path.resolve())

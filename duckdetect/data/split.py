@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from duckdetect.data.check import left_over
 from duckdetect.data.convert import write_splits
 from duckdetect.data.dataset import Dataset, Problem, join, strict
 from duckdetect.data.loading import (
@@ -208,7 +209,9 @@ def split_dataset(
         notes.append(str(problem))
 
     names = list_parts(path)
-    whole = join([read_dataset(path, name, report) for name in names])
+    read = [read_dataset(path, name, report) for name in names]
+    notes = list(dict.fromkeys([*notes, *map(str, left_over(read))]))
+    whole = join(read)
     if len(names) > 1:
         notes.append(f"the {len(names)} parts it had ({_listed(names)}) are joined and split again")
     order = sorted(range(len(whole)), key=lambda i: natural_key(whole.samples[i].path))

@@ -123,11 +123,14 @@ def export_detector(
     with own_output(out, _VERB, [folder]) as part:
         after = _write(original, part, to, weights, datasets, _seed(folder))
         parity = compare(original, after, datasets, _bytes(folder), _bytes(part))
+        problems = parity.problems()
+        refused = bool(problems) and not accept
+        if refused:  # what lies at `out` keeps its own comparison
+            parity_path = out.with_name(out.name + ".refused.json")
         with own_output(parity_path, _VERB) as json_part:
             write_json(json_part, parity.to_json())
         exported = Exported(out, parity, parity_path, tuple(notes))
-        problems = parity.problems()
-        if problems and not accept:
+        if refused:
             raise ParityError(
                 f"{out} was not written: {'; '.join(problems)} (see {parity_path}; "
                 "--accept writes it all the same)",

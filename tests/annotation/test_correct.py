@@ -70,6 +70,30 @@ def test_what_was_handed_back_of_other_pictures_stays(handed: Handed, tmp_path: 
     assert names == {"a.jpg", "b.jpg", "c.jpg"}
 
 
+def test_two_strips_of_a_run_leave_each_other_alone(handed: Handed, tmp_path: Path) -> None:
+    other = Handed(
+        suggest(Detector(), make_images(tmp_path / "other", c=(80, 60))).labels(), handed.path
+    )
+    handed.hand_back([0])
+    other.hand_back([0])
+    assert len(read_corrections(handed.path, DUCK)) == 2
+    other.hand_back([])
+    (left,) = read_corrections(handed.path, DUCK).samples
+    assert left.path.name == handed.crops[0].sample.path.name
+
+
+def test_a_click_that_cannot_be_saved_says_so_and_replaces_nothing(handed: Handed) -> None:
+    widget = strip(handed)
+    handed.path.write_text("{")
+    widget.wrong = [0]
+    assert "handed_back.json is broken" in widget.trouble
+    assert handed.path.read_text() == "{"
+    handed.path.unlink()
+    widget.wrong = [0, 1]
+    assert widget.trouble == ""
+    assert handed.path.exists()
+
+
 def test_a_run_without_a_folder_has_no_place_for_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give `train` an out"):
         correct(SimpleNamespace(folder=None, detector=Detector()), tmp_path)

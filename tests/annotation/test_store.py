@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.annotation_helpers import DUCK, read, roboflow
 
@@ -24,6 +25,24 @@ def test_a_new_file_is_roboflows_layout(tmp_path: Path) -> None:
          "segmentation": [], "iscrowd": 0}
     ]  # fmt: skip
     assert [(c["id"], c["name"]) for c in coco["categories"]] == [(1, "duck"), (2, "car")]
+
+
+def test_what_the_file_could_not_hold_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    store = AnnotationStore(tmp_path)
+    box = Box((1, 2, 11, 22), "duck")
+    for boxes, classes, named in (
+        ([Box((1, 2, 11, 22), 5)], [5], r"the classes are \[5\]: give a list of names"),  # type: ignore[arg-type, list-item]
+        ([box], "duck", "the classes are 'duck': give a list of names"),
+        ([box], ["hen"], "a box is of class 'duck': give it among the classes"),
+    ):
+        with pytest.raises(UserError, match=named):
+            store.put("a.jpg", (60, 80), boxes, classes)
+    assert not (tmp_path / FILE_NAME).exists()
+    xyxy: Any = tuple(np.array([1, 2, 11, 22], np.float32))
+    size: Any = tuple(np.array([60, 80]))
+    store.put("a.jpg", size, [Box(xyxy, "duck", score=np.float32(0.5))], DUCK)  # type: ignore[arg-type]
+    (found,) = read(tmp_path)["annotations"]
+    assert (found["bbox"], found["score"]) == ([1, 2, 10, 20], 0.5)
 
 
 def test_putting_back_what_was_read_changes_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from duckdetect.data.convert import convert_dataset, file_names, write_splits
 from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.data.formats import WRITERS, yolo
 from duckdetect.data.loading import find_splits, list_parts
+from duckdetect.data.split import split_dataset
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import segmentation_area
 from duckdetect.utils.outputs import MANIFEST
@@ -226,6 +228,18 @@ def test_names_that_would_share_their_labels(tmp_path: Path) -> None:
     assert [s.path.name for s in again] == ["a.jpg", "A_2.png", "b.jpg"]
     assert [len(s.class_id) for s in again] == [1, 0, 0]
     assert file_names(dd.load_dataset(tmp_path / "in"), by_stem=False)[1] == "A.png"
+
+
+def test_what_no_label_names_is_said_once(tmp_path: Path) -> None:
+    put_coco(tmp_path / "in", names=["a.jpg", "b.jpg", "c.jpg"])
+    for i, name in enumerate(("a.jpg", "b.jpg", "c.jpg", "unseen.jpg")):
+        noise = np.random.default_rng(i).integers(0, 256, (*SIZE_HW, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "in" / name)
+    told = r"1 picture is in no label \(unseen\.jpg\)"
+    (lost,) = convert_dataset(tmp_path / "in", "yolo", tmp_path / "out").lost
+    assert re.search(told, lost)
+    notes = split_dataset(tmp_path / "in", file=tmp_path / "split.json").notes
+    assert sum(bool(re.search(told, note)) for note in notes) == 1
 
 
 def test_windows_names_and_other_encodings(tmp_path: Path) -> None:

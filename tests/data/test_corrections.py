@@ -114,6 +114,13 @@ def test_a_file_of_something_else_is_refused(folder):
     assert not is_corrections(labels)
 
 
+@pytest.mark.parametrize("outline", [[[1, 2, 3]], "x", {"counts": "zz", "size": [3, 3]}])
+def test_an_outline_that_cannot_be_read_is_told(folder, outline):
+    hen = {"class": "hen", "bbox": [1, 2, 30, 40], "segmentation": outline}
+    with pytest.raises(UserError, match="the outline of object 1 cannot be read"):
+        read(folder, {"file": "a.png", "objects": [hen]})
+
+
 def test_a_box_of_another_class_is_not_wrong_where_the_object_is(folder):
     """A detection of the wrong class: handed back, and labelled as what it is."""
     hen = {"class": "hen", "bbox": WRONG}

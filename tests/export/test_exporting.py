@@ -222,7 +222,8 @@ def test_an_export_that_detects_worse_is_refused_unless_accepted(
     assert f"{out} was not written: AP on train fell by" in told.err
     assert "boxes off by" in told.out
     assert not out.exists()
-    assert json.loads((tmp_path / "bad.tflite.parity.json").read_text())["problems"]
+    assert json.loads((tmp_path / "bad.tflite.refused.json").read_text())["problems"]
+    assert not (tmp_path / "bad.tflite.parity.json").exists()
     assert main(["export", str(run), "--out", str(out), "--accept", "--json"]) == 0
     assert out.exists()
     told = capsys.readouterr()
