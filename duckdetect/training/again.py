@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 # they got worse (docs/accuracy.md).
 AGAIN: Mapping[str, Any] = {"steps": 100, "learning_rate": 0.003, "box_lr_multiplier": 0.03}
 
+# Of labelled boxes: where so many are new, they are learnt better from weights half way back to the
+# base's (shrink and perturb, Ash and Adams 2020), and the boxes with them (docs/accuracy.md).
+_MUCH_NEW, _KEPT = 0.25, 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class Start:
@@ -57,6 +61,7 @@ class Start:
         detector: Its detector.
         corrections: All that was corrected so far.
         adds: Whether classes are added and the old ones stay as they are, weight by weight.
+        kept: How much of the run's weights is kept; the rest is the base's.
     """
 
     run: Path
@@ -64,6 +69,7 @@ class Start:
     detector: Detector
     corrections: Dataset
     adds: bool = False
+    kept: float = 1.0
 
     def identity(self) -> dict[str, Any]:
         """What the new run's config.json says beside the settings."""
@@ -90,7 +96,7 @@ class Start:
         write_corrections(folder / run_folder.CORRECTIONS, self.corrections)
 
     def restore(self, base: BaseModel) -> None:
-        """Give a base model the run's trained weights; columns of classes that are new stay."""
+        """Give a base model the run's trained weights, or a mean of both; new classes' columns stay."""
         saved = self.detector.weights()
         columns = {variable.name: q for variable, q in base.class_columns()}
         for variable in base.variables():
@@ -106,7 +112,7 @@ class Start:
                 raise UserError(
                     f"{self.run} does not fit {base.name}: train it again from its base"
                 )
-            variable.assign(value)
+            variable.assign(self.kept * value + (1 - self.kept) * variable.numpy())
 
     def restore_masks(self, head: MaskHead) -> bool:
         """Give a mask head the run's trained weights; False if the run has none."""
@@ -168,6 +174,9 @@ def train_again(
 ) -> TrainRun:
     """Train on from a run, on its pictures and on corrected ones.
 
+    Where a quarter or more of the boxes is new, it starts half way between the base and the run: from the
+    run's own weights they are learnt less well.
+
     Args:
         run: A finished run's folder, or a `TrainRun`; its detector stays.
         corrections: A file of corrections (data/corrections.py), or further labelled pictures; None for
@@ -186,12 +195,20 @@ def train_again(
     folder, known, detector = _opened(run)
     first = in_classes_of(_pictures_of(folder, known), Dataset(folder, detector.classes, ()))
     said = _earlier(folder, detector)
+    seen = {sample.path.resolve() for sample in (*first.samples, *said.samples)}
     if corrections is not None:
         said = with_corrections(said, _read(corrections, detector))
+    dataset = with_corrections(first, said)
+    n_new = sum(len(s.xyxy) for s in dataset.samples if s.path.resolve() not in seen)
+    much_new = n_new >= _MUCH_NEW * dataset.n_boxes
     if not isinstance(settings, TrainConfig):
-        settings = TrainConfig.from_dict({**known["train"], **AGAIN, **(settings or {})})
+        usual = dict(AGAIN)
+        if much_new:
+            usual["box_lr_multiplier"] = TrainConfig.box_lr_multiplier
+        settings = TrainConfig.from_dict({**known["train"], **usual, **(settings or {})})
+    start = Start(folder, known, detector, said, kept=_KEPT if much_new else 1.0)
     return _finetuned(
-        Start(folder, known, detector, said), with_corrections(first, said), settings, out,
+        start, dataset, settings, out,
         val=val, weights=weights, overwrite=overwrite, progress=progress,
     )  # fmt: skip
 
