@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 # they got worse (docs/accuracy.md).
 AGAIN: Mapping[str, Any] = {"steps": 100, "learning_rate": 0.003, "box_lr_multiplier": 0.03}
 
-# Of labelled boxes: where so many are new, they are learnt better from weights half way back to the
-# base's (shrink and perturb, Ash and Adams 2020), and the boxes with them (docs/accuracy.md).
+# Of labelled boxes: where so many are new, `top` learns them better from weights half way back to the
+# base's (shrink and perturb, Ash and Adams 2020), and the boxes with them; `deep` does not
+# (docs/accuracy.md).
 _MUCH_NEW, _KEPT = 0.25, 0.5
 
 
@@ -174,8 +175,8 @@ def train_again(
 ) -> TrainRun:
     """Train on from a run, on its pictures and on corrected ones.
 
-    Where a quarter or more of the boxes is new, it starts half way between the base and the run: from the
-    run's own weights they are learnt less well.
+    Where a quarter or more of the boxes is new, a run that trained `top` starts half way between the base
+    and the run: from the run's own weights they are learnt less well.
 
     Args:
         run: A finished run's folder, or a `TrainRun`; its detector stays.
@@ -200,13 +201,13 @@ def train_again(
         said = with_corrections(said, _read(corrections, detector))
     dataset = with_corrections(first, said)
     n_new = sum(len(s.xyxy) for s in dataset.samples if s.path.resolve() not in seen)
-    much_new = n_new >= _MUCH_NEW * dataset.n_boxes
+    half_way = known["train"].get("train") == "top" and n_new >= _MUCH_NEW * dataset.n_boxes
     if not isinstance(settings, TrainConfig):
         usual = dict(AGAIN)
-        if much_new:
+        if half_way:
             usual["box_lr_multiplier"] = TrainConfig.box_lr_multiplier
         settings = TrainConfig.from_dict({**known["train"], **usual, **(settings or {})})
-    start = Start(folder, known, detector, said, kept=_KEPT if much_new else 1.0)
+    start = Start(folder, known, detector, said, kept=_KEPT if half_way else 1.0)
     return _finetuned(
         start, dataset, settings, out,
         val=val, weights=weights, overwrite=overwrite, progress=progress,

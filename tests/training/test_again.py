@@ -21,6 +21,7 @@ from duckdetect.cli import main
 from duckdetect.data.corrections import FORMAT
 from duckdetect.evaluation.compare import compare, known_test
 from duckdetect.evaluation.evaluate import collect_detections
+from duckdetect.inference.run_config import read_config
 from duckdetect.training.again import _earlier, train_again
 from duckdetect.training.run_folder import read_history
 from duckdetect.utils.files import folder_sha256
@@ -211,22 +212,28 @@ def test_settings_come_before_the_runs_own_and_unknown_ones_are_told(
             dd.train(hens if "add_to" in more else data, config={"stepz": 3}, **more)
 
 
-def test_where_much_is_new_it_starts_half_way_to_the_base(run, project_data, monkeypatch):
+def test_where_much_is_new_top_starts_half_way_to_the_base(run, project_data, monkeypatch):
     starts = []
     monkeypatch.setattr(
         "duckdetect.training.again._finetuned",
         lambda start, data, config, *_, **__: starts.append((start, config)),
     )
+    known = {**read_config(run.folder), "train": STOCK(train="top").to_dict()}
     test = dd.load_dataset(project_data / "ducks", "test")
     with_duck = [i for i, sample in enumerate(test.samples) if len(sample.xyxy) == 1]
+    one, two = test.subset(with_duck[:1]), test.subset(with_duck[:2])
     the_same = dd.load_dataset(project_data / "ducks", "train")
-    for more in (test.subset(with_duck[:1]), test.subset(with_duck[:2]), the_same, None):
+    train_again(run, two, progress=False)  # it trained the heads
+    monkeypatch.setattr(
+        "duckdetect.training.again._opened", lambda _: (run.folder, known, run.detector)
+    )
+    for more in (one, two, the_same, None):
         train_again(run, more, progress=False)
-    assert [start.kept for start, _ in starts] == [1, 0.5, 1, 1]  # of 6, 7, 5, 5 boxes
-    assert [c.box_lr_multiplier for _, c in starts] == [0.03, 0.3, 0.03, 0.03]
+    assert [start.kept for start, _ in starts] == [1, 1, 0.5, 1, 1]  # 7 boxes, then of 6, 7, 5, 5
+    assert [c.box_lr_multiplier for _, c in starts] == [0.03, 0.03, 0.3, 0.03, 0.03]
 
     base, plain = mobilenet(1), mobilenet(1)
-    starts[1][0].restore(base)
+    starts[2][0].restore(base)
     for variable, other in zip(base.variables(), plain.variables(), strict=True):
         saved = run.detector.weights().get(variable.name)
         if saved is not None:
