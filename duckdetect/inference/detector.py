@@ -538,7 +538,7 @@ def _check_inputs(functions: Any, sizes: Mapping[str, Sequence[int]], two_stage:
     """Raise ValueError if detecting does not take what the settings say: another size sees less."""
 
     def inputs(name: str) -> list[Any]:
-        (concrete,) = getattr(functions, name).concrete_functions
+        concrete = getattr(functions, name).concrete_functions[0]
         return list(concrete.structured_input_signature[0])
 
     # Of two stages: the image, the part of it that is filled, two numbers.

@@ -201,12 +201,13 @@ def train_again(
         said = with_corrections(said, _read(corrections, detector))
     dataset = with_corrections(first, said)
     n_new = sum(len(s.xyxy) for s in dataset.samples if s.path.resolve() not in seen)
-    half_way = known["train"].get("train") == "top" and n_new >= _MUCH_NEW * dataset.n_boxes
-    if not isinstance(settings, TrainConfig):
-        usual = dict(AGAIN)
-        if half_way:
-            usual["box_lr_multiplier"] = TrainConfig.box_lr_multiplier
-        settings = TrainConfig.from_dict({**known["train"], **usual, **(settings or {})})
+    given = settings.to_dict() if isinstance(settings, TrainConfig) else dict(settings or {})
+    level = given.get("train", known["train"].get("train"))
+    half_way = level == "top" and n_new >= _MUCH_NEW * dataset.n_boxes
+    usual = dict(AGAIN)
+    if half_way:
+        usual["box_lr_multiplier"] = TrainConfig.box_lr_multiplier
+    settings = TrainConfig.from_dict({**known["train"], **usual, **given})
     start = Start(folder, known, detector, said, kept=_KEPT if half_way else 1.0)
     return _finetuned(
         start, dataset, settings, out,
