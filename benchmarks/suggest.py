@@ -18,7 +18,7 @@ import json
 import random
 import sys
 import tempfile
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import numpy as np
 
 import duckdetect as dd
 from benchmarks.fewshot import BASE, SHARED, draw, name_of
-from duckdetect.annotation.suggestions import Suggestions, rank, suggest
+from duckdetect.annotation.suggestions import rank, suggest
 from duckdetect.data.convert import write_splits
 from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.evaluation.matching import match_detections
@@ -39,24 +39,23 @@ ROOT = Path(__file__).parents[1]
 ROWS = ROOT / "results" / "bench" / "suggest.json"
 
 
-def clicks(found: Suggestions, truth: dd.Dataset) -> tuple[int, int]:
-    """Clicks to label these images from nothing, and by correcting what is suggested."""
-    by_path = {sample.path: sample for sample in found.labels().samples}
+def clicks(truth: dd.Dataset, suggested: Sequence[Any], threshold: float) -> tuple[int, int]:
+    """Clicks to label these images from nothing, and by correcting what is suggested.
+
+    Args:
+        truth: The images with their labels.
+        suggested: The detections of each.
+        threshold: The score from which they are suggested.
+    """
     drawn = corrected = 0
-    for sample in truth.samples:
-        suggested = by_path[sample.path]
+    for sample, found in zip(truth.samples, suggested, strict=True):
         drawn += len(sample.xyxy) + 1
-        match = match_detections(sample, as_detections(suggested))
+        match = match_detections(sample, found, threshold)
         # Whatever its class: what is found and called by another name takes a key.
-        place = match_detections(one_class(sample), as_detections(one_class(suggested)))
+        place = match_detections(sample, found, threshold, same_class=False)
         renamed = max(place.n_true - match.n_true, 0)
         corrected += place.n_missed + place.n_false + renamed + 1
     return drawn, corrected
-
-
-def one_class(sample: dd.Sample) -> dd.Sample:
-    """The sample with all boxes of one class."""
-    return replace(sample, class_id=np.zeros_like(sample.class_id))
 
 
 def as_detections(sample: dd.Sample) -> Any:
@@ -90,7 +89,9 @@ def simulate(
             if how == "random":
                 chosen = {sample.path for sample in random.Random(seed + n).sample(pool, n_more)}
             more = dd.Dataset(whole.root, whole.classes, tuple(s for s in pool if s.path in chosen))
-            drawn, corrected = clicks(found, more)
+            by_path = {sample.path: as_detections(sample) for sample in found.dataset.samples}
+            suggested = [by_path[sample.path] for sample in more.samples]
+            drawn, corrected = clicks(more, suggested, found.threshold)
             pool = [sample for sample in pool if sample.path not in chosen]
             run = dd.train(more, start=run, progress=False)
             rows.append(
@@ -101,8 +102,9 @@ def simulate(
 
 def measured(run: Any, test: dd.Dataset) -> dict[str, float]:
     """AP50 on the test, and the clicks that labelling it would take."""
-    ap50 = score_detections(test, collect_detections(run.detector, test)).AP50 or 0.0
-    drawn, corrected = clicks(suggest(run, [sample.path for sample in test.samples]), test)
+    found = collect_detections(run.detector, test)
+    drawn, corrected = clicks(test, found, run.detector.threshold)
+    ap50 = score_detections(test, found).AP50 or 0.0
     return {"AP50": ap50, "test_drawn": drawn, "test_corrected": corrected}
 
 

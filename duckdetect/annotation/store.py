@@ -112,7 +112,9 @@ class AnnotationStore:
         Raises:
             UserError: If there is no class of the old name, or the new one is empty.
         """
-        if not isinstance(new, str) or not is_unicode(new):
+        if not isinstance(new, str):
+            raise UserError(f"{new!r} is no name for a class: give a text")
+        if not is_unicode(new):
             raise UserError(f"{new!r} is no name: it holds half of a letter")
         changed = 0
 

@@ -116,6 +116,7 @@ def train(
 
     A finished run in the place of DATA is trained on from, for more steps or with --correct.
     """
+    from duckdetect.data.dataset import noting
     from duckdetect.training.config import choose_settings
 
     is_run = (data / "config.json").is_file() and (data / "detector").is_dir()
@@ -143,12 +144,7 @@ def train(
     out = out or results_folder(data)
     base, chosen = choose_settings(base, config, recipe, settings)
     notes: list[dd.data.Problem] = []
-
-    def report(problem: dd.data.Problem) -> None:
-        dd.data.strict(problem)
-        notes.append(problem)
-
-    train_data, valid_data = dd.data.load_training(data, val, not no_val, report)
+    train_data, valid_data = dd.data.load_training(data, val, not no_val, noting(notes))
     parts = [part for part in (train_data, valid_data) if part is not None]
     notes += dd.data.left_over(parts, unlabelled=False)
     say_notes(notes, data)
@@ -164,14 +160,10 @@ def train(
 
 def _load(path: Path) -> dd.Dataset:
     """Labelled images; what their labels are warned of is said."""
+    from duckdetect.data.dataset import noting
     from duckdetect.data.loading import read_dataset
 
-    notes: list[object] = []
-
-    def report(problem: dd.data.Problem) -> None:
-        dd.data.strict(problem)
-        notes.append(problem)
-
-    loaded = read_dataset(path, None, report)
+    notes: list[dd.data.Problem] = []
+    loaded = read_dataset(path, None, noting(notes))
     say_notes([*notes, *dd.data.left_over([loaded], unlabelled=False)], path)
     return loaded

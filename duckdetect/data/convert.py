@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from duckdetect.data.check import left_over
-from duckdetect.data.dataset import Dataset, Problem, classes_alike, strict
+from duckdetect.data.dataset import Dataset, Problem, classes_alike, noting
 from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
@@ -217,21 +217,17 @@ def convert_dataset(
     Raises:
         UserError: If something is wrong with the labels (`check_dataset` lists it), or `out` is taken.
     """
-    path, out, notes = as_path(path, "the data"), as_path(out, "out"), []
-
-    def report(problem: Problem) -> None:
-        strict(problem)
-        notes.append(str(problem))
-
+    path, out = as_path(path, "the data"), as_path(out, "out")
+    notes: list[Problem] = []
     parts: dict[str | None, Dataset] = {
-        split: read_dataset(path, split, report) for split in list_parts(path)
+        split: read_dataset(path, split, noting(notes)) for split in list_parts(path)
     }
     lost = write_splits(parts, to, out, overwrite)
-    notes += map(str, left_over(parts.values()))
+    notes += left_over(parts.values())
     return Converted(
         out,
         to,
         {split: len(part) for split, part in parts.items()},
         sum(part.n_boxes for part in parts.values()),
-        (*lost, *dict.fromkeys(notes)),
+        (*lost, *dict.fromkeys(map(str, notes))),
     )

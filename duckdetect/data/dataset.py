@@ -183,6 +183,16 @@ def strict(problem: Problem) -> None:
         raise UserError(str(problem))
 
 
+def noting(notes: list[Problem]) -> Report:
+    """A report that raises UserError for an error, and keeps warnings in `notes`."""
+
+    def report(problem: Problem) -> None:
+        strict(problem)
+        notes.append(problem)
+
+    return report
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """A picture with its boxes.

@@ -18,7 +18,7 @@ import numpy as np
 
 from duckdetect.data.check import left_over
 from duckdetect.data.convert import write_splits
-from duckdetect.data.dataset import Dataset, Problem, join, strict
+from duckdetect.data.dataset import Dataset, Problem, join, noting
 from duckdetect.data.loading import (
     image_name,
     list_parts,
@@ -200,17 +200,14 @@ def split_dataset(
         raise UserError(f"--seed is {seed}: give a whole number of at least 0")
     if (out is None) == (file is None):
         raise UserError("give either a folder to write (out) or a split file (file)")
-    path, target, notes = as_path(path, "the data"), as_path(file or out, "the output"), []
+    path, target = as_path(path, "the data"), as_path(file or out, "the output")
     if file is not None:
         check_outputs([target], "split", [path])
 
-    def report(problem: Problem) -> None:
-        strict(problem)
-        notes.append(str(problem))
-
     names = list_parts(path)
-    read = [read_dataset(path, name, report) for name in names]
-    notes = list(dict.fromkeys([*notes, *map(str, left_over(read))]))
+    warned: list[Problem] = []
+    read = [read_dataset(path, name, noting(warned)) for name in names]
+    notes = list(dict.fromkeys(map(str, [*warned, *left_over(read)])))
     whole = join(read)
     if len(names) > 1:
         notes.append(f"the {len(names)} parts it had ({_listed(names)}) are joined and split again")

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from duckdetect._version import __version__
 from duckdetect.data.check import left_over
-from duckdetect.data.dataset import SPLIT_NAMES, Dataset, Problem, class_table, strict
+from duckdetect.data.dataset import SPLIT_NAMES, Dataset, Problem, class_table, noting
 from duckdetect.data.loading import (
     as_recorded,
     data_sha256,
@@ -319,15 +319,10 @@ def _load(
             raise UserError(f"{kind} is no data set: give a Dataset, or a folder of one")
         return data, data.root, split, ()
     split = split or choose_split(Path(data))
-    notes: list[str] = []
-
-    def report(problem: Problem) -> None:
-        strict(problem)
-        notes.append(str(problem))
-
-    dataset = read_dataset(Path(data), split, report)
-    notes += map(str, left_over([dataset], unlabelled=False))
-    return dataset, Path(data), split, tuple(notes)
+    notes: list[Problem] = []
+    dataset = read_dataset(Path(data), split, noting(notes))
+    notes += left_over([dataset], unlabelled=False)
+    return dataset, Path(data), split, tuple(map(str, notes))
 
 
 def evaluate_run(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -109,7 +110,7 @@ class Fields:
     def names(self, key: str) -> tuple[str, ...]:
         """A list of texts that all differ, at least one."""
         found = self.texts(key, least=1)
-        twice = next((name for i, name in enumerate(found) if name in found[:i]), None)
+        twice = next((name for name, count in Counter(found).items() if count > 1), None)
         if twice is not None:
             self.fail(f"{key} names {short(twice)} twice")
         return found
