@@ -110,9 +110,9 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             cut = server.cut_after.pop(0) if server.cut_after else None
             stall = server.stall_after.pop(0) if server.stall_after else None
             end = next((n for n in (cut, stall) if n is not None), len(body))
+            server.sent_bytes += len(body[:end])  # before the client, who may look at once, has it
             self.wfile.write(body[:end])
             self.wfile.flush()
-            server.sent_bytes += len(body[:end])
             if stall is not None:
                 server.wait()
             time.sleep(0)
