@@ -1,12 +1,12 @@
 """Which images to label next: random choice against `rank`, and clicks with suggestions against none.
 
     python benchmarks/suggest.py [--data FOLDER ...] [--how random rank] [--rounds 5 10 15] [--seeds 0 1]
-        [--test 40]
+        [--test 40] [--train on anew]
 
 A person is simulated who labels whole images: from five on some are added a round, chosen at random
-or by the last detector, and trained on from the last run as `train --correct` does. After each round
-AP50 on a fixed test, and what correcting that detector's suggestions there would cost; before it, the
-same for the round's images. A box to draw (with its class), delete, move or give another class is one
+or by the last detector, and trained on from the last run as `train --correct` does, or anew. After each
+round AP50 on a fixed test, and what correcting that detector's suggestions there would cost; before it,
+the same for the round's images. A box to draw (with its class), delete, move or give another class is one
 click, a suggestion that is right (IoU of one half or more) is none, a press on Next is one.
 Rows are kept in results/bench/suggest.json as they are measured, and not measured again.
 """
@@ -14,10 +14,12 @@ Rows are kept in results/bench/suggest.json as they are measured, and not measur
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +68,7 @@ def as_detections(sample: dd.Sample) -> Any:
 
 
 def simulate(
-    data: Path, how: str, seed: int, rounds: list[int], n_test: int
+    data: Path, how: str, seed: int, rounds: list[int], n_test: int, anew: bool = False
 ) -> list[dict[str, Any]]:
     """Label, train and measure, round by round."""
     whole = dd.load_dataset(data)
@@ -93,25 +95,37 @@ def simulate(
             suggested = [by_path[sample.path] for sample in more.samples]
             drawn, corrected = clicks(more, suggested, found.threshold)
             pool = [sample for sample in pool if sample.path not in chosen]
-            run = dd.train(more, start=run, progress=False)
+            began = time.process_time()
+            run = dd.train(more, start=run, anew=anew, progress=False)
+            spent = round(time.process_time() - began, 1)
             rows.append(
-                {"images": n, **measured(run, test), "drawn": drawn, "corrected": corrected}
+                {
+                    "images": n,
+                    **measured(run, test),
+                    "drawn": drawn,
+                    "corrected": corrected,
+                    "cpu_s": spent,
+                }
             )
     return rows
 
 
 def measured(run: Any, test: dd.Dataset) -> dict[str, float]:
-    """AP50 on the test, and the clicks that labelling it would take."""
+    """AP and AP50 on the test, and the clicks that labelling it would take."""
     found = collect_detections(run.detector, test)
     drawn, corrected = clicks(test, found, run.detector.threshold)
-    ap50 = score_detections(test, found).AP50 or 0.0
-    return {"AP50": ap50, "test_drawn": drawn, "test_corrected": corrected}
+    scores = score_detections(test, found)
+    return {
+        "AP": scores.AP or 0.0, "AP50": scores.AP50 or 0.0,
+        "test_drawn": drawn, "test_corrected": corrected,
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", default=[str(SHARED / "fewshot" / "bccd_blood_cells")])
     parser.add_argument("--how", nargs="+", default=["random", "rank"], choices=["random", "rank"])
+    parser.add_argument("--train", nargs="+", default=["on"], choices=["on", "anew"])
     parser.add_argument("--rounds", type=int, nargs="+", default=[5, 10, 15])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--test", type=int, default=40, help="test images at most")
@@ -119,26 +133,33 @@ def main() -> None:
     rows: list[dict[str, Any]] = json.loads(ROWS.read_text())["rows"] if ROWS.exists() else []
     for seed in args.seeds:
         for data in args.data:
-            for how in args.how:
-                key = {"set": name_of(data), "how": how, "seed": seed}
+            for how, train in itertools.product(args.how, args.train):
+                key = {"set": name_of(data), "how": how, "train": train, "seed": seed}
                 if any(key.items() <= row.items() for row in rows):
                     continue
-                found = simulate(Path(data), how, seed, args.rounds, args.test)
+                found = simulate(
+                    Path(data), how, seed, args.rounds, args.test, anew=train == "anew"
+                )
                 rows += [{**key, **row} for row in found]
                 write_json(ROWS, {"rows": rows})
                 print(rows[-len(found) :], file=sys.stderr, flush=True)
     print(
-        "| set | chosen | images | AP50 | clicks from nothing | corrected | on the test | corrected |"
+        "| set | chosen | trained | images | seeds | AP | AP50 | clicks from nothing | corrected "
+        "| on the test | corrected |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name, how, n in sorted({(row["set"], row["how"], row["images"]) for row in rows}):
-        found = [r for r in rows if (r["set"], r["how"], r["images"]) == (name, how, n)]
-        values = [f"{np.mean([r['AP50'] for r in found]):.3f}"]
+    print("| --- " * 11 + "|")
+    columns = ("set", "how", "train", "images")
+    for key in sorted({tuple(row[c] for c in columns) for row in rows}):
+        found = [r for r in rows if tuple(r[c] for c in columns) == key]
+        values = [
+            str(len(found)),
+            *(f"{np.mean([r[k] for r in found]):.3f}" for k in ("AP", "AP50")),
+        ]
         values += [
             f"{np.mean([r[key] for r in found]):.0f}" if key in found[0] else "-"
             for key in ("drawn", "corrected", "test_drawn", "test_corrected")
         ]
-        print(f"| {name} | {how} | {n} | {' | '.join(values)} |")
+        print(f"| {' | '.join(map(str, key))} | {' | '.join(values)} |")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,14 @@ def train(
             "corrections, or more labelled images. By default the new run lies beside the old, as RUN-2."
         ),
     ] = None,
+    anew: Annotated[
+        bool,
+        typer.Option(
+            "--anew",
+            help="With --correct: train from the base on all the images, not on from the run. Better "
+            "where much is new; takes as long as a first run.",
+        ),
+    ] = False,
     add_to: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -124,6 +132,8 @@ def train(
         from duckdetect.data.corrections import is_corrections
         from duckdetect.training.again import add_classes, train_again
 
+        if add_to is not None and anew:
+            raise dd.UserError("--add-to keeps what its run knows: give it without --anew")
         if base or config or recipe or no_val or (correct and add_to):
             raise dd.UserError(
                 "a run is trained on with its own base and settings: give --correct, --add-to or "
@@ -137,10 +147,14 @@ def train(
             again = add_classes(add_to, _load(data), out, settings, **more)
         else:
             said = correct if correct is None or is_corrections(correct) else _load(correct)
-            again = train_again(data, said, out, settings, **more)
+            again = train_again(data, said, out, settings, anew=anew, **more)
         say(f"{again.text()}\n{again.compared}")
         say(f"next: duckdetect detect {again.folder} IMAGES --out {again.folder}/new")
         return
+    if anew:
+        raise dd.UserError(
+            "--anew says how a run is trained on from: give it with a run in place of DATA"
+        )
     out = out or results_folder(data)
     base, chosen = choose_settings(base, config, recipe, settings)
     notes: list[dd.data.Problem] = []

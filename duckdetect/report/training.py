@@ -31,7 +31,7 @@ from duckdetect.report.blocks import (
     quote,
     spread,
 )
-from duckdetect.training.again import AGAIN
+from duckdetect.training.again import AGAIN, SIZED
 from duckdetect.training.config import RECIPES, TrainConfig, flag
 from duckdetect.training.run_folder import (
     CORRECTIONS,
@@ -86,9 +86,13 @@ def train_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
     except UserError:  # a setting of a newer version
         settings = dict(config["train"])
     if isinstance(start := config.get("start"), Mapping):
-        changed = _changes({key: settings[key] for key in AGAIN}, AGAIN)
+        usual: Mapping[str, Any] = AGAIN
         correct = quote(run / CORRECTIONS)
         words = [f"duckdetect train {quote(str(start.get('run')))} --correct {correct}"]
+        if start.get("anew"):
+            words.append("--anew")
+            usual = {key: getattr(TrainConfig, key) for key in (*AGAIN, *SIZED)}
+        changed = _changes({key: settings[key] for key in usual}, usual)
         return [" ".join([*words, *_options(changed), f"--out {quote(run)}"])]
     val = (config.get("validation") or {}).get("folder")
     recipe, changed = min(
@@ -266,9 +270,8 @@ def _started_from(start: Any) -> list[tuple[str, str]]:
     if not isinstance(start, Mapping):
         return []
     n = int(start.get("corrected", 0))
-    return [
-        ("Started from", f"{place(str(start.get('run')))}, and {plural(n, 'corrected picture')}")
-    ]
+    how = "Trained anew on" if start.get("anew") else "Started from"
+    return [(how, f"{place(str(start.get('run')))}, and {plural(n, 'corrected picture')}")]
 
 
 def _settings_in_words(settings: Mapping[str, Any], data: Mapping[str, Any]) -> str:

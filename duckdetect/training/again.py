@@ -51,6 +51,9 @@ AGAIN: Mapping[str, Any] = {"steps": 100, "learning_rate": 0.003, "box_lr_multip
 # (docs/accuracy.md).
 _MUCH_NEW, _KEPT = 0.25, 0.5
 
+# What a new run settles by its images; the other settings are the first run's.
+SIZED = ("train", "steps", "views", "batch_size")
+
 
 @dataclass(frozen=True, eq=False)
 class Start:
@@ -63,6 +66,7 @@ class Start:
         corrections: All that was corrected so far.
         adds: Whether classes are added and the old ones stay as they are, weight by weight.
         kept: How much of the run's weights is kept; the rest is the base's.
+        anew: Whether a new run starts from the base, on the pictures of this one and the corrections.
     """
 
     run: Path
@@ -71,16 +75,19 @@ class Start:
     corrections: Dataset
     adds: bool = False
     kept: float = 1.0
+    anew: bool = False
 
     def identity(self) -> dict[str, Any]:
         """What the new run's config.json says beside the settings."""
         digest = folder_sha256(self.run / "detector") + data_sha256(self.corrections)
+        anew = {"anew": True} if self.anew else {}
         return {
             "data": self.config["data"],
             "start": {
                 "run": str(self.run),
                 "corrected": len(self.corrections),
-                "sha256": hashlib.sha256(digest.encode()).hexdigest(),
+                "sha256": hashlib.sha256((digest + "anew" * self.anew).encode()).hexdigest(),
+                **anew,
             },
         }
 
@@ -168,6 +175,7 @@ def train_again(
     out: str | Path | None = None,
     settings: Mapping[str, Any] | TrainConfig | None = None,
     *,
+    anew: bool = False,
     val: Dataset | None = None,
     weights: str | Path | None = None,
     overwrite: bool = False,
@@ -176,7 +184,8 @@ def train_again(
     """Train on from a run, on its pictures and on corrected ones.
 
     Where a quarter or more of the boxes is new, a run that trained `top` starts half way between the base
-    and the run: from the run's own weights they are learnt less well.
+    and the run: from the run's own weights they are learnt less well. Anew, from the base, they are
+    learnt best, in the time of a first run.
 
     Args:
         run: A finished run's folder, or a `TrainRun`; its detector stays.
@@ -185,6 +194,8 @@ def train_again(
         out: The new run's folder; by default the next free one beside the old (`duck`, `duck-2`).
         settings: All settings, or some that come before the run's own and before what training again
             changes of these: fewer steps.
+        anew: Whether to train on the same pictures from the base: level, steps, views and batch size are
+            then chosen for all of them, the other settings are the run's.
         val: As `train` has it; the run's own if None.
         weights: As `train` has it.
         overwrite: As `train` has it.
@@ -203,12 +214,16 @@ def train_again(
     n_new = sum(len(s.xyxy) for s in dataset.samples if s.path.resolve() not in seen)
     given = settings.to_dict() if isinstance(settings, TrainConfig) else dict(settings or {})
     level = given.get("train", known["train"].get("train"))
-    half_way = level == "top" and n_new >= _MUCH_NEW * dataset.n_boxes
+    half_way = not anew and level == "top" and n_new >= _MUCH_NEW * dataset.n_boxes
     usual = dict(AGAIN)
-    if half_way:
+    if anew:
+        usual = {key: getattr(TrainConfig, key) for key in SIZED}
+        if trained_on(known):
+            usual |= {key: getattr(TrainConfig, key) for key in AGAIN}
+    elif half_way:
         usual["box_lr_multiplier"] = TrainConfig.box_lr_multiplier
     settings = TrainConfig.from_dict({**known["train"], **usual, **given})
-    start = Start(folder, known, detector, said, kept=_KEPT if half_way else 1.0)
+    start = Start(folder, known, detector, said, kept=_KEPT if half_way else 1.0, anew=anew)
     return _finetuned(
         start, dataset, settings, out,
         val=val, weights=weights, overwrite=overwrite, progress=progress,
@@ -255,9 +270,15 @@ def add_classes(
     start = Start(folder, known, detector, said, adds)
     if not isinstance(settings, TrainConfig):
         # Not those of training again: the new class has everything to learn.
-        usual = {key: getattr(TrainConfig, key) for key in AGAIN} if known.get("start") else {}
+        usual = {key: getattr(TrainConfig, key) for key in AGAIN} if trained_on(known) else {}
         settings = TrainConfig.from_dict({**config.to_dict(), **usual, **(settings or {})})
     return _finetuned(start, whole, settings, out, **more)
+
+
+def trained_on(known: Mapping[str, Any]) -> bool:
+    """Whether a run began with another's weights, by its config.json."""
+    start = known.get("start")
+    return bool(start) and not (isinstance(start, Mapping) and start.get("anew"))
 
 
 def _opened(run: Any) -> tuple[Path, dict[str, Any], Detector]:

@@ -150,6 +150,7 @@ def train(
     config: TrainConfig | Mapping[str, Any] | None = None,
     *,
     start: TrainRun | str | Path | None = None,
+    anew: bool = False,
     add_to: TrainRun | str | Path | None = None,
     val: str | Path | Dataset | None = None,
     use_valid: bool = True,
@@ -170,6 +171,8 @@ def train(
             `start` or `add_to`); `TrainConfig()` if None.
         start: A finished run to train on from: with its base, settings and pictures, and `data` are
             corrections or further pictures; see `again.train_again`.
+        anew: With `start`, whether to begin with the base's weights instead of the run's: better where
+            much is new, and slower.
         add_to: A finished run to add the new classes of `data` to; see `again.add_classes`.
         val: Labelled images that are not trained on. The run is validated on them as it goes,
             stops once they get no better, and keeps the weights and the threshold that were best
@@ -190,20 +193,21 @@ def train(
         val = load_dataset(val)
     if not isinstance(config, TrainConfig | Mapping | None):
         raise UserError(f"config is {config!r}: give a TrainConfig, or a dictionary of settings")
-    if start is not None or add_to is not None:
-        further = train_again if start is not None else add_classes
-        return further(
-            start or add_to, data, out, config, val=val, weights=weights, overwrite=overwrite,
-            progress=progress,
-        )  # fmt: skip
+    if anew and start is None:
+        raise UserError("anew says how a run is trained on from: give it with start")
+    more: dict[str, Any] = {
+        "val": val, "weights": weights, "overwrite": overwrite, "progress": progress
+    }  # fmt: skip
+    if start is not None:
+        return train_again(start, data, out, config, anew=anew, **more)
+    if add_to is not None:
+        return add_classes(add_to, data, out, config, **more)
     if isinstance(config, Mapping):
         config = TrainConfig.from_dict(dict(config))
     if not isinstance(data, Dataset):
         data, valid = load_training(data, None, use_valid and val is None)
         val = val or valid
-    return finetune(
-        base, data, config, out, val=val, weights=weights, overwrite=overwrite, progress=progress
-    )
+    return finetune(base, data, config, out, **{**more, "val": val})
 
 
 def finetune(
@@ -295,7 +299,15 @@ def finetune(
             base = base or _load_one_stage(files, dataset, config.seed, progress)
             head = MaskHead(base.mask_depths, base.mask_pyramid, config.seed) if masks else None
             trained, detector, mask_phase = _train_one_stage(
-                base, head, dataset, plain, config, folder, val, progress, start
+                base,
+                head,
+                dataset,
+                plain,
+                config,
+                folder,
+                val,
+                progress,
+                None if start is None or start.anew else start,
             )
         best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
         detector.threshold = choose_threshold(detector, plain, config, val, best_round, progress)

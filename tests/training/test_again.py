@@ -22,6 +22,7 @@ from duckdetect.data.corrections import FORMAT
 from duckdetect.evaluation.compare import compare, known_test
 from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.inference.run_config import read_config
+from duckdetect.report.training import train_commands
 from duckdetect.training.again import _earlier, train_again
 from duckdetect.training.run_folder import read_history
 from duckdetect.utils.files import folder_sha256
@@ -239,6 +240,39 @@ def test_where_much_is_new_top_starts_half_way_to_the_base(run, project_data, mo
         if saved is not None:
             wanted = 0.5 * saved + 0.5 * other.numpy()
             np.testing.assert_allclose(variable.numpy(), wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_anew_begins_with_the_base_on_all_the_pictures(run, project_data, tmp_path, capsys):
+    test = dd.load_dataset(project_data / "ducks", "test")
+    more = test.subset([i for i, sample in enumerate(test.samples) if len(sample.xyxy)][:2])
+    few = {"steps": 3, "views": 0, "train": "heads", "masks": "no"}
+    out = tmp_path / "anew"
+    again = dd.train(more, start=run, anew=True, out=out, config=few, progress=False)
+    first = dd.load_dataset(project_data / "ducks", "train")
+    whole = dd.Dataset(first.root, first.classes, (*first.samples, *more.samples))
+    fresh = dd.train(whole, config=again.config, progress=False)
+    for name, value in fresh.detector.weights().items():
+        np.testing.assert_array_equal(again.detector.weights()[name], value, err_msg=name)
+    assert again.config.batch_size == dd.TrainConfig().batch_size  # not the run's
+    assert again.config.class_init == run.config.class_init  # the run's
+
+    known = read_config(out)
+    assert known["start"]["anew"] and known["start"]["corrected"] == 2
+    assert len(_earlier(out, again.detector)) == 2  # for the next one
+    assert train_commands(out, known)[0].startswith(
+        f"duckdetect train {run.folder} --correct {out}/corrections.json --anew "
+    )
+    on = dd.train(more, start=run, out=tmp_path / "on", config=few, progress=False)
+    assert any(
+        (on.detector.weights()[name] != value).any()
+        for name, value in again.detector.weights().items()
+    )
+
+    with pytest.raises(UserError, match="anew says how a run is trained on from"):
+        dd.train(more, anew=True)
+    for given in (["images", "--anew"], ["images", "--add-to", str(run.folder), "--anew"]):
+        assert main(["train", *given]) == 2
+        assert "--anew" in capsys.readouterr().err
 
 
 def test_runs_that_were_renamed_and_name_each_other_are_no_loop(
