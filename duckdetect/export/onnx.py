@@ -5,6 +5,7 @@ content = to_onnx(network, about)
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import Any
 
@@ -13,7 +14,13 @@ import numpy as np
 from duckdetect.errors import UserError
 from duckdetect.export.extras import needed
 from duckdetect.export.graph import Network
-from duckdetect.inference.exported import MASK_THRESHOLD, NAME, ExportedModel
+from duckdetect.inference.exported import (
+    CHECKSUM,
+    MASK_THRESHOLD,
+    NAME,
+    NO_CHECKSUM,
+    ExportedModel,
+)
 from duckdetect.utils.terminal import silenced
 
 OPSET = 18
@@ -59,10 +66,13 @@ def to_onnx(network: Network, about: ExportedModel, description: str) -> bytes:
         model.graph.initializer.append(onnx.numpy_helper.from_array(least, MASK_THRESHOLD))
     model.producer_name = "duckdetect"
     model.doc_string = description
-    onnx.helper.set_model_props(model, {NAME: about.to_json(), "names": "\n".join(about.classes)})
+    said = {NAME: about.to_json(), "names": "\n".join(about.classes), CHECKSUM: NO_CHECKSUM}
+    onnx.helper.set_model_props(model, said)
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString()
-    return content
+    before, blank, after = content.rpartition(NO_CHECKSUM.encode())
+    assert blank  # it is among the properties, which come last
+    return before + hashlib.sha256(content).hexdigest().encode() + after
 
 
 def _halve(model: Any) -> None:

@@ -5,11 +5,13 @@
 The convention (tensorflow/tflite-support, metadata_schema.fbs, version 1.1.0): a flatbuffer under the
 model's entry TFLITE_METADATA describes the tensors, and files that it names are appended as a ZIP.
 Android's and MediaPipe's tools read the normalisation and the labels there. Our own settings, which the
-schema has no fields for (suppression, a second scale), are one more such file.
+schema has no fields for (suppression, a second scale), are one more such file, and so is the check sum
+of what comes before the files, which have sums of their own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Sequence
@@ -18,7 +20,13 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from duckdetect.inference.exported import LABELS, MASKS_SIGNATURE, NAME, ExportedModel
+from duckdetect.inference.exported import (
+    CHECKSUM,
+    LABELS,
+    MASKS_SIGNATURE,
+    NAME,
+    ExportedModel,
+)
 
 _ENTRY = b"TFLITE_METADATA"
 # Values of the schema's enumerations and unions.
@@ -52,11 +60,12 @@ def with_metadata(content: bytes, about: ExportedModel, description: str) -> byt
     model.metadata = [*(model.metadata or []), entry]
     builder = flatbuffers.Builder(65536)
     builder.Finish(model.Pack(builder), b"TFL3")
-    files = io.BytesIO()
+    network, files = bytes(builder.Output()), io.BytesIO()
     with zipfile.ZipFile(files, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(LABELS, "\n".join(about.classes) + "\n")
         archive.writestr(NAME, about.to_json())
-    return bytes(builder.Output()) + files.getvalue()
+        archive.writestr(CHECKSUM, hashlib.sha256(network).hexdigest())
+    return network + files.getvalue()
 
 
 def _output_names(model: Any) -> list[str]:

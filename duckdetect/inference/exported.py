@@ -22,6 +22,10 @@ from duckdetect.utils.schema import Fields, fields_of, rows_of
 NAME = "duckdetect.json"
 """The metadata's name within a file."""
 LABELS = "labels.txt"
+CHECKSUM = "duckdetect.sha256"
+"""The name of the network's SHA-256 in hex beside it: of a TFLite file's bytes before its associated
+files, of an ONNX file's bytes with `NO_CHECKSUM` in the sum's own place. Earlier exports have none."""
+NO_CHECKSUM = "0" * 64
 SIGNATURE = "serving_default"
 MASKS_SIGNATURE = "serving_masks"
 """A TFLite file's second function: boxes and the first one's maps to masks."""

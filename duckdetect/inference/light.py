@@ -9,6 +9,7 @@ Raspberry Pi, and is faster on a CPU.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import lzma
 import os
@@ -24,11 +25,13 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import shrink
 from duckdetect.inference.detector import Detector, Masks, to_detections
 from duckdetect.inference.exported import (
+    CHECKSUM,
     MAP,
     MASK_THRESHOLD,
     MASKS,
     MASKS_SIGNATURE,
     NAME,
+    NO_CHECKSUM,
     SIGNATURE,
     ExportedModel,
 )
@@ -138,6 +141,8 @@ class _LiteRt:
                 if archive.getinfo(NAME).file_size > _MOST_ABOUT_BYTES:
                     raise _broken(path, ValueError(f"its {NAME} is too large"))
                 text = archive.read(NAME)
+                checksum = archive.read(CHECKSUM) if CHECKSUM in archive.namelist() else None
+                n_network = min(one.header_offset for one in archive.infolist())
         # A ZIP of a stranger: encrypted, compressed in an unknown way, cut off.
         except (
             zipfile.BadZipFile, KeyError, RuntimeError, EOFError, OSError, zlib.error, lzma.LZMAError,
@@ -146,6 +151,8 @@ class _LiteRt:
         self.about = ExportedModel.from_json(text, path)
         if self.about.postprocess is None:
             raise _broken(path, ValueError("it does not say how boxes are suppressed"))
+        if checksum is not None:
+            _check_content(path, read_bytes(path)[:n_network], checksum)
         from ai_edge_litert.interpreter import Interpreter
 
         try:
@@ -195,10 +202,11 @@ class _OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        content = read_bytes(path)
         try:
             # From memory: weights in other files, which a stranger's may name, are not read.
             self._session = onnxruntime.InferenceSession(
-                read_bytes(path),
+                content,
                 options,
                 providers=["CPUExecutionProvider"],
                 enable_fallback=0,  # it would print what it does
@@ -208,6 +216,10 @@ class _OnnxRuntime:
         properties = self._session.get_modelmeta().custom_metadata_map
         if NAME not in properties:
             raise _foreign(path, "onnx")
+        if CHECKSUM in properties:
+            checksum = properties[CHECKSUM].encode()
+            before, _, after = content.rpartition(checksum)
+            _check_content(path, before + NO_CHECKSUM.encode() + after, checksum)
         self.about = ExportedModel.from_json(properties[NAME], path)
         inputs = self._session.get_inputs()
         _check_inputs(path, self.about, {one.name: one.shape for one in inputs})
@@ -231,6 +243,12 @@ class _OnnxRuntime:
             return found, probability[0][:n] if masks else None
         except Exception as error:  # a dozen kinds, of no common base
             raise _broken(self._path, error) from error
+
+
+def _check_content(path: Path, content: bytes, sha256: bytes) -> None:
+    """Whether the network is what was exported: a changed weight is not seen otherwise."""
+    if hashlib.sha256(content).hexdigest().encode() != sha256:
+        raise _broken(path, ValueError("its network was changed since it was exported"))
 
 
 def _check_inputs(path: Path, about: ExportedModel, shapes: Mapping[str, Sequence[Any]]) -> None:

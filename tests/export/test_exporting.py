@@ -107,13 +107,37 @@ def test_onnx_is_the_whole_detector(original, images, tmp_path):
     model = onnx.load(exported.path)
     assert {node.domain for node in model.graph.node} == {""}
     assert model.opset_import[0].version == 18
-    assert {p.key for p in model.metadata_props} == {"names", "duckdetect.json"}
+    assert {p.key for p in model.metadata_props} == {
+        "names",
+        "duckdetect.json",
+        "duckdetect.sha256",
+    }
     light = dd.load_detector(exported.path)
     for mode in MODES:
         wanted = original.changed(fast=True, **mode)
         for image in images[2:]:
             found = light.changed(**mode).predict(image, 0.05)
             assert_same(found, wanted.predict(image, 0.05), 1e-4, 0.1)
+    _assert_a_changed_weight_is_told(exported.path, tmp_path / "changed.onnx")
+
+
+def _assert_a_changed_weight_is_told(exported, path):
+    content = bytearray(exported.read_bytes())
+    content[len(content) // 2] ^= 1  # weights are most of a file
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"changed since it was exported\): export it again"):
+        dd.load_detector(path)
+
+
+def test_a_changed_weight_is_told(tflite, tmp_path):
+    _assert_a_changed_weight_is_told(tflite.path, tmp_path / "changed.tflite")
+
+
+def test_a_file_of_before_there_were_check_sums_is_read(tflite, tmp_path):
+    path = _with_about(tflite, tmp_path / "old.tflite", json.dumps)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["duckdetect.json"]
+    assert dd.load_detector(path).classes
 
 
 def test_a_saved_model_has_the_apis_signature(original, images, tmp_path):
@@ -310,11 +334,10 @@ def test_damaged_settings_are_told_however_they_are_compressed(tflite, tmp_path,
 
 def _with_about(tflite, path, text, method=zipfile.ZIP_STORED):
     """The exported file with other settings in it."""
-    content = tflite.path.read_bytes()
-    network = content[: content.rindex(b"PK\x03\x04", 0, content.rindex(b"PK\x03\x04"))]
     with zipfile.ZipFile(tflite.path) as archive:
         about = json.loads(archive.read("duckdetect.json"))
-    path.write_bytes(network)
+        n_network = min(one.header_offset for one in archive.infolist())
+    path.write_bytes(tflite.path.read_bytes()[:n_network])
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("duckdetect.json", text(about), method)
     return path
