@@ -257,7 +257,8 @@ def test_anew_begins_with_the_base_on_all_the_pictures(run, project_data, tmp_pa
     assert again.config.class_init == run.config.class_init  # the run's
 
     known = read_config(out)
-    assert known["start"]["anew"] and known["start"]["corrected"] == 2
+    assert known["start"]["anew"]
+    assert known["start"]["corrected"] == 2
     assert len(_earlier(out, again.detector)) == 2  # for the next one
     assert train_commands(out, known)[0].startswith(
         f"duckdetect train {run.folder} --correct {out}/corrections.json --anew "
