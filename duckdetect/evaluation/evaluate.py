@@ -334,6 +334,11 @@ def evaluate_run(
 ) -> Evaluation:
     """`evaluate` for a run's folder, with its detector if that is loaded already."""
     run = as_path(run, "the run")
+    if (run / "saved_model.pb").is_file():
+        raise UserError(
+            f"{run} is a detector alone, without the run that its metrics would be kept in: give the "
+            "folder that `duckdetect train` wrote"
+        )
     # Earlier versions wrote no manifest.
     check_outputs([run / FOLDER, run / METRICS], "eval", known=f"({FILES})?")
     with _only_one(run):

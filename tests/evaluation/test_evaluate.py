@@ -279,3 +279,11 @@ def test_what_the_labels_are_warned_of_is_told(tmp_path: Path) -> None:
     (note,) = measured.notes
     assert "1 video is left out (clip.mp4)" in note
     assert dd.evaluate(Guesser(dataset), dataset).notes == ()
+
+
+def test_a_detector_without_its_run_is_not_measured(ducks: dd.Dataset, tmp_path: Path) -> None:
+    """Such as an exported SavedModel, or a run's `detector`."""
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "saved_model.pb").touch()
+    with pytest.raises(dd.UserError, match="give the folder that `duckdetect train` wrote"):
+        evaluate_run(tmp_path / "served", ducks)
