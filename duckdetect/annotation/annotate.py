@@ -128,12 +128,19 @@ def change_classes(folder: str | Path, rename: str = "", to: str = "", drop: str
         What was done, in words; "" if nothing was asked for.
 
     Raises:
-        UserError: If there is no such class, or `rename` is given without `to`.
+        UserError: If there is no such folder or class, or `rename` is given without `to`; nothing is
+            changed then.
     """
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder} is no folder: check its name")
     store, done = AnnotationStore(folder), []
-    if rename or to:
-        if not (rename and to):
-            raise UserError("a class to rename needs both its name and the new one: give both")
+    if bool(rename) != bool(to):
+        raise UserError("a class to rename needs both its name and the new one: give both")
+    if drop and drop == rename:
+        raise UserError(f"{drop!r} cannot be both renamed and deleted: give one of the two")
+    if drop and drop != to:
+        store.require_class(drop)
+    if rename:
         merged = to in store.counts()
         n = plural(store.rename(rename, to), "box")
         done.append(f"{rename} is {'merged into' if merged else 'renamed to'} {to} ({n}).")

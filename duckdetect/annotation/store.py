@@ -162,6 +162,10 @@ class AnnotationStore:
         self._change(change)
         return dropped
 
+    def require_class(self, name: str) -> None:
+        """Raise UserError if there is no such class."""
+        self._ids_of(self._read(), name)
+
     def _ids_of(self, coco: dict[str, Any], name: str) -> set[Any]:
         found = {c["id"] for c in coco["categories"] if c["name"] == name}
         if not found:

@@ -269,8 +269,16 @@ def test_classes_are_changed_by_the_fields(project: Path, ducks: Dataset, said: 
     assert said[-1].startswith("kangoroo is renamed to kangaroo (1 box).")
     with pytest.raises(UserError, match="RENAME and TO belong together"):
         notebook.change_classes(pictures, "kangaroo")
+    with pytest.raises(UserError, match="no class 'koala'"):
+        notebook.change_classes(pictures, "kangaroo", "wallaby", "koala")
+    with pytest.raises(UserError, match="both renamed and deleted"):
+        notebook.change_classes(pictures, "kangaroo", "wallaby", "kangaroo")
+    assert store.counts() == {"kangaroo": 1}  # nothing was done by halves
     notebook.change_classes(pictures, drop="kangaroo")
     assert store.counts() == {}
+    with pytest.raises(UserError, match="missing is no folder: check its name"):
+        notebook.change_classes(notebook.Pictures(project / "missing", folder), "a", "b")
+    assert not (project / "missing").exists()
 
 
 def test_pictures_with_mistakes_come_first(
