@@ -14,6 +14,7 @@ What is chosen is said below the cell. Nothing that lies in the project's folder
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -38,8 +39,9 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import list_images, load_image
 from duckdetect.notebook.display import say, show_labels, show_problems, switch
 from duckdetect.utils.environment import is_colab
-from duckdetect.utils.files import make_folder
+from duckdetect.utils.files import make_folder, write_json
 from duckdetect.utils.reading import as_path
+from duckdetect.utils.schema import read_json
 from duckdetect.utils.words import counted, plural
 
 
@@ -165,6 +167,10 @@ PENN_FUDAN = "Penn-Fudan pedestrians"
 
 WALK = SAMPLE.parent / "people" / "walk.mp4"
 
+_SAMPLE_NAME, _PEOPLE_NAME = "sample_ducks", "penn_fudan"
+
+_NAMES = "names.json"  # in the project's `data`: whose files bear which name
+
 _CLIP_FPS = 10  # the sample's clip is one turn around a duck in 48 frames
 
 
@@ -196,9 +202,9 @@ def choose_data(project: Path, choice: str, path: str = "") -> Data:
         UserError: If nothing is there, or it cannot be downloaded.
     """
     if choice == SAMPLE_DUCKS:
-        data = Data("sample_ducks", SAMPLE, is_sample=True)
+        data = Data(_SAMPLE_NAME, SAMPLE, is_sample=True)
     elif choice == PENN_FUDAN:
-        data = Data("penn_fudan", penn_fudan(project / "data" / "penn_fudan", say))
+        data = Data(_PEOPLE_NAME, penn_fudan(project / "data" / _PEOPLE_NAME, say))
     elif choice == OWN:
         if not path:
             raise UserError(
@@ -209,13 +215,26 @@ def choose_data(project: Path, choice: str, path: str = "") -> Data:
         found = next((place for place in places if place.exists()), None)
         if found is None:
             raise UserError(f"{path} is neither in {project} nor in {project.parent}: check PATH")
-        data = Data(found.stem, found)
+        data = Data(_own_name(project, found), found)
     else:
         options = ", ".join(repr(one) for one in (SAMPLE_DUCKS, PENN_FUDAN, OWN))
         raise UserError(f"data {choice!r} are not known: choose one of {options}")
     list_parts(data.path)  # that there are labels at all
     say(f"Data: {data.path}.")
     return data
+
+
+def _own_name(project: Path, path: Path) -> str:
+    """A name for the files made of a data set: its own, unless another of that name came before."""
+    file, place = make_folder(project / "data") / _NAMES, str(path.resolve())
+    names = read_json(file, "remove it").values if file.exists() else {}
+    taken = names.get(path.stem, place)  # as before there was such a file, the first gets it
+    is_free = taken == place or not Path(str(taken)).exists()
+    if path.stem in (_SAMPLE_NAME, _PEOPLE_NAME) or not is_free:
+        return f"{path.stem}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    if names.get(path.stem) != place:
+        write_json(file, {**names, path.stem: place})
+    return path.stem
 
 
 def outline_data(project: Path, data: Data, leave_out: str = "") -> Data:

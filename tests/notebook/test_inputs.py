@@ -350,3 +350,30 @@ def test_outlines_are_made_of_boxes_and_can_be_left_out(
     said.clear()
     inputs.check_data(project / "data" / "boxes-outlined")
     assert "1 box has no outline" in "\n".join(said)
+
+
+def test_two_folders_of_one_name_have_files_of_their_own(
+    project: Path, said: list[str], ducks: Dataset
+) -> None:
+    for place in ("one", "two", "three"):
+        write_splits({None: ducks}, "coco", project / place / "ducks")
+    write_splits({None: ducks}, "coco", project / "penn_fudan")
+
+    def name(path: str) -> str:
+        return notebook.choose_data(project, "my own", path).name
+
+    assert name("one/ducks") == "ducks"  # as of an earlier version, whose split is found
+    names = [name("two/ducks"), name("three/ducks"), name("penn_fudan")]
+    assert len({*names, "ducks", "penn_fudan"}) == 5
+    assert [name("two/ducks"), name("three/ducks"), name("penn_fudan")] == names
+    assert name("one/ducks") == "ducks"
+    splits = [
+        notebook.split_data(project, notebook.choose_data(project, "my own", f"{place}/ducks"))
+        for place in ("one", "two")
+    ]
+    assert splits[0] == project / "data" / "ducks-split-0.json"
+    for place, split in zip(("one", "two"), splits, strict=True):
+        (first, *_) = dd.load_dataset(split, "train").samples
+        assert first.path.resolve().is_relative_to((project / place).resolve())
+    (project / "one").rename(project / "moved")  # what is gone needs its name no more
+    assert name("moved/ducks") == "ducks"
