@@ -156,6 +156,11 @@ def check_out(
         check_apart(sheet, out)
         check_outputs([sheet], verb, sources)
         check_jpeg(sheet)
+        folder = Path(sheet).resolve().parent
+        if any(source.is_dir() and source.resolve() == folder for source in sources):
+            raise UserError(
+                f"{sheet} would be one of the pictures in {folder} from then on: choose another folder"
+            )
     remove_leftovers(out)  # of a run that was killed when the folder was whole, too
     if not out.exists():
         return

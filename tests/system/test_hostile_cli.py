@@ -215,6 +215,14 @@ def test_suggest_asks_for_its_pictures_before_it_loads_a_detector(
     assert "a would not be taken for a picture" in line
 
 
+def test_a_sheet_among_the_pictures_that_suggest_reads(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, "suggest", "no run", "data", "-o", "o", "--sheet", "data/sheet.jpg")
+    assert "data/sheet.jpg would be one of the pictures" in line
+    assert "no run" in refused(capsys, "suggest", "no run", "data", "-o", "o", "--sheet", "s.jpg")
+
+
 def test_a_split_file_of_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     split = {"format": "duckdetect split 1", "data": "s.json", "splits": {"train": ["a.jpg"]}}
     (tmp_path / "s.json").write_text(json.dumps(split))
