@@ -40,6 +40,10 @@ def _with_fields(text: str) -> str:
     return re.sub(option, lambda at: _FIELDS.get(at[0], at[0]), text)
 
 
+class PlaceError(UserError):
+    """A folder to write to cannot be used, such as the cache: what would be put there is not at fault."""
+
+
 class QualityError(Exception):
     """A result that is not good enough to be used unseen; the message says what, and what to do."""
 

@@ -27,7 +27,7 @@ from duckdetect.data.dataset import (
 )
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
-from duckdetect.errors import UserError
+from duckdetect.errors import PlaceError, UserError
 from duckdetect.imaging.io import list_folder
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted, some_names
@@ -135,7 +135,7 @@ def check_dataset(
         options: What the labels do not say themselves; those of `read_options` if None.
 
     Raises:
-        UserError: If there is nothing at this path.
+        UserError: If there is nothing at this path, or no place to unpack a zip.
     """
     with contextlib.nullcontext() if options is None else read_options(options):
         return _check(as_path(path, "the data"), split)
@@ -145,6 +145,8 @@ def _check(path: Path, split: str | None) -> list[Problem]:
     problems: list[Problem] = []
     try:
         names = list_parts(path) if split is None else [split]
+    except PlaceError:  # the cache's, where a zip is unpacked
+        raise
     except UserError as error:
         if not path.exists():
             raise

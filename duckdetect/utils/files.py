@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from duckdetect.errors import UserError
+from duckdetect.errors import PlaceError, UserError
 from duckdetect.utils.locks import folder_lock
 
 _REPLACED = "replaced"
@@ -128,7 +128,7 @@ def make_folder(path: str | Path) -> Path:
     """Make a folder and its parents, and prove that it can be written.
 
     Raises:
-        UserError: If it is a file, or cannot be made or written.
+        PlaceError: If it is a file, or cannot be made or written.
     """
     path = Path(path)
     try:
@@ -136,9 +136,9 @@ def make_folder(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{path} is a file, not a folder: {_other_folder(path)}") from None
+        raise PlaceError(f"{path} is a file, not a folder: {_other_folder(path)}") from None
     except OSError as error:
-        raise UserError(
+        raise PlaceError(
             f"{path} cannot be written ({error.strerror}): change that, or {_other_folder(path)}"
         ) from error
     return path

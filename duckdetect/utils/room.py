@@ -13,7 +13,7 @@ import re
 import shutil
 from pathlib import Path
 
-from duckdetect.errors import UserError
+from duckdetect.errors import PlaceError, UserError
 
 
 def require_disk(folder: Path, n_bytes: int, what: str, cure: str) -> None:
@@ -26,11 +26,11 @@ def require_disk(folder: Path, n_bytes: int, what: str, cure: str) -> None:
         cure: What to do.
 
     Raises:
-        UserError: If there is less.
+        PlaceError: If there is less.
     """
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
-        raise UserError(f"{what} {size(n_bytes)} in {folder}, {size(free)} are free: {cure}")
+        raise PlaceError(f"{what} {size(n_bytes)} in {folder}, {size(free)} are free: {cure}")
 
 
 def require_memory(n_bytes: int, what: str, cure: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from helpers.labelled_folders import put_coco, put_image, put_yolo, voc_xml
 
 import duckdetect as dd
+from duckdetect.cli import main
 from duckdetect.data.loading import find_splits, load_dataset
 from duckdetect.errors import UserError
 from duckdetect.utils import archives
@@ -182,6 +183,18 @@ def test_zips_that_are_refused(
     # Nothing is left, neither in the cache nor outside.
     assert [p.name for p in (cache / "data").iterdir() if not p.name.endswith(".lock")] == []
     assert not list(tmp_path.rglob("evil*"))
+
+
+def test_a_cache_that_cannot_be_used_is_no_fault_of_the_zip(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_coco(tmp_path / "in")
+    path = zip_of(tmp_path / "in", tmp_path / "export.zip")
+    cache.write_text("a file")
+    assert main(["check", str(path)]) == 2
+    told = capsys.readouterr()
+    assert "is a file, not a folder: set DUCKDETECT_CACHE to another folder" in told.err
+    assert "before training" not in told.err
 
 
 def test_a_zip_that_is_larger_than_the_disk(
