@@ -14,13 +14,15 @@ detections.json:
 `file` is relative to the file's own folder, or absolute. Of a `whole` picture all objects are listed; it
 becomes a labelled picture. Of another one, `objects` are some that were missed and `wrong` are false
 detections; the rest of it nobody has looked at, and it is neither object nor background. An object may
-also have COCO's `segmentation`, and `"crowd": true`, which is not trained on.
+also have COCO's `segmentation`, and `"crowd": true`, which is not trained on. A copy of a picture under
+another name is that picture.
 """
 
 from __future__ import annotations
 
+import filecmp
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,7 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
     if fields.text("format") != FORMAT:
         fields.fail(f"its format is not {FORMAT!r}")
     _only(fields, "format", "pictures")
-    found: dict[Path, Sample] = {}
+    found = _Pictures(())
     for row in rows_of(fields.list("pictures"), f"{path}: pictures", _CURE):
         _only(row, "file", "whole", "objects", "wrong")
         name = row.text("file")
@@ -86,13 +88,15 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
                 row.fail(f"the outline of object {number} cannot be read")
         # Handed back as one class and labelled as another: where an object is, nothing is wrong.
         negatives_xyxy = apart(negatives.xyxy, sample.xyxy)
-        earlier = found.get(sample.path.resolve())
+        earlier = found.get(sample.path)
         if whole and earlier is not None and earlier.whole:
-            row.fail(f"{name} is there twice as a whole picture")
-        _add(found, replace(sample, hard_negatives=negatives_xyxy, whole=whole))
-    if not found:
+            is_copy = earlier.path.resolve() != sample.path.resolve()
+            copy = f", once as its copy {earlier.path.name}" if is_copy else ""
+            row.fail(f"{name} is there twice as a whole picture{copy}")
+        found.add(replace(sample, hard_negatives=negatives_xyxy, whole=whole))
+    if not found.samples:
         fields.fail("it holds no picture")
-    return _numbered(Dataset(path.parent, tuple(classes), ()), found)
+    return found.numbered(Dataset(path.parent, tuple(classes), ()))
 
 
 def _only(row: Fields, *names: str) -> None:
@@ -172,20 +176,46 @@ def with_corrections(dataset: Dataset, corrections: Dataset) -> Dataset:
         dataset: Labelled pictures, or earlier corrections.
         corrections: Of the same classes.
     """
-    samples = {sample.path.resolve(): sample for sample in dataset.samples}
+    pictures = _Pictures(dataset.samples)
     for new in corrections.samples:
-        _add(samples, new)
-    return _numbered(dataset, samples)
+        pictures.add(new)
+    return pictures.numbered(dataset)
 
 
-def _add(samples: dict[Path, Sample], new: Sample) -> None:
-    place = new.path.resolve()
-    samples[place] = _merged(samples[place], new) if place in samples else new
+class _Pictures:
+    """Samples by their pictures' places, of which a copy under another name has its original's."""
 
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self.samples: dict[Path, Sample] = {}
+        self._by_size: dict[int, list[Path]] = {}  # a check sum is needed of few
+        for sample in samples:
+            self._put(sample.path.resolve(), sample)
 
-def _numbered(dataset: Dataset, samples: dict[Path, Sample]) -> Dataset:
-    numbered = tuple(replace(sample, image_id=i) for i, sample in enumerate(samples.values(), 1))
-    return replace(dataset, samples=numbered)
+    def get(self, path: Path) -> Sample | None:
+        """The sample of this picture."""
+        return self.samples.get(self._place(path))
+
+    def add(self, new: Sample) -> None:
+        """Add what is said of a picture to what is known of it."""
+        place = self._place(new.path)
+        self._put(place, _merged(self.samples[place], new) if place in self.samples else new)
+
+    def numbered(self, dataset: Dataset) -> Dataset:
+        """The data set with these samples."""
+        numbered = (replace(one, image_id=i) for i, one in enumerate(self.samples.values(), 1))
+        return replace(dataset, samples=tuple(numbered))
+
+    def _put(self, place: Path, sample: Sample) -> None:
+        if place not in self.samples and place.is_file():
+            self._by_size.setdefault(place.stat().st_size, []).append(place)
+        self.samples[place] = sample
+
+    def _place(self, path: Path) -> Path:
+        place = path.resolve()
+        if place in self.samples or not place.is_file():
+            return place
+        alike = self._by_size.get(place.stat().st_size, ())
+        return next((one for one in alike if filecmp.cmp(one, place, shallow=False)), place)
 
 
 def _merged(old: Sample, new: Sample) -> Sample:

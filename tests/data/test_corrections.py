@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -27,8 +28,8 @@ WRONG = [60, 20, 30, 20]  # x, y, width, height
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (160, 100)).save(tmp_path / name)
+    for name, color in (("a.png", "black"), ("b.png", "grey")):
+        Image.new("RGB", (160, 100), color).save(tmp_path / name)
     return tmp_path
 
 
@@ -153,6 +154,22 @@ def test_what_is_said_later_is_added_and_wins(folder):
     merged = with_corrections(labelled, other).samples[0]
     assert merged.whole
     assert len(merged.xyxy) == len(merged.hard_negatives) == 1
+
+
+def test_a_copy_of_a_picture_is_that_picture(folder):
+    shutil.copy(folder / "a.png", folder / "copy.png")
+    duck, hen = ({"class": c, "bbox": b} for c, b in (("duck", WRONG), ("hen", [0, 0, 9, 9])))
+    (one,) = read(
+        folder, {"file": "a.png", "objects": [duck]}, {"file": "copy.png", "objects": [duck, hen]}
+    ).samples
+    assert one.path.name == "a.png"
+    assert one.class_id.tolist() == [0, 1]
+    whole = {"whole": True, "objects": [duck]}
+    with pytest.raises(UserError, match=r"copy\.png is there twice .*, once as its copy a\.png"):
+        read(folder, {"file": "a.png", **whole}, {"file": "copy.png", **whole})
+    pictures = read(folder, {"file": "a.png", **whole}, {"file": "b.png", **whole})
+    both = with_corrections(pictures, read(folder, {"file": "copy.png", "objects": [hen]}))
+    assert [s.class_id.tolist() for s in both.samples] == [[0, 1], [0]]
 
 
 def test_hard_negatives_go_along_with_their_views(folder):
