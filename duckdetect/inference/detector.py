@@ -515,6 +515,7 @@ def load_detector(folder: Any) -> Detector:
             if not callable(getattr(functions, name, None)):
                 raise ValueError(f"it has no function {name!r}")
         _check_inputs(functions, sizes, two_stage)
+        _check_classes(functions, len(classes))
     except Exception as error:  # TensorFlow and protobuf raise a dozen kinds for a broken model
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{folder} is a broken detector ({reason}): {cure}") from error
@@ -550,6 +551,18 @@ def _check_inputs(functions: Any, sizes: Mapping[str, Sequence[int]], two_stage:
     for key, tensor in seen.items():
         if not tensor.shape[1:3].is_compatible_with(sizes[key]):
             raise ValueError(f"its {key} is {list(sizes[key])}, it takes {list(tensor.shape[1:3])}")
+
+
+def _check_classes(functions: Any, n_classes: int) -> None:
+    """Raise ValueError if the network scores another number of classes than the settings name.
+
+    That of a Faster R-CNN is not looked for: its suppression is of another kind.
+    """
+    for operation in functions.detect.concrete_functions[0].graph.get_operations():
+        if operation.type == "CombinedNonMaxSuppression":
+            n_scored = operation.inputs[1].shape[-1]  # (B, A, C)
+            if n_scored not in (None, n_classes):
+                raise ValueError(f"it scores {n_scored} classes and names {n_classes}")
 
 
 def as_detector(what: Any) -> Detector:

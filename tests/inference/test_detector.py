@@ -146,6 +146,7 @@ def test_missing_broken_and_newer_detectors(detector, tmp_path, monkeypatch):
         dd.load_detector(tmp_path)
     for change, named in (
         ({"classes": ["duck", "duck"]}, 'classes names "duck" twice'),
+        ({"classes": [*settings["classes"], "hen"]}, "it scores 2 classes and names 3"),
         ({"two_stage": True}, "it is no detector of two stages"),
         ({"input_hw": [10, 10]}, r"input_hw is \[10, 10\], it takes \[300, 300\]"),
     ):
