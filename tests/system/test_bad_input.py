@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.labelled_folders import annotation, noise, put_coco, put_image, put_yolo, voc_xml
+from helpers.run_folders import Guesser, put_run
 from PIL import Image
 
 import duckdetect as dd
@@ -215,6 +216,51 @@ def test_an_interrupted_detection_keeps_what_was_there(
     } == before
     assert code == 1
     assert "duckdetect: interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verb", "stage"),
+    [
+        ("eval", "duckdetect.evaluation.evaluate.score_detections"),
+        ("eval", "duckdetect.evaluation.evaluate.write_detections_json"),
+        ("report", "duckdetect.report.write.render_html"),
+        ("report", "duckdetect.report.pdf.render_pdf"),
+        ("split --file", "duckdetect.data.split.image_hash"),
+        ("split --file", "duckdetect.data.split.write_split_file"),
+        ("split --out", "duckdetect.data.convert.shutil.copyfile"),
+    ],
+)
+def test_an_interrupted_command_keeps_what_was_there(
+    tmp_path: Path,
+    project_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    stage: str,
+) -> None:
+    data, run = project_data / "ducks" / "train", tmp_path / "run"
+    ducks = dd.load_dataset(data)
+    monkeypatch.setattr("duckdetect.inference.detector.load_detector", lambda _: Guesser(ducks))
+    argv = {
+        "eval": ["eval", run, data],
+        "report": ["report", run, "--data", data],
+        "split --file": ["split", data, "--file", tmp_path / "s.json"],
+        "split --out": ["split", data, "--overwrite", "--out", tmp_path / "s"],
+    }[verb]
+    put_run(run, ducks)
+    given = [*map(str, argv), "--quiet"]
+    assert main(given) == 0
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, interrupted)
+    capsys.readouterr()
+    seed = ["--seed", "1"] if "split" in verb else []
+    assert main([*given, *seed]) == 1
+    assert capsys.readouterr().err.strip() == "duckdetect: interrupted"
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
 def test_what_is_no_input_of_detect(
