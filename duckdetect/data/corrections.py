@@ -14,8 +14,8 @@ detections.json:
 `file` is relative to the file's own folder, or absolute. Of a `whole` picture all objects are listed; it
 becomes a labelled picture. Of another one, `objects` are some that were missed and `wrong` are false
 detections; the rest of it nobody has looked at, and it is neither object nor background. An object may
-also have COCO's `segmentation`, and `"crowd": true`, which is not trained on. A copy of a picture under
-another name is that picture.
+also have COCO's `segmentation`, and `"crowd": true`, which is not trained on. Where they are
+added to pictures, a copy under another name is that picture.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
     if fields.text("format") != FORMAT:
         fields.fail(f"its format is not {FORMAT!r}")
     _only(fields, "format", "pictures")
-    found = _Pictures(())
+    found = _Pictures((), copies=False)  # as it was written: a click is found by its file
     for row in rows_of(fields.list("pictures"), f"{path}: pictures", _CURE):
         _only(row, "file", "whole", "objects", "wrong")
         name = row.text("file")
@@ -90,9 +90,7 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
         negatives_xyxy = apart(negatives.xyxy, sample.xyxy)
         earlier = found.get(sample.path)
         if whole and earlier is not None and earlier.whole:
-            is_copy = earlier.path.resolve() != sample.path.resolve()
-            copy = f", once as its copy {earlier.path.name}" if is_copy else ""
-            row.fail(f"{name} is there twice as a whole picture{copy}")
+            row.fail(f"{name} is there twice as a whole picture")
         found.add(replace(sample, hard_negatives=negatives_xyxy, whole=whole))
     if not found.samples:
         fields.fail("it holds no picture")
@@ -183,10 +181,11 @@ def with_corrections(dataset: Dataset, corrections: Dataset) -> Dataset:
 
 
 class _Pictures:
-    """Samples by their pictures' places, of which a copy under another name has its original's."""
+    """Samples by their pictures' places; with `copies` a copy under another name has its original's."""
 
-    def __init__(self, samples: Iterable[Sample]) -> None:
+    def __init__(self, samples: Iterable[Sample], copies: bool = True) -> None:
         self.samples: dict[Path, Sample] = {}
+        self._copies = copies
         self._by_size: dict[int, list[Path]] = {}  # a check sum is needed of few
         for sample in samples:
             self._put(sample.path.resolve(), sample)
@@ -212,7 +211,7 @@ class _Pictures:
 
     def _place(self, path: Path) -> Path:
         place = path.resolve()
-        if place in self.samples or not place.is_file():
+        if not self._copies or place in self.samples or not place.is_file():
             return place
         alike = self._by_size.get(place.stat().st_size, ())
         return next((one for one in alike if filecmp.cmp(one, place, shallow=False)), place)
