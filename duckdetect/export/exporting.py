@@ -109,6 +109,10 @@ def export_detector(
     out = as_path(out, "the output")
     to = _target(out, to)
     weights = _weights(to, weights)
+    parity_path = out.with_name(out.name + ".parity.json")
+    of_run = run.folder if isinstance(run, Detector) else as_path(run, "the run")
+    # Before the detector is loaded:
+    check_outputs([out, parity_path], _VERB, [of_run] if of_run is not None else [])
     detector, folder = _detector(run)
     notes: list[str] = []
     datasets = _datasets(folder, data, notes)
@@ -118,8 +122,6 @@ def export_detector(
             "a page shows the boxes alone, masks are left out: every other target has them"
         )
         original = original.changed(masks=False)
-    parity_path = out.with_name(out.name + ".parity.json")
-    check_outputs([parity_path], _VERB, [folder])
     with own_output(out, _VERB, [folder]) as part:
         after = _write(original, part, to, weights, datasets, _seed(folder))
         parity = compare(original, after, datasets, _bytes(folder), _bytes(part))

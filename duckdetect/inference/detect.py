@@ -356,16 +356,24 @@ def detect(
     is_video = len(sources) == 1 and _is_video(sources[0])
     if is_video and save_crops:
         raise UserError(f"--save-crops is for pictures, and {sources[0]} is a video: leave it out")
-    detector = as_detector(detector)
+    targets = [out / "detections.json", *([out / DETECTIONS, out / COUNTS] if csv else [])]
+    if is_video:
+        animation, paths = out / "detections.mp4", sources
+        targets += [animation, partial_path(animation)]
+    else:
+        for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
+            if given not in (None, False):
+                raise UserError(f"--{name} is for videos, and {sources[0]} is none: leave it out")
+        paths = _list(sources)
+        targets += [out / name for name in ("frames", "detections.gif")]
+        targets += [out / "crops"] if save_crops else []
+    check_outputs(targets, _VERB, paths)
+    detector = as_detector(detector)  # which takes seconds
     if fast or per_class is not None or iou is not None or not masks:
         detector = detector.changed(fast=fast, per_class=per_class, iou=iou, masks=masks)
     kept = detector.threshold if threshold is None else threshold
     class_ids = None if classes is None else _class_ids(classes, detector)
-    tables = [out / DETECTIONS, out / COUNTS] if csv else []
     if is_video:
-        animation = out / "detections.mp4"
-        targets = [animation, out / "detections.json", *tables]
-        check_outputs([*targets, partial_path(animation)], _VERB, sources)
         with _only_detection(out):
             video = read_video(sources[0], start, end)
             with _for_video(detector, video, every, out, progress) as (detector, how):
@@ -376,18 +384,13 @@ def detect(
                 )  # fmt: skip
         more = (*how, *_letters(detector.classes, style), *_stale(out, _OF_IMAGES))
         return dataclasses.replace(done, notes=(*done.notes, *more))
-    for name, given in (("every", every > 1), ("start", start), ("end", end), ("track", track)):
-        if given not in (None, False):
-            raise UserError(f"--{name} is for videos, and {sources[0]} is none: leave it out")
-    paths, again = _list(sources), []
+    again = []
     if known is None:  # a folder and a picture of it give one twice
         unlike = list(dict.fromkeys(paths))
         if twice := len(paths) - len(unlike):
             again = [counted(twice, "pictures are given twice: each is looked at once")]
         paths = unlike
     notes = [*again, *_notes(sources, paths), *_letters(detector.classes, style)]
-    targets = [out / name for name in ("frames", "detections.json", "detections.gif")]
-    check_outputs([*targets, *tables, *([out / "crops"] if save_crops else [])], _VERB, paths)
     failed: list[str] = []
     images = loaded_images(paths, None if strict or known is not None else failed)
     if known is None:

@@ -273,7 +273,7 @@ def test_what_is_no_input_of_detect(
         "detect", detector.folder, tmp_path / "empty", "--out", out
     )
     assert "notes.txt" in refused("detect", detector.folder, tmp_path / "notes.txt", "--out", out)
-    assert "holds no detector" in refused("detect", tmp_path, tmp_path / "empty", "--out", out)
+    assert "holds no detector" in refused("detect", tmp_path, detector.data / "test", "--out", out)
     assert "give a number from 0 to 1" in refused(
         "detect", detector.folder, detector.data / "test", "--out", out, "--threshold", "7"
     )

@@ -223,6 +223,22 @@ def test_a_sheet_among_the_pictures_that_suggest_reads(
     assert "no run" in refused(capsys, "suggest", "no run", "data", "-o", "o", "--sheet", "s.jpg")
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("export", "no run", "--out", "d.tflite"),
+        ("export", "no run", "--out", "data", "--to", "saved-model"),
+        ("detect", "no run", "data", "--out", "o"),
+    ],
+)
+def test_the_place_is_looked_at_before_a_detector_is_loaded(
+    here: Path, capsys: pytest.CaptureFixture[str], argv: tuple[str, ...]
+) -> None:
+    (here / "d.tflite").write_text("somebody's")
+    put_image(here / "o" / "frames" / "a.jpg")
+    assert "was not written by an earlier `duckdetect" in refused(capsys, *argv)
+
+
 def test_a_split_file_of_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     split = {"format": "duckdetect split 1", "data": "s.json", "splits": {"train": ["a.jpg"]}}
     (tmp_path / "s.json").write_text(json.dumps(split))
