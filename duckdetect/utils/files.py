@@ -99,7 +99,7 @@ def remove_leftovers(target: str | Path) -> None:
     except OSError:
         return
     for part_dir in found:
-        # Whatever else a user may have given such a name holds other things.
+        # What somebody may have put there is not ours to remove.
         if part_dir.is_symlink() or not part_dir.is_dir():
             continue
         if not {path.name for path in part_dir.iterdir()} <= {target.name, _REPLACED}:
@@ -115,7 +115,8 @@ def remove_leftovers(target: str | Path) -> None:
 
 def _prefix(target: Path) -> str:
     start = target.name.encode("utf-8", "surrogateescape")[:200]  # of the 255 bytes of a name
-    return f".{start.decode('utf-8', 'ignore')}."
+    # Our name in it: .out.20261128 may be anybody's.
+    return f".{start.decode('utf-8', 'ignore')}.duckdetect-"
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -70,9 +70,9 @@ def test_what_a_killed_run_left_goes_although_the_folder_is_whole(
 ) -> None:
     convert = ("convert", put_coco(tmp_path / "data"), "--to", "voc", "--out", tmp_path / "o")
     assert main([str(argument) for argument in convert]) == 0
-    (tmp_path / ".o.abcdefgh").mkdir()
+    (tmp_path / ".o.duckdetect-abcdefgh").mkdir()
     assert "holds something already" in refused(capsys, *convert)
-    assert not (tmp_path / ".o.abcdefgh").exists()
+    assert not (tmp_path / ".o.duckdetect-abcdefgh").exists()
 
 
 def test_an_error_begins_a_line(

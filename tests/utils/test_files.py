@@ -67,7 +67,7 @@ def test_a_scratch_folder_is_gone_afterwards_and_what_a_killed_process_left_of_i
 
 def test_killed_between_the_two_moves_of_a_swap(tmp_path: Path) -> None:
     put(tmp_path / "frames", "old")
-    left = tmp_path / ".frames.abcd1234"
+    left = tmp_path / ".frames.duckdetect-abcd1234"
     left.mkdir()
     (tmp_path / "frames").replace(left / "replaced")
     (left / "frames").mkdir()
@@ -78,13 +78,20 @@ def test_killed_between_the_two_moves_of_a_swap(tmp_path: Path) -> None:
 
 
 def test_what_looks_like_a_leftover_and_is_none_stays(tmp_path: Path) -> None:
-    (tmp_path / ".frames.old_copy").mkdir()
-    (tmp_path / ".frames.old_copy" / "mine.txt").touch()
-    (tmp_path / ".frames.filefile").touch()
-    (tmp_path / ".frames.linklink").symlink_to(tmp_path)
+    (tmp_path / ".frames.20261128" / "frames").mkdir(parents=True)  # somebody's copy
+    (tmp_path / ".frames.duckdetect-old_copy").mkdir()
+    (tmp_path / ".frames.duckdetect-old_copy" / "mine.txt").touch()
+    (tmp_path / ".frames.duckdetect-filefile").touch()
+    (tmp_path / ".frames.duckdetect-linklink").symlink_to(tmp_path)
     before = set(names(tmp_path))
     put(tmp_path / "frames", "new")
     assert set(names(tmp_path)) == {*before, "frames"}
+    assert (tmp_path / ".frames.20261128" / "frames").is_dir()
+
+
+def test_a_name_as_long_as_a_file_system_takes_can_be_written(tmp_path: Path) -> None:
+    put(tmp_path / ("é" * 127 + "x"), "whole")
+    assert [len(name.encode()) for name in names(tmp_path)] == [255]
 
 
 def test_the_older_folder_is_put_back_if_the_new_one_cannot_take_its_place(
