@@ -56,7 +56,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     text = decoded(read_bytes(source))
     table = _rows(text)
     by_comma = _delimiter(text) == ","
-    head = next(table, []) if with_head else None
+    head = next(table, (1, []))[1] if with_head else None
     names = [name.strip().lower() for name in head or []]
     read_ones = {names[i] for i in columns.values()} if names else set()
     if twice := sorted(name for name in read_ones if names.count(name) > 1):
@@ -64,7 +64,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         reading.warn(source, what, "the first of each is read")
     rows: list[tuple[int, dict[str, str]]] = []
     try:
-        for number, cells in enumerate(table, 2 if with_head else 1):
+        for number, cells in table:
+            if any("\n" in cell or "\r" in cell for cell in cells):
+                cure = "look for a quotation mark that is not closed, or too many"
+                reading(Problem(f"{source}, line {number}", "has a cell of several lines", cure))
+                continue
             # Files that were put together repeat the head.
             if any(cell.strip() for cell in cells) and cells != head:
                 row = {k: cells[i].strip() if i < len(cells) else "" for k, i in columns.items()}
@@ -106,14 +110,21 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             for number, row in of_image
             if (label := _label(f"{source}, line {number}", row, class_ids, scale_wh, reading))
         ]
-        sample = make_sample(path, len(samples) + 1, _size_hw(of_image[0][1]), labels, reading)
+        declared = _declared_hw(source, of_image, reading)
+        sample = make_sample(path, len(samples) + 1, declared, labels, reading)
         if sample is not None:
             samples.append(sample)
     return Dataset(source.parent, classes, tuple(samples))
 
 
-def _rows(text: str) -> Iterator[list[str]]:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows, each with the number of the line that it begins on."""
+    # Not strict, csv takes what follows a stray quotation mark for one cell, without a word.
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    number = 1
+    for cells in table:
+        yield number, cells
+        number = table.line_num + 1
 
 
 def _delimiter(text: str) -> str:
@@ -121,7 +132,8 @@ def _delimiter(text: str) -> str:
 
 
 def _first_row(path: Path) -> list[str]:
-    return next(iter(_rows(decoded(read_head(path, _HEAD_BYTES)))), [])
+    text = decoded(read_head(path, _HEAD_BYTES))
+    return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)), [])
 
 
 def lacking(path: Path) -> str | None:
@@ -178,6 +190,21 @@ def _size_hw(row: Mapping[str, str]) -> tuple[int, int] | None:
     if not height or not width:
         return None
     return round(min(height, _MOST_PX)), round(min(width, _MOST_PX))
+
+
+def _declared_hw(
+    source: Path, of_image: list[tuple[int, Mapping[str, str]]], reading: Reading
+) -> tuple[int, int] | None:
+    """The size that a picture's rows say it has; those that contradict the first are reported."""
+    sizes = [(number, size) for number, row in of_image if (size := _size_hw(row)) is not None]
+    if not sizes:
+        return None
+    first, (height, width) = sizes[0]
+    for number, size in sizes[1:]:
+        if size != (height, width):
+            what = f"says that its picture is {size[1]}x{size[0]}, line {first} {width}x{height}"
+            reading(Problem(f"{source}, line {number}", what, "give the picture's size in both"))
+    return height, width
 
 
 def _label(

@@ -86,6 +86,36 @@ def test_a_table_that_is_not_read_says_why(tmp_path: Path, content: str, told: s
         load_dataset(put_csv(tmp_path / "data", content))
 
 
+def test_a_stray_quotation_mark_swallows_no_rows(tmp_path: Path) -> None:
+    rows = [f"a.jpg,80,60,{{}},{x},20,{x + 9},35\n" for x in range(1, 60, 10)]
+
+    def put(*classes: str) -> Path:
+        lines = [row.format(name) for row, name in zip(rows, classes, strict=True)]
+        return put_csv(tmp_path / "data", _HEAD + "".join(lines))
+
+    assert load_dataset(put(*["duck"] * 6)).n_boxes == 6
+    swallowing = put("duck", 'duck"', '"duck', "duck", '"duck"', "duck")
+    with pytest.raises(UserError, match=r"cannot be read after line 3 .*quotation mark"):
+        load_dataset(swallowing)
+    swallowing.joinpath("_annotations.csv").write_text(
+        _HEAD
+        + rows[0].format("duck")
+        + 'a.jpg,80,60,"du\nck",1,20,9,35\n'
+        + rows[2].format('"d\n"')
+    )
+    said = [str(problem) for problem in check_dataset(swallowing)]
+    assert [line.partition("csv, ")[2].partition(":")[0] for line in said] == ["line 3", "line 5"]
+    assert "has a cell of several lines: look for a quotation mark that is not closed" in said[0]
+
+
+def test_rows_that_contradict_each_other_on_their_pictures_size(tmp_path: Path) -> None:
+    content = (
+        _HEAD + "a.jpg,80,60,duck,10,20,40,35\na.jpg,,,duck,1,2,9,9\na.jpg,90,60,duck,1,2,9,9\n"
+    )
+    with pytest.raises(UserError, match="line 4: says that its picture is 90x60, line 2 80x60"):
+        load_dataset(put_csv(tmp_path / "data", content))
+
+
 # Parts of the sides where pixels are meant
 
 
