@@ -36,8 +36,9 @@ from duckdetect.imaging.geometry import turned_box_xyxy
 from duckdetect.imaging.io import natural_key
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.reading import decoded, read_bytes
-from duckdetect.utils.words import counted
+from duckdetect.utils.words import counted, some_names
 
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _LABEL_FOLDERS = ("annotations", "annotation", "labels", "xml", "xmls")
 _IMAGE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img", "data", "pictures", "photos")
 
@@ -200,10 +201,13 @@ def _parse(path: Path) -> Element:
         raise UserError(f"{path} is no XML (it is empty): export the labels again")
     try:
         # defusedxml: an XML file may hold entities that fill the memory.
-        return fromstring(_as_utf8(content))
+        root: Element = fromstring(_as_utf8(content))
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         # LookupError: an encoding that Python does not know.
         raise UserError(f"{path} is no XML ({error}): export the labels again") from error
+    for element in root.iter():
+        element.tag = element.tag.lower()  # <Object> is no other thing than <object>
+    return root
 
 
 def _as_utf8(content: bytes) -> bytes:
@@ -253,7 +257,8 @@ def _image(source: Path, path: Path, root: Element, reading: Reading) -> Path | 
 
 
 def _name(entry: Element) -> str:
-    return entry.findtext("name", "").strip()
+    # Where a line was broken by whoever laid out the XML, a blank was meant.
+    return re.sub(r"\s*[\r\n]\s*", " ", entry.findtext("name", "").strip())
 
 
 def _label(where: str, entry: Element, class_ids: dict[str, int], reading: Reading) -> Label | None:
@@ -270,6 +275,11 @@ def _label(where: str, entry: Element, class_ids: dict[str, int], reading: Readi
         return None
     if len(entry.findall("bndbox")) > 1:
         reading(Problem(where, "has several boxes", "give each box an object of its own"))
+        return None
+    tags = ("name", *(f"bndbox/{key}" for key in _CORNERS))
+    if twice := [tag.rpartition("/")[2] for tag in tags if len(entry.findall(tag)) > 1]:
+        reading(Problem(where, f"has {some_names(twice)} twice", "keep the right one of them"))
+        return None
     rotation = _rotation(entry)
     if rotation:
         xyxy = turned_box_xyxy(xyxy, rotation)
@@ -282,9 +292,7 @@ def _label(where: str, entry: Element, class_ids: dict[str, int], reading: Readi
 
 def _corners(entry: Element) -> list[float] | None:
     try:
-        return [
-            float(entry.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")
-        ]
+        return [float(entry.findtext(f"bndbox/{key}", "")) for key in _CORNERS]
     except ValueError:
         return None
 
@@ -365,7 +373,7 @@ def write(folder: Path, dataset: Dataset, file_names: Sequence[str]) -> Counter[
             SubElement(entry, "truncated").text = "0"
             SubElement(entry, "difficult").text = str(int(sample.crowd[index]))
             box = SubElement(entry, "bndbox")
-            for key, value in zip(("xmin", "ymin", "xmax", "ymax"), corners[index], strict=True):
+            for key, value in zip(_CORNERS, corners[index], strict=True):
                 SubElement(box, key).text = str(value)
         lost["boxes are rounded: Pascal VOC holds whole pixels"] += int(
             (corners != sample.xyxy).any(axis=1).sum()

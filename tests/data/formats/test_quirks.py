@@ -361,6 +361,10 @@ def test_an_object_with_two_boxes(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(xml.replace(box, box * 2, 1))
     with pytest.raises(UserError, match="has several boxes: give each box an object of its own"):
         load_dataset(tmp_path)
+    for tag, twice in (("xmin", "<xmin>9</xmin>"), ("name", "<name>egg</name>")):
+        (tmp_path / "a.xml").write_text(xml.replace(f"<{tag}>", f"{twice}<{tag}>"))
+        with pytest.raises(UserError, match=f"object 1: has {tag} twice: keep the right one"):
+            load_dataset(tmp_path)
 
 
 def test_classes_that_are_numbered_from_1(tmp_path: Path) -> None:

@@ -103,6 +103,15 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
     assert load_dataset(tmp_path).classes == ("Gummiente größer",)
 
 
+def test_tags_in_capitals_and_a_name_on_two_lines(tmp_path: Path) -> None:
+    xml = voc_xml(name="\n  rubber\n  duck\n")
+    for tag in ("object", "name", "bndbox", "xmin", "size"):
+        xml = xml.replace(f"<{tag}>", f"<{tag.title()}>").replace(f"</{tag}>", f"</{tag.title()}>")
+    dataset = load_dataset(put_voc(tmp_path, xml=xml))
+    assert dataset.classes == ("rubber duck",)
+    np.testing.assert_array_equal(dataset.samples[0].xyxy, [[10, 20, 40, 35]])
+
+
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><annotation>&c;</annotation>'
 
 
