@@ -20,6 +20,7 @@ from duckdetect.data.dataset import (
 )
 from duckdetect.data.formats import places
 from duckdetect.errors import UserError
+from duckdetect.utils.words import plural
 
 _IGNORED = ("__ignore__", "_background_")
 _LOOKED_INTO = 5  # files; a folder holds one for each picture
@@ -117,8 +118,21 @@ def _label(where: str, shape: Any, class_ids: dict[str, int], reading: Reading) 
         points = np.array([points[0] - radius, points[0] + radius])
     elif kind in ("polygon", "linestrip", "rotation") and len(points) > 2:
         outline = [points.ravel().tolist()]
-    elif kind not in ("rectangle", "mask") or len(points) < 2:
+    elif kind in ("rectangle", "mask"):
+        if len(points) != 2 and not _are_corners(points):
+            what = f"is a {kind} of {plural(len(points), 'point')}"
+            reading(Problem(where, what, "draw it again: two opposite corners or all four"))
+            return None
+    else:
         reading.warn(where, f"is a {kind}, no box or outline", "it is left out")
         return None
     xyxy = [*points.min(axis=0), *points.max(axis=0)]
     return Label(where, xyxy, class_ids[name.strip()], segmentation=outline)
+
+
+def _are_corners(points: np.ndarray) -> bool:
+    """Whether points (N, 2) are the four corners of an upright box, as X-AnyLabeling writes them."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    at_high = np.isclose(points, high)
+    at_either = at_high | np.isclose(points, low)
+    return len(points) == 4 and bool(at_either.all()) and len({*map(tuple, at_high.tolist())}) == 4

@@ -169,6 +169,27 @@ def test_labelmes_turned_boxes_and_its_words_for_no_class(tmp_path: Path) -> Non
     assert "labelme's word for no class" in warnings(tmp_path)
 
 
+def test_a_rectangle_of_labelme_has_two_points_or_four_corners(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+
+    def put(*points: list[int]) -> None:
+        shape = {"label": "duck", "shape_type": "rectangle", "points": points}
+        (tmp_path / "a.json").write_text(json.dumps({"shapes": [shape], "imagePath": "a.jpg"}))
+
+    for right in ([[40, 35], [10, 20]], [[10, 20], [40, 20], [40, 35], [10, 35]]):
+        put(*right)
+        assert boxes(load_dataset(tmp_path)) == {"a.jpg": [BOX]}
+    for n, wrong in (
+        (1, [[10, 20]]),
+        (3, [[10, 20], [40, 35], [70, 50]]),
+        (4, [[10, 20], [40, 22], [40, 35], [10, 35]]),
+        (4, [[10, 20], [40, 35], [40, 35], [10, 20]]),
+    ):
+        put(*wrong)
+        with pytest.raises(UserError, match=f"shape 1: is a rectangle of {n} point.*: draw it ag"):
+            load_dataset(tmp_path)
+
+
 # COCO
 
 
