@@ -162,6 +162,8 @@ def outline_box(image: ImageArray, xyxy: np.ndarray) -> list[list[float]] | None
     end = np.ceil(np.minimum(xyxy[2:] + size * _MARGIN, (width, height))).astype(int)
     crop = image[start[1] : end[1], start[0] : end[0]]
     scale = min(1.0, _SIDE_PX / max(crop.shape[:2]))
+    if min(crop.shape[:2]) * scale < 1:
+        return None  # nothing of so thin a strip is left
     small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     zoom = np.array(small.shape[1::-1]) / np.array(crop.shape[1::-1])
     inside = (

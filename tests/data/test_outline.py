@@ -35,6 +35,9 @@ def test_what_does_not_stand_out_has_no_outline() -> None:
     assert outline_box(noise, np.array([20.0, 20, 140, 100])) is None
     assert outline_box(noise, np.array([0.0, 0, 160, 120])) is None
     assert outline_box(noise, np.array([5.0, 5, 7, 7])) is None
+    wide = np.zeros((50, 2000, 3), np.uint8)
+    for box in ([0.0, 20, 2000, 21], [0.0, 0, 2000, 0.5]):  # too thin to be made smaller
+        assert outline_box(wide, np.array(box)) is None
 
 
 def test_the_outlines_are_marked_and_trained_on(project_data: Path, tmp_path: Path) -> None:
