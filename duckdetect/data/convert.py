@@ -125,7 +125,7 @@ def writer_of(to: str, paths: Iterable[Path]) -> Writer:
         UserError: If there is none, or it finds labels by their images' names, as YOLO does, and an
             image has a name that is not an image's.
     """
-    writer = WRITERS.get(to)
+    writer = WRITERS.get(to) if isinstance(to, str) else None
     if writer is None:
         raise UserError(f"there is no format {to!r}: give one of {', '.join(WRITERS)}")
     for path in paths if writer.by_stem else ():

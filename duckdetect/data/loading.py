@@ -245,6 +245,8 @@ def _read(
     below: str | None = None,
     beside: tuple[Path, ...] = (),
 ) -> Dataset:
+    if split is not None and not isinstance(split, str):
+        raise UserError(f"the split is {split!r}: give one name, such as 'train'")
     parts = _parts(path)
     if split is None:
         part = parts.get(None) or parts.get("train")

@@ -95,6 +95,8 @@ def outline_dataset(
             f"{source} has no picture {some_names(unknown)}: give names of its pictures"
         )
     require_boxes(Dataset(Path(source), next(iter(parts.values())).classes, tuple(samples)))
+    if sheet is not None:
+        sheet = as_path(sheet, "sheet")
     # Before the work:
     check_out(as_path(out, "out"), (sample.path for sample in samples), overwrite, "outline", sheet)
     n_made = 0

@@ -31,7 +31,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import natural_key
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.progress import progress_bar
-from duckdetect.utils.reading import as_path
+from duckdetect.utils.reading import as_number, as_path, as_whole
 from duckdetect.utils.words import plural
 
 _ROUNDS = 30  # it settles after three or four
@@ -195,9 +195,9 @@ def split_dataset(
         UserError: If the shares are wrong, something is wrong with the labels, or there are fewer
             groups than splits.
     """
-    shares = _checked_shares({"train": train, "valid": valid, "test": test})
-    if type(seed) is not int or seed < 0:
-        raise UserError(f"--seed is {seed}: give a whole number of at least 0")
+    given = {"train": train, "valid": valid, "test": test}
+    shares = _checked_shares({name: as_number(share, name) for name, share in given.items()})
+    seed = as_whole(seed, "--seed", 0)
     if (out is None) == (file is None):
         raise UserError("give either a folder to write (out) or a split file (file)")
     path, target = as_path(path, "the data"), as_path(file or out, "the output")

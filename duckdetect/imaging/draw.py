@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from duckdetect.errors import UserError
 from duckdetect.imaging.fonts import Line, clean, set_line, shorten
 from duckdetect.imaging.geometry import detection_masks
 from duckdetect.imaging.io import ImageArray, fit, letterbox
 from duckdetect.utils.files import FreeNames
 from duckdetect.utils.outputs import own_output
+from duckdetect.utils.reading import as_whole
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -324,8 +324,8 @@ class DrawStyle:
     text_px: int | None = None
 
     def __post_init__(self) -> None:
-        if self.line_px is not None and not 1 <= self.line_px <= 100:
-            raise UserError(f"the line width is {self.line_px}: give 1 to 100 pixels")
+        if self.line_px is not None:
+            as_whole(self.line_px, "the line width", 1, 100, "give 1 to 100 pixels")
 
 
 _MANY = 60  # boxes; of more, nobody reads full labels

@@ -43,7 +43,7 @@ from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar, stream, waiting
-from duckdetect.utils.reading import as_path
+from duckdetect.utils.reading import as_number, as_path, as_whole
 from duckdetect.utils.words import counted, did_you_mean, plural, refuse_text, some_names
 from duckdetect.video.gif import write_gif
 from duckdetect.video.reader import Frame, VideoReader, read_video
@@ -343,11 +343,13 @@ def detect(
     """
     # All that needs no detector comes before one is loaded, which takes seconds.
     style = DrawStyle(labels, scores, line_width)
-    refuse_text("classes", classes)
-    if every < 1:
-        raise UserError(f"--every is {every}: give 1 for all frames, 2 for every second, ...")
+    if classes is not None:
+        refuse_text("classes", classes)
+    every = as_whole(every, "--every", 1, cure="give 1 for all frames, 2 for every second, ...")
     threshold = None if threshold is None else check_score(threshold)
-    if seconds_per_frame is not None and not 0 < seconds_per_frame <= _MOST_SECONDS:
+    if seconds_per_frame is not None and not (
+        0 < as_number(seconds_per_frame, "seconds_per_frame") <= _MOST_SECONDS
+    ):
         raise UserError(
             f"seconds_per_frame is {seconds_per_frame}: give more than 0, at most {_MOST_SECONDS}"
         )

@@ -9,7 +9,10 @@ the file: nobody should be told to remove or export it again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import math
+import numbers
 import os
 import stat
 import time
@@ -45,6 +48,33 @@ def as_path(given: Any, what: str) -> Path:
     return path
 
 
+def as_number(given: Any, what: str) -> float:
+    """A number that a caller gave, one of numpy's too.
+
+    Raises:
+        UserError: If it is something else, such as a text or True, or no float can hold it.
+    """
+    if isinstance(given, numbers.Real) and not isinstance(given, bool):
+        with contextlib.suppress(OverflowError):
+            return float(given)
+    raise UserError(f"{what} is {_shown(given)}: give a number")
+
+
+def as_whole(given: Any, what: str, least: int, most: float = math.inf, cure: str = "") -> int:
+    """A whole number from `least` to `most` that a caller gave; otherwise as `as_number`."""
+    is_whole = isinstance(given, numbers.Integral) and not isinstance(given, bool)
+    if is_whole and least <= int(given) <= most:
+        return int(given)
+    cure = cure or f"give a whole number of at least {least}"
+    raise UserError(f"{what} is {_shown(given)}: {cure}")
+
+
+def _shown(given: Any) -> str:
+    text = "a huge number" if isinstance(given, int) and abs(given) > 1e300 else repr(given)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+_MOST_SHOWN = 60
 _LONGEST = 255  # bytes of a name, on all usual file systems
 
 

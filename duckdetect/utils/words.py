@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from duckdetect.errors import UserError
@@ -38,9 +38,11 @@ def counted(count: int, what: str) -> str:
 
 
 def refuse_text(what: str, given: object) -> None:
-    """Raise UserError for a text in the place of a list: it would be taken for a list of letters."""
+    """Raise UserError for what is no list of names; a text would be taken for a list of letters."""
     if isinstance(given, str):
         raise UserError(f"{what}={given!r} is one text: give a list, such as [{given!r}]")
+    if not isinstance(given, Collection) or not all(isinstance(name, str) for name in given):
+        raise UserError(f"{what}={given!r}: give a list of names")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

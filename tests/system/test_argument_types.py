@@ -1,0 +1,63 @@
+"""Python functions that are given something of another kind: one line that says what to give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.labelled_folders import put_coco
+
+import duckdetect as dd
+from duckdetect.data.convert import convert_dataset
+from duckdetect.data.loading import load_dataset
+from duckdetect.data.outline import outline_dataset
+from duckdetect.data.split import split_dataset
+from duckdetect.errors import UserError
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return put_coco(tmp_path / "data", names=("a.jpg", "b.jpg", "c.jpg"))
+
+
+def refused(call: Callable[..., Any], *arguments: Any, **more: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **more)
+    return str(caught.value)
+
+
+def test_of_data_sets(data: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "split.json", tmp_path / "out"
+    assert refused(split_dataset, data, file=file, train="0.7") == "train is '0.7': give a number"
+    assert refused(split_dataset, data, file=file, valid=None) == "valid is None: give a number"
+    assert "--seed is True: give a whole number" in refused(
+        split_dataset, data, file=file, seed=True
+    )
+    assert "there is no format ['coco']" in refused(convert_dataset, data, ["coco"], out)
+    assert "the split is ['train']: give one name" in refused(load_dataset, data, ["train"])
+    said = "leave_out={!r}: give a list of names"
+    for wrong in (5, None, [5]):
+        assert refused(outline_dataset, data, out, leave_out=wrong) == said.format(wrong)
+    assert "sheet is 5: give the path of a file" in refused(outline_dataset, data, out, sheet=5)
+    assert not out.exists()
+    assert not file.exists()
+    assert split_dataset(data, file=file, seed=np.int64(3)).seed == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"every": "2"}, "--every is '2': give 1 for all frames, 2 for every second, ..."),
+        ({"every": 1.5}, "--every is 1.5: give 1 for all frames, 2 for every second, ..."),
+        ({"seconds_per_frame": "1"}, "seconds_per_frame is '1': give a number"),
+        ({"seconds_per_frame": 10**400}, "seconds_per_frame is a huge number: give a number"),
+        ({"classes": 5}, "classes=5: give a list of names"),
+        ({"classes": [5]}, "classes=[5]: give a list of names"),
+        ({"line_width": "2"}, "the line width is '2': give 1 to 100 pixels"),
+    ],
+)
+def test_of_detect(data: Path, tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
+    assert refused(dd.detect, tmp_path / "run", data, tmp_path / "out", **wrong) == said
