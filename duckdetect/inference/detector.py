@@ -323,7 +323,7 @@ class Detector:
         from duckdetect.inference.serving import serving_signature
 
         folder = as_path(folder, "the detector's folder")
-        check_folder(folder, _FILES, "train")
+        check_folder(folder, FILES, "train")
         with atomic_path(folder) as part:
             signature = serving_signature(self)
             tf.saved_model.save(self._functions, str(part), signatures={SIGNATURE: signature})
@@ -421,7 +421,10 @@ def to_detections(
 
 
 # What `Detector.save` writes.
-_FILES = r"detector\.json|saved_model\.pb|fingerprint\.pb|(variables|assets|assets\.extra)/.*"
+FILES = (
+    r"detector\.json|saved_model\.pb|fingerprint\.pb|variables/variables\.(index|data-\d+-of-\d+)"
+)
+"""What a detector's files are called, as paths from its folder: a regular expression."""
 
 
 def _settings_path(folder: Path) -> Path:

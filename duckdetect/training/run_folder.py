@@ -6,7 +6,7 @@ history.csv      a row a step
 validation.csv   a row a validation round
 masks/           of a one-stage base's mask head the same: state, histories, TensorBoard's files
 corrections.json what a person said of earlier runs' detections; written by again.py
-handed_back.json what was said of this run's; written by annotation/correct.py
+handed_back.json what was said of this run's; written by annotation/correct.py, kept by --overwrite
 tensorboard/     written by loop.py
 detector/        written by inference/detector.py at the end
 """
@@ -33,12 +33,13 @@ from duckdetect.data.loading import describe_data
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import FILES as EVALUATION_FILES
 from duckdetect.evaluation.plots import CURVES
+from duckdetect.inference.detector import FILES as DETECTOR_FILES
 from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.models.weights import BaseFiles
 from duckdetect.training.config import TrainConfig
 from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
 from duckdetect.utils.locks import only_writer
-from duckdetect.utils.outputs import check_folder
+from duckdetect.utils.outputs import check_folder, check_outputs
 from duckdetect.utils.reading import refuse_pipes
 from duckdetect.utils.schema import is_number, read_json, short
 
@@ -57,27 +58,30 @@ _MOST_HISTORY_BYTES = 256 << 20  # a million steps
 
 Rows = list[dict[str, float]]
 
-# All that a run's folder holds beside config.json: files, and folders with what their files are named.
+# What training writes beside config.json: files, and folders with what their files are named.
 _FILES = (
     _STATE,
     _HISTORY,
     _VALIDATION,
     CURVES,
     CORRECTIONS,
-    HANDED_BACK,
-    "metrics.json",
-    "report.html",
-    "report.pdf",
 )
 _FOLDERS = {
-    "detector": r"detector\.json|[^/]+\.pb|variables/[^/]+|assets/[^/]+",
-    "evaluation": EVALUATION_FILES,
+    "detector": DETECTOR_FILES,
     "tensorboard": r"[^/]+/events\.out\.tfevents\.[^/]+",
     # A phase of its own, with the files of one.
     "masks": r"state\.npz|(history|validation)\.csv|curves\.png"
     r"|tensorboard/[^/]+/events\.out\.tfevents\.[^/]+",
 }
 MASKS = "masks"
+
+# What other commands write there, with the command and what it names the files in it.
+_RESULTS = {
+    "evaluation": ("eval", EVALUATION_FILES),
+    "metrics.json": ("eval", ""),
+    "report.html": ("report", ""),
+    "report.pdf": ("report", ""),
+}
 
 
 @dataclass
@@ -147,10 +151,11 @@ def check_run(
     """
     path = folder / CONFIG
     make_folder(folder)
-    for name in (*_FILES, *_FOLDERS):  # of a process that was killed
+    names = (*_FILES, *_FOLDERS, *_RESULTS, HANDED_BACK)
+    for name in names:  # of a process that was killed
         remove_leftovers(folder / name)
     if not path.exists():
-        taken = [name for name in (*_FILES, *_FOLDERS) if os.path.lexists(folder / name)]
+        taken = [name for name in names if os.path.lexists(folder / name)]
         if taken:
             raise UserError(
                 f"{folder / taken[0]} lies there without a run's config.json: choose another --out"
@@ -175,15 +180,21 @@ def check_run(
 def _remove_run(folder: Path) -> None:
     """Remove what a run wrote, its detector first: a folder must never hold half of two runs.
 
+    What somebody handed back stays: it is said of pictures, not of the run.
+
     Raises:
-        UserError: If its folders hold anything else; nothing is removed then.
+        UserError: If its folders hold anything else, or a result was changed; nothing is removed then.
     """
     for name, known in _FOLDERS.items():
         check_folder(folder / name, known, "train")
-    for name in _FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in _FILES:
-        (folder / name).unlink(missing_ok=True)
+    for name, (verb, known) in _RESULTS.items():
+        check_outputs([folder / name], verb, known=known)
+    for name in (*_FOLDERS, *_FILES, *_RESULTS):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
@@ -250,8 +261,9 @@ def close_run(folder: Path) -> None:
 
 
 def _remove_states(folder: Path) -> None:
-    for phase in (folder, folder / MASKS):
-        (phase / _STATE).unlink(missing_ok=True)
+    (folder / _STATE).unlink(missing_ok=True)
+    if not (folder / MASKS).is_symlink():  # which would lead out of the run
+        (folder / MASKS / _STATE).unlink(missing_ok=True)
 
 
 def save_state(

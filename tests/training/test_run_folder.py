@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from helpers.labelled_folders import put_image
 from helpers.run_folders import put_run
 
 from duckdetect.cli import main
@@ -24,6 +25,7 @@ from duckdetect.training.run_folder import (
     read_history,
     save_state,
 )
+from duckdetect.utils.outputs import MANIFEST, own_output
 
 
 @pytest.fixture
@@ -100,9 +102,48 @@ def test_overwriting_leaves_nothing_of_the_old_run_but_what_is_not_its_own(
     assert sorted(path.name for path in run.iterdir()) == ["config.json", "notes.txt"]
     assert json.loads((run / "config.json").read_text())["done"] is False
     # A new run that is interrupted now does not use the old detector.
-    assert main(["detect", str(run), str(run), "--out", str(run / "new")]) == 2
+    image = put_image(run / "new.jpg")
+    assert main(["detect", str(run), str(image), "--out", str(run / "new")]) == 2
     assert "holds no detector" in capsys.readouterr().err
     assert check_run(run, identity(run), False) == "resumable"
+
+
+def test_overwriting_keeps_what_somebody_did_by_hand(run: Path) -> None:
+    (run / "handed_back.json").write_text("{}")
+    (run / "detector" / "assets").mkdir()
+    before = everything(run)
+    for name in ("detector/my.pb", "detector/assets/my_notes.txt", "evaluation/my.csv"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("mine")
+        with pytest.raises(UserError, match=f"{name} was not written by .*: move it away, or choo"):
+            check_run(run, identity(run, steps=7), True)
+        (run / name).unlink()
+    with own_output(run / "report.html", "report") as part:
+        part.write_text("as written")
+    (run / "report.html").write_text("edited")
+    with pytest.raises(UserError, match=r"report\.html was changed since `duckdetect report`"):
+        check_run(run, identity(run, steps=7), True)
+    (run / "report.html").unlink()
+    assert everything(run) == sorted([*before, run / MANIFEST])
+    assert check_run(run, identity(run, steps=7), True) == "new"
+    assert (run / "handed_back.json").exists()
+    assert not (run / "detector").exists()
+
+
+def everything(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_nothing_is_removed_through_a_link(run: Path, tmp_path: Path) -> None:
+    state = tmp_path / "other" / "state.npz"
+    state.parent.mkdir()
+    state.touch()
+    (run / "masks").symlink_to(state.parent)
+    assert check_run(run, identity(run), False) == "done"
+    assert state.exists()
+    with pytest.raises(UserError, match="masks was not written by"):
+        check_run(run, identity(run, steps=7), True)
+    assert state.exists()
 
 
 def test_a_state_that_is_none_or_of_another_step(tmp_path: Path) -> None:
