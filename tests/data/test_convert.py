@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,29 @@ def test_joined_outlines_cover_the_same_pixels() -> None:
     assert (drawn[0] <= drawn[1]).all()
     assert (drawn[0] != drawn[1]).mean() < 0.02  # the two lines between the parts
     assert yolo._one_outline([[1, 1, 5, 5, 9, 9]], np.array([W, H], float)) is None
+
+
+def test_joining_outlines_of_many_points_or_parts_stays_small() -> None:
+    turn = np.linspace(0, 2 * np.pi, 8000, endpoint=False)
+    ring = 100 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    large = [(ring + centre).ravel().tolist() for centre in ((100, 100), (350, 100))]
+    x, y = np.divmod(np.arange(1500), 40)
+    corners = np.array([[0, 0], [0, 2], [2, 2], [2, 0]])
+    many = [(corners + 5 * np.array(place)).ravel().tolist() for place in zip(x, y, strict=True)]
+    for parts, area in ((large, 2 * np.pi * 100**2), (many, 1500 * 4)):
+        tracemalloc.start()
+        whole = yolo._one_outline(parts, np.array([500.0, 500]))
+        assert tracemalloc.get_traced_memory()[1] < 100e6  # 1.5 GB of two of 8,000 points, once
+        tracemalloc.stop()
+        assert whole is not None
+        assert {tuple(p) for p in whole} == {
+            tuple(p) for part in parts for p in np.reshape(part, (-1, 2))
+        }
+        assert abs(yolo._area(whole)) == pytest.approx(area, rel=1e-6)
+    # The two large ones are joined where they come nearest, nearly.
+    joined = yolo._one_outline(large, np.array([500.0, 500]))
+    assert joined is not None
+    assert np.linalg.norm(np.diff(joined, axis=0), axis=1).max() < 51
 
 
 def test_yolo_says_when_an_outline_is_not_its_box(tmp_path: Path) -> None:

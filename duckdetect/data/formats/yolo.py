@@ -20,6 +20,7 @@ points, and makes a separate object of each part.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -740,8 +741,9 @@ def write(folder: Path, dataset: Dataset, file_names: Sequence[str]) -> Counter[
 def _one_outline(polygons: Sequence[Sequence[float]], size_wh: np.ndarray) -> np.ndarray | None:
     """The polygons inside the picture, joined into one: (N, 2) pixels, None if no area is left.
 
-    A part is joined where it comes nearest, by a line there and back that has no area. All parts
-    turn the same way round, so that the area of the whole is the sum of theirs.
+    A part is joined where it comes nearest, by a line there and back that has no area; of very many
+    points, some evenly chosen ones are looked at. All parts turn the same way round, so that the area
+    of the whole is the sum of theirs.
     """
     parts = [np.clip(np.array(p, float).reshape(-1, 2), 0, size_wh) for p in polygons]
     parts = [part for part in parts if _area(part) != 0]
@@ -749,12 +751,29 @@ def _one_outline(polygons: Sequence[Sequence[float]], size_wh: np.ndarray) -> np
         return parts[0] if parts else None
     parts = [part if _area(part) > 0 else part[::-1] for part in parts]
     whole = parts[0]
+    most = max(_LEAST_PAIRS, min(_MOST_PAIRS, 10 * _MOST_PAIRS // len(parts)))
     for part in parts[1:]:
-        distance = np.linalg.norm(whole[:, None] - part[None], axis=2)  # (N, M)
-        here, there = np.unravel_index(int(distance.argmin()), distance.shape)
+        if len(whole) * len(part) > most:
+            m = min(len(part), max(math.isqrt(most), most // len(whole)))
+        else:
+            m = len(part)
+        from_whole, from_part = _evenly(len(whole), most // m), _evenly(len(part), m)
+        offset = whole[from_whole, None] - part[None, from_part]  # (N, M, 2)
+        distance = np.square(offset).sum(axis=2)
+        nearest = np.unravel_index(int(distance.argmin()), distance.shape)
+        here, there = from_whole[nearest[0]], from_part[nearest[1]]
         ring = np.concatenate([part[there:], part[: there + 1]])
         whole = np.concatenate([whole[: here + 1], ring, whole[here:]])
     return whole
+
+
+_MOST_PAIRS = 1_000_000  # of points whose distance is taken to join two parts: 16 MB
+_LEAST_PAIRS = 1_000
+
+
+def _evenly(n: int, most: int) -> np.ndarray:
+    """All indices below `n`, or so many of them."""
+    return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(int)
 
 
 def _area(points: np.ndarray) -> float:
