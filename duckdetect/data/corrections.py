@@ -21,7 +21,9 @@ added to pictures, a copy under another name is that picture.
 from __future__ import annotations
 
 import filecmp
+import itertools
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +68,8 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
     if fields.text("format") != FORMAT:
         fields.fail(f"its format is not {FORMAT!r}")
     _only(fields, "format", "pictures")
-    found = _Pictures((), copies=False)  # as it was written: a click is found by its file
+    said: list[tuple[Fields, str, list[Label], list[Label], bool]] = []
+    boxes: dict[str, list[Label]] = {}  # a picture that is spoken of often is opened once
     for row in rows_of(fields.list("pictures"), f"{path}: pictures", _CURE):
         _only(row, "file", "whole", "objects", "wrong")
         name = row.text("file")
@@ -77,17 +80,26 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
         whole = row.flag("whole", default=False)
         if not (whole or labels or wrong):
             row.fail("it says nothing of its picture: give objects, wrong, or whole")
-        sample, negatives = (
-            make_sample(path.parent / name, 0, None, boxes, strict) for boxes in (labels, wrong)
-        )
-        assert sample is not None  # strict would have raised
-        assert negatives is not None
+        said.append((row, name, labels, wrong, whole))
+        boxes.setdefault(name, []).extend([*labels, *wrong])
+    pictures: dict[str, Sample] = {}
+    for name, of_image in boxes.items():
+        picture = make_sample(path.parent / name, 0, None, of_image, strict)
+        assert picture is not None  # strict would have raised
+        pictures[name] = picture
+    done: Counter[str] = Counter()
+    found = _Pictures((), copies=False)  # as it was written: a click is found by its file
+    for row, name, labels, wrong, whole in said:
+        middle = done[name] + len(labels)
+        sample = _some_boxes(pictures[name], done[name], middle)
+        done[name] = middle + len(wrong)
+        negatives_xyxy = pictures[name].xyxy[middle : done[name]]
         outlines = zip(labels, _outlines(sample), strict=True)
         for number, (label, outline) in enumerate(outlines, 1):
             if label.segmentation and not outline:
                 row.fail(f"the outline of object {number} cannot be read")
         # Handed back as one class and labelled as another: where an object is, nothing is wrong.
-        negatives_xyxy = apart(negatives.xyxy, sample.xyxy)
+        negatives_xyxy = apart(negatives_xyxy, sample.xyxy)
         earlier = found.get(sample.path)
         if whole and earlier is not None and earlier.whole:
             row.fail(f"{name} is there twice as a whole picture")
@@ -95,6 +107,18 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
     if not found.samples:
         fields.fail("it holds no picture")
     return found.numbered(Dataset(path.parent, tuple(classes), ()))
+
+
+def _some_boxes(sample: Sample, start: int, stop: int) -> Sample:
+    """The sample with these of its boxes alone."""
+    outlines = (sample.segmentation or ())[start:stop]
+    return replace(
+        sample,
+        xyxy=sample.xyxy[start:stop],
+        class_id=sample.class_id[start:stop],
+        crowd=sample.crowd[start:stop],
+        segmentation=outlines if any(outlines) else None,
+    )
 
 
 def _only(row: Fields, *names: str) -> None:
@@ -222,7 +246,7 @@ def _merged(old: Sample, new: Sample) -> Sample:
     if new.whole:
         return replace(new, hard_negatives=negatives)
     kept = is_apart(old.xyxy, new.known_xyxy)
-    outlines = [_outlines(old)[i] for i in np.flatnonzero(kept)] + _outlines(new)
+    outlines = list(itertools.compress(_outlines(old), kept)) + _outlines(new)
     return replace(
         old,
         xyxy=np.concatenate([old.xyxy[kept], new.xyxy]),

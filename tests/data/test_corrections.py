@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from duckdetect import UserError
+from duckdetect.data import corrections
 from duckdetect.data.augment import PlainViews, augmented_views, corners
 from duckdetect.data.corrections import (
     FORMAT,
@@ -22,6 +23,7 @@ from duckdetect.data.corrections import (
 from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import data_sha256, load_dataset
 
+outlines_of = corrections._outlines
 CLASSES = ("duck", "hen")
 WRONG = [60, 20, 30, 20]  # x, y, width, height
 
@@ -154,6 +156,26 @@ def test_what_is_said_later_is_added_and_wins(folder):
     merged = with_corrections(labelled, other).samples[0]
     assert merged.whole
     assert len(merged.xyxy) == len(merged.hard_negatives) == 1
+
+
+def test_many_rows_of_one_picture_are_read_in_seconds(folder, monkeypatch):
+    rows = [
+        {
+            "file": "a.png",
+            "objects": [
+                {"class": "hen", "bbox": [x, y, 1, 1], "segmentation": [[x, y, x + 1, y, x, y + 1]]}
+            ],
+        }
+        for x in range(50)
+        for y in range(40)
+    ]
+    asked = []
+    monkeypatch.setattr(
+        corrections, "_outlines", lambda sample: asked.append(sample) or outlines_of(sample)
+    )
+    (one,) = read(folder, *rows).samples  # 2,000 rows
+    assert len(one.xyxy) == len(one.segmentation) == 2000
+    assert len(asked) < 5 * len(rows)  # once, it was asked again for every box of every row
 
 
 def test_a_copy_of_a_picture_is_that_picture(folder):
