@@ -130,7 +130,10 @@ def train(
     is_run = (data / "config.json").is_file() and (data / "detector").is_dir()
     if correct is not None or add_to is not None or is_run:
         from duckdetect.data.corrections import is_corrections
-        from duckdetect.training.again import add_classes, train_again
+        from duckdetect.inference.run_config import refuse_file
+
+        refuse_file(data if add_to is None else add_to)
+        from duckdetect.training.again import add_classes, train_again  # which takes seconds
 
         if add_to is not None and anew:
             raise dd.UserError("--add-to keeps what its run knows: give it without --anew")

@@ -36,7 +36,7 @@ from duckdetect.evaluation.metrics import Metrics, score_detections
 from duckdetect.imaging.geometry import compacted
 from duckdetect.inference.detections_json import read_detections, write_detections_json
 from duckdetect.inference.detector import Detector
-from duckdetect.inference.run_config import read_config
+from duckdetect.inference.run_config import read_config, refuse_file
 from duckdetect.utils.files import folder_sha256, write_json
 from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs, is_as_written, note_change, own_output
@@ -273,6 +273,7 @@ def evaluate(
     if isinstance(data, str | Path):  # what is neither is told below
         as_path(data, "the data")
     if isinstance(what, str | Path):
+        refuse_file(what)
         run = what
     else:
         detector = as_detector(what)
@@ -334,6 +335,7 @@ def evaluate_run(
 ) -> Evaluation:
     """`evaluate` for a run's folder, with its detector if that is loaded already."""
     run = as_path(run, "the run")
+    refuse_file(run)
     if (run / "saved_model.pb").is_file():
         raise UserError(
             f"{run} is a detector alone, without the run that its metrics would be kept in: give the "
@@ -448,6 +450,7 @@ def change_threshold(run: str | Path, threshold: float) -> float:
     from duckdetect.inference.detector import save_threshold
 
     run = Path(run)
+    refuse_file(run)
     with _only_one(run):
         about = read_about(run)
         before = save_threshold(run, threshold)

@@ -22,6 +22,7 @@ from duckdetect.imaging.io import shrink
 from duckdetect.inference import trust
 from duckdetect.inference.exported import MOST_INPUT_PX, SIGNATURE
 from duckdetect.inference.images import as_images
+from duckdetect.inference.run_config import refuse_file
 from duckdetect.inference.suppression import (
     PER_CLASS,
     Suppression,
@@ -438,6 +439,7 @@ def _settings_path(folder: Path) -> Path:
 
 
 def _saved(folder: str | Path) -> tuple[Path, Fields]:
+    refuse_file(folder)
     path = _settings_path(Path(folder))
     return path, read_json(path, "train it again")
 

@@ -15,12 +15,22 @@ from duckdetect.utils.schema import is_path, read_json
 CONFIG = "config.json"
 
 
+def refuse_file(run: str | Path) -> None:
+    """Raise UserError for a file, such as an exported detector, where a run's folder is needed."""
+    if Path(run).is_file():
+        raise UserError(
+            f"{run} is a file, and this needs the run that it was exported from: give the folder that "
+            "`duckdetect train` wrote"
+        )
+
+
 def read_config(run: str | Path) -> dict[str, Any]:
     """A run's config.json, whichever version wrote it, and whether the run is done or not.
 
     Raises:
         UserError: If there is none, it is no JSON object, or its paths and check sums are none.
     """
+    refuse_file(run)
     path = Path(run) / CONFIG
     if not path.is_file():
         raise UserError(f"{run} holds no run: give the --out of `duckdetect train`")

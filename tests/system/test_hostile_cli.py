@@ -75,6 +75,25 @@ def test_what_a_killed_run_left_goes_although_the_folder_is_whole(
     assert not (tmp_path / ".o.duckdetect-abcdefgh").exists()
 
 
+def test_what_needs_a_run_refuses_an_exported_file_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.tflite").write_bytes(b"not looked into")
+    data = put_coco(tmp_path / "data")
+    before = sorted(tmp_path.rglob("*"))
+    for verb, *more in (
+        ("eval", data),
+        ("eval", data, "--iou", "0.5"),
+        ("report",),
+        ("threshold",),
+        ("threshold", "0.3"),
+        ("train", "--correct", data),
+    ):
+        line = refused(capsys, verb, tmp_path / "m.tflite", *more)
+        assert "m.tflite is a file, and this needs the run that it was exported from: give" in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_an_error_begins_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
