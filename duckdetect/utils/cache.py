@@ -57,7 +57,7 @@ def list_cache(cache_dir: str | Path | None = None) -> list[CacheEntry]:
     found = [
         CacheEntry(kind, path, _size(path))
         for parent in (folder, folder / "data", folder / "npm")
-        if parent.is_dir()
+        if parent.is_dir() and (parent == folder or not parent.is_symlink())
         for path in parent.iterdir()
         if (kind := _kind(path, folder)) is not None
     ]

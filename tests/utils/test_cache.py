@@ -71,6 +71,14 @@ def test_a_folder_of_other_things_that_was_named_as_the_cache_loses_nothing(cach
     assert all((cache / name).is_file() for name in [*theirs, "notes.txt", "ssd/mine.txt"])
 
 
+def test_no_link_is_followed(cache: Path, tmp_path: Path) -> None:
+    (cache / "data").rename(tmp_path / "elsewhere")
+    (cache / "data").symlink_to(tmp_path / "elsewhere")
+    before = sorted((tmp_path / "elsewhere").rglob("*"))
+    assert "data" not in {entry.kind for entry in clear_cache("all")}
+    assert sorted((tmp_path / "elsewhere").rglob("*")) == before
+
+
 def test_an_unknown_kind_is_one_line(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="no part of the cache: give one of data, weights"):
         clear_cache("picture")
