@@ -162,7 +162,12 @@ def json_value(text: str | bytes, **more: Any) -> Any:
     Raises:
         ValueError: If one does, or the text is no JSON.
     """
-    return json.loads(text, object_pairs_hook=_without_repeats, **more)
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats, **more)
+    except ValueError as error:
+        if "set_int_max_str_digits" in str(error):  # a cure for programmers
+            raise ValueError("it holds a number of thousands of digits") from error
+        raise
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

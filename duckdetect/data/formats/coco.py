@@ -193,6 +193,9 @@ def _file_names(path: Path) -> set[str]:
     }
 
 
+_MOST_DIGITS = 100  # of an id that is written as a text; Python reads no more than 4,300
+
+
 def _id(value: Any) -> int | str | None:
     """An id as it was meant: pandas writes 1.0 for 1, others "1"; None if it is none."""
     if isinstance(value, bool) or value is None:
@@ -204,7 +207,8 @@ def _id(value: Any) -> int | str | None:
     if isinstance(value, str) and value.strip():
         text = value.strip()
         number = text.removesuffix(".0")
-        return int(number) if number.isascii() and number.isdecimal() else text
+        is_number = number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS
+        return int(number) if is_number else text
     return None
 
 

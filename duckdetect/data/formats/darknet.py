@@ -23,7 +23,7 @@ from duckdetect.data.formats import places
 from duckdetect.data.formats.yolo import CLASS_FILES, file_of, read_text
 from duckdetect.errors import UserError
 
-_BOX = re.compile(r"(-?\d+(?:\.\d+)?,){4}\d+")
+_BOX = re.compile(r"(-?\d+(?:\.\d+)?,){4}\d+(?:\.0+)?")  # some tools write the class as 0.0
 _CLASS_FILES = ("_classes.txt", *CLASS_FILES)
 
 
@@ -63,7 +63,9 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         for box in boxes:
             *xyxy, class_number = (float(v) for v in box.split(","))
             if class_number >= len(numbers):
-                what = f"there is no class {int(class_number)} (there are {len(numbers)}, from 0)"
+                named = box.rpartition(",")[2].partition(".")[0]
+                named = named if len(named) <= 20 else f"of {len(named)} digits"
+                what = f"there is no class {named} (there are {len(numbers)}, from 0)"
                 cure = f"fix the number or add the name to {names.name}"
                 reading(Problem(where, what, cure))
                 continue

@@ -44,7 +44,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head, list_folder, list_images, natural_key
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.reading import decoded, read_bytes
-from duckdetect.utils.schema import is_path, read_yaml
+from duckdetect.utils.schema import is_path, read_yaml, short
 from duckdetect.utils.words import plural
 
 CLASS_FILES = (
@@ -451,7 +451,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     ):
         what = f"nc is {count.strip()}, but names has {len(settings['names'])}"
         reading.warn(source, what, "look whether a class is missing; names is taken")
-    classes = ClassList(settings["names"], source, _key_points(settings))
+    classes = ClassList(settings["names"], source, _key_points(source, settings))
     return read_images(source.parent, classes, list(images), reading, split)
 
 
@@ -499,13 +499,17 @@ def _settings(source: Path) -> dict[str, Any]:
     return {**settings, "names": tuple(names)}
 
 
-def _key_points(settings: dict[str, Any]) -> tuple[int, int] | None:
+def _key_points(source: Path, settings: dict[str, Any]) -> tuple[int, int] | None:
     shape = settings.get("kpt_shape")
     if not isinstance(shape, list) or len(shape) != 2:
         return None
-    with contextlib.suppress(TypeError, ValueError):
-        return int(shape[0]), int(shape[1])
-    return None
+    n, each = (v if isinstance(v, str) and re.fullmatch(r"[0-9]{1,4}", v) else "0" for v in shape)
+    if int(n) < 1 or int(each) not in (2, 3):
+        raise UserError(
+            f"{source}: kpt_shape is {short(shape)}: give how many key points there are, and 2 or 3 for "
+            "the numbers of each"
+        )
+    return int(n), int(each)
 
 
 def _named(settings: dict[str, Any], split: str) -> Any:

@@ -438,6 +438,32 @@ def test_shapes_of_labelme_that_are_none(tmp_path: Path) -> None:
         load_dataset(tmp_path)
 
 
+def test_numbers_that_nobody_means(tmp_path: Path) -> None:
+    boxes_file = tmp_path / "darknet" / "_annotations.txt"
+    put_image(tmp_path / "darknet" / "a.jpg")
+    (tmp_path / "darknet" / "_classes.txt").write_text("duck\n")
+    boxes_file.write_text("a.jpg 10,20,40,35,0.0\n")
+    assert load_dataset(tmp_path / "darknet").n_boxes == 1
+    boxes_file.write_text(f"a.jpg 10,20,40,35,{'9' * 400}\n")
+    with pytest.raises(UserError, match="line 1: there is no class of 400 digits"):
+        load_dataset(tmp_path / "darknet")
+    for number, shape in enumerate(("[-3, 3]", "[3, 7]", "[99999999999, 3]", "[x, 3]")):
+        settings = f"names: [duck]\nkpt_shape: {shape}\ntrain: train/images\n"
+        put_yolo(tmp_path / f"yolo-{number}", "0 .5 .5 .4 .4", settings)
+        with pytest.raises(UserError, match=r"kpt_shape is \[.*: give how many key points"):
+            load_dataset(tmp_path / f"yolo-{number}")
+    table = put_coco(tmp_path / "coco") / "_annotations.coco.json"
+    text = table.read_text()
+    table.write_text(text.replace('"image_id": 1', f'"image_id": {"1" * 5000}'))
+    with pytest.raises(UserError, match="it holds a number of thousands of digits"):
+        load_dataset(table.parent)
+    table.write_text(text.replace('"image_id": 1', f'"image_id": "{"1" * 5000}"'))
+    with pytest.raises(UserError) as caught:
+        load_dataset(table.parent)
+    assert "set_int_max_str_digits" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 def test_a_link_that_leads_back_is_read_once(tmp_path: Path) -> None:
     put_yolo(tmp_path, "0 .5 .5 .4 .4", "names: [duck]\ntrain: train/images\n")
     for name in "abcdefgh":
