@@ -104,8 +104,8 @@ def train(
         bool,
         typer.Option(
             "--anew",
-            help="With --correct: train from the base on all the images, not on from the run. Better "
-            "where much is new; takes as long as a first run.",
+            help="With --correct: train from the base on all the images, not on from the run: "
+            "slower, and better or worse (docs/accuracy.md).",
         ),
     ] = False,
     add_to: Annotated[

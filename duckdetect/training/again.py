@@ -184,8 +184,7 @@ def train_again(
     """Train on from a run, on its pictures and on corrected ones.
 
     Where a quarter or more of the boxes is new, a run that trained `top` starts half way between the base
-    and the run: from the run's own weights they are learnt less well. Anew, from the base, they are
-    learnt best, in the time of a first run.
+    and the run: from the run's own weights they are learnt less well.
 
     Args:
         run: A finished run's folder, or a `TrainRun`; its detector stays.

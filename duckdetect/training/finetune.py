@@ -171,8 +171,8 @@ def train(
             `start` or `add_to`); `TrainConfig()` if None.
         start: A finished run to train on from: with its base, settings and pictures, and `data` are
             corrections or further pictures; see `again.train_again`.
-        anew: With `start`, whether to begin with the base's weights instead of the run's: better where
-            much is new, and slower.
+        anew: With `start`, whether to begin with the base's weights instead of the run's, in the
+            time of a first run; docs/accuracy.md says what it gave.
         add_to: A finished run to add the new classes of `data` to; see `again.add_classes`.
         val: Labelled images that are not trained on. The run is validated on them as it goes,
             stops once they get no better, and keeps the weights and the threshold that were best
