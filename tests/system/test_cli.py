@@ -164,6 +164,7 @@ def test_bases_and_fetch(capsys):
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(argv, said, capsys, tmp_path, monkeypatch):
+    Image.new("RGB", (32, 32)).save(tmp_path / "b.jpg")
     monkeypatch.chdir(tmp_path)
     assert main(argv) == 2
     err = capsys.readouterr().err.strip()

@@ -148,8 +148,8 @@ _HUGE, _DIGITS = "1" + "0" * 400, "1" * 5000
         ),
         (
             "_annotations.coco.json",
-            '{"images": [{"id": "DIGITS", "file_name": "a.jpg"}], "annotations": [{"id": 1, '
-            '"image_id": "DIGITS", "category_id": 1, "bbox": [1, 1, 9, 9]}], '
+            '{"images": [{"id": DIGITS, "file_name": "a.jpg"}], "annotations": [{"id": 1, '
+            '"image_id": DIGITS, "category_id": 1, "bbox": [1, 1, 9, 9]}], '
             '"categories": [{"id": 1, "name": "d"}]}',
         ),
         (
