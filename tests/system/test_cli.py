@@ -170,7 +170,7 @@ def test_mistakes_are_one_line_and_exit_code_2(argv, said, capsys, tmp_path, mon
     err = capsys.readouterr().err.strip()
     assert said in err
     assert "\n" not in err
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["b.jpg"]
 
 
 def test_an_unknown_option_is_exit_code_2(capsys):
