@@ -1,13 +1,13 @@
 """Which images to label next: random choice against `rank`, and clicks with suggestions against none.
 
     python benchmarks/suggest.py [--data FOLDER ...] [--how random rank] [--rounds 5 10 15] [--seeds 0 1]
-        [--test 40] [--train on anew]
+        [--test 40] [--train on from-base]
 
 A person is simulated who labels whole images: from five on some are added a round, chosen at random
-or by the last detector, and trained on from the last run as `train --correct` does, or anew. After each
-round AP50 on a fixed test, and what correcting that detector's suggestions there would cost; before it,
-the same for the round's images. A box to draw (with its class), delete, move or give another class is one
-click, a suggestion that is right (IoU of one half or more) is none, a press on Next is one.
+or by the last detector, and trained on from the last run as `train --correct` does, or from the base.
+After each round AP50 on a fixed test, and what correcting that detector's suggestions there would cost;
+before it, the same for the round's images. A box to draw (with its class), delete, move or give another
+class is one click, a suggestion that is right (IoU of one half or more) is none, a press on Next is one.
 Rows are kept in results/bench/suggest.json as they are measured, and not measured again.
 """
 
@@ -68,7 +68,7 @@ def as_detections(sample: dd.Sample) -> Any:
 
 
 def simulate(
-    data: Path, how: str, seed: int, rounds: list[int], n_test: int, anew: bool = False
+    data: Path, how: str, seed: int, rounds: list[int], n_test: int, from_base: bool = False
 ) -> list[dict[str, Any]]:
     """Label, train and measure, round by round."""
     whole = dd.load_dataset(data)
@@ -96,7 +96,7 @@ def simulate(
             drawn, corrected = clicks(more, suggested, found.threshold)
             pool = [sample for sample in pool if sample.path not in chosen]
             began = time.process_time()
-            run = dd.train(more, start=run, anew=anew, progress=False)
+            run = dd.train(more, start=run, from_base=from_base, progress=False)
             spent = round(time.process_time() - began, 1)
             rows.append(
                 {
@@ -125,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", default=[str(SHARED / "fewshot" / "bccd_blood_cells")])
     parser.add_argument("--how", nargs="+", default=["random", "rank"], choices=["random", "rank"])
-    parser.add_argument("--train", nargs="+", default=["on"], choices=["on", "anew"])
+    parser.add_argument("--train", nargs="+", default=["on"], choices=["on", "from-base"])
     parser.add_argument("--rounds", type=int, nargs="+", default=[5, 10, 15])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--test", type=int, default=40, help="test images at most")
@@ -138,7 +138,7 @@ def main() -> None:
                 if any(key.items() <= row.items() for row in rows):
                     continue
                 found = simulate(
-                    Path(data), how, seed, args.rounds, args.test, anew=train == "anew"
+                    Path(data), how, seed, args.rounds, args.test, from_base=train == "from-base"
                 )
                 rows += [{**key, **row} for row in found]
                 write_json(ROWS, {"rows": rows})

@@ -100,10 +100,10 @@ def train(
             "corrections, or more labelled images. By default the new run lies beside the old, as RUN-2."
         ),
     ] = None,
-    anew: Annotated[
+    from_base: Annotated[
         bool,
         typer.Option(
-            "--anew",
+            "--from-base",
             help="With --correct: train from the base on all the images, not on from the run: "
             "slower, and better or worse (docs/accuracy.md).",
         ),
@@ -135,8 +135,8 @@ def train(
         refuse_file(data if add_to is None else add_to)
         from duckdetect.training.again import add_classes, train_again  # which takes seconds
 
-        if add_to is not None and anew:
-            raise dd.UserError("--add-to keeps what its run knows: give it without --anew")
+        if add_to is not None and from_base:
+            raise dd.UserError("--add-to keeps what its run knows: give it without --from-base")
         if base or config or recipe or no_val or (correct and add_to):
             raise dd.UserError(
                 "a run is trained on with its own base and settings: give --correct, --add-to or "
@@ -150,13 +150,13 @@ def train(
             again = add_classes(add_to, _load(data), out, settings, **more)
         else:
             said = correct if correct is None or is_corrections(correct) else _load(correct)
-            again = train_again(data, said, out, settings, anew=anew, **more)
+            again = train_again(data, said, out, settings, from_base=from_base, **more)
         say(f"{again.text()}\n{again.compared}")
         say(f"next: duckdetect detect {again.folder} IMAGES --out {again.folder}/new")
         return
-    if anew:
+    if from_base:
         raise dd.UserError(
-            "--anew says how a run is trained on from: give it with a run in place of DATA"
+            "--from-base says how a run is trained on from: give it with a run in place of DATA"
         )
     out = out or results_folder(data)
     base, chosen = choose_settings(base, config, recipe, settings)

@@ -18,7 +18,11 @@ from duckdetect.training.finetune import TrainRun
 
 
 def train_again(
-    run: TrainRun, handed: Handed | None, folder: str | Path | None = None, *, anew: bool = False
+    run: TrainRun,
+    handed: Handed | None,
+    folder: str | Path | None = None,
+    *,
+    from_base: bool = False,
 ) -> TrainRun:
     """Train on from a run on what was corrected, and say what got better and worse.
 
@@ -26,7 +30,7 @@ def train_again(
         run: The run.
         handed: What `correct` has returned; None if nothing was handed back.
         folder: Pictures that may have been labelled, too; the run is trained on those that are.
-        anew: Whether to train from the base on all the pictures, see `again.train_again`.
+        from_base: Whether to train from the base on all the pictures, see `again.train_again`.
 
     Raises:
         UserError: If nothing was corrected; as `again.train_again`.
@@ -39,7 +43,7 @@ def train_again(
         raise UserError(
             "nothing is corrected yet: click the wrong detections above, or label some pictures"
         )
-    trained = again(run, corrections, anew=anew)
+    trained = again(run, corrections, from_base=from_base)
     say_result(f"{trained.folder}: {trained.text()}")
     say(trained.compared)
     return trained

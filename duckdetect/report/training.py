@@ -89,8 +89,8 @@ def train_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
         usual: Mapping[str, Any] = AGAIN
         correct = quote(run / CORRECTIONS)
         words = [f"duckdetect train {quote(str(start.get('run')))} --correct {correct}"]
-        if start.get("anew"):
-            words.append("--anew")
+        if start.get("from_base"):
+            words.append("--from-base")
             usual = {key: getattr(TrainConfig, key) for key in (*AGAIN, *SIZED)}
         changed = _changes({key: settings[key] for key in usual}, usual)
         return [" ".join([*words, *_options(changed), f"--out {quote(run)}"])]
@@ -270,7 +270,7 @@ def _started_from(start: Any) -> list[tuple[str, str]]:
     if not isinstance(start, Mapping):
         return []
     n = int(start.get("corrected", 0))
-    how = "Trained anew on" if start.get("anew") else "Started from"
+    how = "Trained from the base on" if start.get("from_base") else "Started from"
     return [(how, f"{place(str(start.get('run')))}, and {plural(n, 'corrected picture')}")]
 
 

@@ -66,7 +66,7 @@ class Start:
         corrections: All that was corrected so far.
         adds: Whether classes are added and the old ones stay as they are, weight by weight.
         kept: How much of the run's weights is kept; the rest is the base's.
-        anew: Whether a new run starts from the base, on the pictures of this one and the corrections.
+        from_base: Whether the base's weights are kept, and the run gives its pictures and settings alone.
     """
 
     run: Path
@@ -75,21 +75,21 @@ class Start:
     corrections: Dataset
     adds: bool = False
     kept: float = 1.0
-    anew: bool = False
+    from_base: bool = False
 
     def identity(self) -> dict[str, Any]:
         """What the new run's config.json says beside the settings."""
         digest = folder_sha256(self.run / "detector") + data_sha256(self.corrections)
-        anew = {"anew": True} if self.anew else {}
-        return {
-            "data": self.config["data"],
-            "start": {
-                "run": str(self.run),
-                "corrected": len(self.corrections),
-                "sha256": hashlib.sha256((digest + "anew" * self.anew).encode()).hexdigest(),
-                **anew,
-            },
+        if self.from_base:
+            digest += "from_base"
+        start: dict[str, Any] = {
+            "run": str(self.run),
+            "corrected": len(self.corrections),
+            "sha256": hashlib.sha256(digest.encode()).hexdigest(),
         }
+        if self.from_base:
+            start["from_base"] = True
+        return {"data": self.config["data"], "start": start}
 
     def check_weights(self, sha256: str) -> None:
         """Raise UserError if the base's weights are not those that the run was trained from."""
@@ -175,7 +175,7 @@ def train_again(
     out: str | Path | None = None,
     settings: Mapping[str, Any] | TrainConfig | None = None,
     *,
-    anew: bool = False,
+    from_base: bool = False,
     val: Dataset | None = None,
     weights: str | Path | None = None,
     overwrite: bool = False,
@@ -193,8 +193,8 @@ def train_again(
         out: The new run's folder; by default the next free one beside the old (`duck`, `duck-2`).
         settings: All settings, or some that come before the run's own and before what training again
             changes of these: fewer steps.
-        anew: Whether to train on the same pictures from the base: level, steps, views and batch size are
-            then chosen for all of them, the other settings are the run's.
+        from_base: Whether to train on the same pictures from the base: level, steps, views and batch size
+            are then chosen for all of them, the other settings are the run's.
         val: As `train` has it; the run's own if None.
         weights: As `train` has it.
         overwrite: As `train` has it.
@@ -213,16 +213,18 @@ def train_again(
     n_new = sum(len(s.xyxy) for s in dataset.samples if s.path.resolve() not in seen)
     given = settings.to_dict() if isinstance(settings, TrainConfig) else dict(settings or {})
     level = given.get("train", known["train"].get("train"))
-    half_way = not anew and level == "top" and n_new >= _MUCH_NEW * dataset.n_boxes
+    half_way = not from_base and level == "top" and n_new >= _MUCH_NEW * dataset.n_boxes
     usual = dict(AGAIN)
-    if anew:
+    if from_base:
         usual = {key: getattr(TrainConfig, key) for key in SIZED}
         if trained_on(known):
             usual |= {key: getattr(TrainConfig, key) for key in AGAIN}
     elif half_way:
         usual["box_lr_multiplier"] = TrainConfig.box_lr_multiplier
     settings = TrainConfig.from_dict({**known["train"], **usual, **given})
-    start = Start(folder, known, detector, said, kept=_KEPT if half_way else 1.0, anew=anew)
+    start = Start(
+        folder, known, detector, said, kept=_KEPT if half_way else 1.0, from_base=from_base
+    )
     return _finetuned(
         start, dataset, settings, out,
         val=val, weights=weights, overwrite=overwrite, progress=progress,
@@ -277,7 +279,7 @@ def add_classes(
 def trained_on(known: Mapping[str, Any]) -> bool:
     """Whether a run began with another's weights, by its config.json."""
     start = known.get("start")
-    return bool(start) and not (isinstance(start, Mapping) and start.get("anew"))
+    return bool(start) and not (isinstance(start, Mapping) and start.get("from_base"))
 
 
 def _opened(run: Any) -> tuple[Path, dict[str, Any], Detector]:

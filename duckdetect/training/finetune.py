@@ -150,7 +150,7 @@ def train(
     config: TrainConfig | Mapping[str, Any] | None = None,
     *,
     start: TrainRun | str | Path | None = None,
-    anew: bool = False,
+    from_base: bool = False,
     add_to: TrainRun | str | Path | None = None,
     val: str | Path | Dataset | None = None,
     use_valid: bool = True,
@@ -171,7 +171,7 @@ def train(
             `start` or `add_to`); `TrainConfig()` if None.
         start: A finished run to train on from: with its base, settings and pictures, and `data` are
             corrections or further pictures; see `again.train_again`.
-        anew: With `start`, whether to begin with the base's weights instead of the run's, in the
+        from_base: With `start`, whether to begin with the base's weights instead of the run's, in the
             time of a first run; docs/accuracy.md says what it gave.
         add_to: A finished run to add the new classes of `data` to; see `again.add_classes`.
         val: Labelled images that are not trained on. The run is validated on them as it goes,
@@ -193,13 +193,13 @@ def train(
         val = load_dataset(val)
     if not isinstance(config, TrainConfig | Mapping | None):
         raise UserError(f"config is {config!r}: give a TrainConfig, or a dictionary of settings")
-    if anew and start is None:
-        raise UserError("anew says how a run is trained on from: give it with start")
+    if from_base and start is None:
+        raise UserError("from_base says how a run is trained on from: give it with start")
     more: dict[str, Any] = {
         "val": val, "weights": weights, "overwrite": overwrite, "progress": progress
     }  # fmt: skip
     if start is not None:
-        return train_again(start, data, out, config, anew=anew, **more)
+        return train_again(start, data, out, config, from_base=from_base, **more)
     if add_to is not None:
         return add_classes(add_to, data, out, config, **more)
     if isinstance(config, Mapping):
@@ -307,7 +307,7 @@ def finetune(
                 folder,
                 val,
                 progress,
-                None if start is None or start.anew else start,
+                None if start is None or start.from_base else start,
             )
         best_round = next((r for r in trained.validation if r["step"] == trained.best), None)
         detector.threshold = choose_threshold(detector, plain, config, val, best_round, progress)

@@ -242,12 +242,12 @@ def test_where_much_is_new_top_starts_half_way_to_the_base(run, project_data, mo
             np.testing.assert_allclose(variable.numpy(), wanted, rtol=1e-6, atol=1e-7)
 
 
-def test_anew_begins_with_the_base_on_all_the_pictures(run, project_data, tmp_path, capsys):
+def test_from_base_begins_with_the_base_on_all_the_pictures(run, project_data, tmp_path, capsys):
     test = dd.load_dataset(project_data / "ducks", "test")
     more = test.subset([i for i, sample in enumerate(test.samples) if len(sample.xyxy)][:2])
     few = {"steps": 3, "views": 0, "train": "heads", "masks": "no"}
-    out = tmp_path / "anew"
-    again = dd.train(more, start=run, anew=True, out=out, config=few, progress=False)
+    out = tmp_path / "again"
+    again = dd.train(more, start=run, from_base=True, out=out, config=few, progress=False)
     first = dd.load_dataset(project_data / "ducks", "train")
     whole = dd.Dataset(first.root, first.classes, (*first.samples, *more.samples))
     fresh = dd.train(whole, config=again.config, progress=False)
@@ -257,11 +257,11 @@ def test_anew_begins_with_the_base_on_all_the_pictures(run, project_data, tmp_pa
     assert again.config.class_init == run.config.class_init  # the run's
 
     known = read_config(out)
-    assert known["start"]["anew"]
+    assert known["start"]["from_base"]
     assert known["start"]["corrected"] == 2
     assert len(_earlier(out, again.detector)) == 2  # for the next one
     assert train_commands(out, known)[0].startswith(
-        f"duckdetect train {run.folder} --correct {out}/corrections.json --anew "
+        f"duckdetect train {run.folder} --correct {out}/corrections.json --from-base "
     )
     on = dd.train(more, start=run, out=tmp_path / "on", config=few, progress=False)
     assert any(
@@ -269,11 +269,14 @@ def test_anew_begins_with_the_base_on_all_the_pictures(run, project_data, tmp_pa
         for name, value in again.detector.weights().items()
     )
 
-    with pytest.raises(UserError, match="anew says how a run is trained on from"):
-        dd.train(more, anew=True)
-    for given in (["images", "--anew"], ["images", "--add-to", str(run.folder), "--anew"]):
+    with pytest.raises(UserError, match="from_base says how a run is trained on from"):
+        dd.train(more, from_base=True)
+    for given in (
+        ["images", "--from-base"],
+        ["images", "--add-to", str(run.folder), "--from-base"],
+    ):
         assert main(["train", *given]) == 2
-        assert "--anew" in capsys.readouterr().err
+        assert "--from-base" in capsys.readouterr().err
 
 
 def test_runs_that_were_renamed_and_name_each_other_are_no_loop(
