@@ -30,7 +30,7 @@ from duckdetect.inference.suppression import (
     read_suppression,
 )
 from duckdetect.utils.files import atomic_path
-from duckdetect.utils.outputs import check_folder
+from duckdetect.utils.outputs import check_folder, note_change
 from duckdetect.utils.progress import waiting
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.schema import Fields, read_json
@@ -465,6 +465,7 @@ def save_threshold(folder: str | Path, threshold: float) -> float:
     trusted = trust.is_trusted(path.parent)
     with atomic_path(path) as part:
         part.write_text(json.dumps(changed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    note_change(path.parent, path.name)
     if trusted:
         trust.remember(path.parent)
     return before

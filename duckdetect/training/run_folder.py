@@ -39,7 +39,7 @@ from duckdetect.models.weights import BaseFiles
 from duckdetect.training.config import TrainConfig
 from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
 from duckdetect.utils.locks import only_writer
-from duckdetect.utils.outputs import check_folder, check_outputs
+from duckdetect.utils.outputs import check_folder, check_outputs, forget_removed, note_output
 from duckdetect.utils.reading import refuse_pipes
 from duckdetect.utils.schema import is_number, read_json, short
 
@@ -166,6 +166,7 @@ def check_run(
             if found.get("done") and (folder / "detector").is_dir():
                 _remove_states(folder)
                 return "done"
+            _refuse_links(folder)
             return "resumable"
         if not overwrite:
             on = f", or train on from it: `duckdetect train {folder}`" if found.get("done") else ""
@@ -177,16 +178,31 @@ def check_run(
     return "new"
 
 
+def _refuse_links(folder: Path) -> None:
+    """Refuse to go on with a run of which a folder leads elsewhere: training would write there."""
+    for name in _FOLDERS:
+        for path in (folder / name, *(folder / name).rglob("*")):
+            if path.is_symlink():
+                raise UserError(
+                    f"{path} is a link, and training would write through it: remove it, or choose "
+                    "another --out"
+                )
+
+
 def _remove_run(folder: Path) -> None:
     """Remove what a run wrote, its detector first: a folder must never hold half of two runs.
 
     What somebody handed back stays: it is said of pictures, not of the run.
 
     Raises:
-        UserError: If its folders hold anything else, or a result was changed; nothing is removed then.
+        UserError: If its folders hold anything else, or a file was changed; nothing is removed then.
     """
     for name, known in _FOLDERS.items():
         check_folder(folder / name, known, "train")
+    # A run that was interrupted, or of an earlier version, has no manifest.
+    check_outputs([folder / name for name in _FILES], "train", known="")
+    for name, known in _FOLDERS.items():
+        check_outputs([folder / name], "train", known=known)
     for name, (verb, known) in _RESULTS.items():
         check_outputs([folder / name], verb, known=known)
     for name in (*_FOLDERS, *_FILES, *_RESULTS):
@@ -195,6 +211,7 @@ def _remove_run(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+    forget_removed(folder)
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
@@ -255,9 +272,12 @@ def describe_model(folder: Path, model: dict[str, Any]) -> None:
 
 
 def close_run(folder: Path) -> None:
-    """Mark a run as done; its state is no longer needed."""
+    """Mark a run as done, its files as ours; its state is no longer needed."""
     write_json(folder / CONFIG, {**read_config(folder), "done": True})
     _remove_states(folder)
+    for name in (*_FILES, *_FOLDERS):
+        if (folder / name).exists():
+            note_output(folder / name, "train")
 
 
 def _remove_states(folder: Path) -> None:

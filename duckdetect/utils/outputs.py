@@ -133,7 +133,7 @@ def own_output(
         yield part
         # Noted before it is put in place: a run that is killed in between finds both versions its own.
         if verb is not None:
-            _note(target, verb, part)
+            note_output(target, verb, part)
 
 
 @contextlib.contextmanager
@@ -149,8 +149,14 @@ def unfinished_output(target: Path, verb: str | None) -> Iterator[None]:
             entries[target.name] = {"by": verb, "files": {"": [_UNFINISHED]}}
     yield
     if verb is not None:
-        with _manifest(target.parent):
-            pass  # which forgets what is not there
+        forget_removed(target.parent)
+
+
+def forget_removed(folder: Path) -> None:
+    """Forget what a folder's manifest lists and is gone: what comes in its place is another's."""
+    if (folder / MANIFEST).exists():
+        with _manifest(folder):
+            pass  # which drops it
 
 
 def _holds(target: Path, source: Path) -> bool:
@@ -213,8 +219,15 @@ def _noted_below(
     return "", None
 
 
-def _note(target: Path, verb: str, part: Path) -> None:
-    """Remember what is about to be put in place, beside what lies there now."""
+def note_output(target: Path, verb: str, part: Path | None = None) -> None:
+    """Remember what a command wrote.
+
+    Args:
+        target: The file or folder.
+        verb: The command.
+        part: Where that lies which is about to be put in place; both versions are the command's own then.
+    """
+    part = part or target
     paths = sorted(part.rglob("*")) if part.is_dir() else [part]
     now = {_key(path, part): file_sha256(path) for path in paths if path.is_file()}
     with _manifest(target.parent) as entries:
@@ -244,7 +257,9 @@ def is_as_written(target: Path, name: str) -> bool | None:
 
 
 def note_change(target: Path, name: str) -> None:
-    """Remember that a command has changed a file in a folder of an earlier command's own."""
+    """Remember that a command has changed a file in a folder that an earlier one wrote and noted."""
+    if target.name not in _read(target.parent):
+        return
     with _manifest(target.parent) as entries:
         if target.name in entries:
             entries[target.name]["files"][name] = [file_sha256(target / name)]
