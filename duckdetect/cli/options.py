@@ -17,7 +17,7 @@ import typer
 from duckdetect.errors import UserError
 from duckdetect.training.config import default_text, flag, settings
 from duckdetect.utils import progress
-from duckdetect.utils.reading import refuse_pipes
+from duckdetect.utils.reading import as_path, refuse_pipes
 
 Data = Annotated[
     Path,
@@ -164,10 +164,7 @@ def add_verb(
             said = [(setting, given.pop(option)) for option, setting in option_names]
             given["settings"] = {setting: value for setting, value in said if value is not None}
         try:
-            for value in given.values():
-                for path in value if isinstance(value, list) else [value]:
-                    if isinstance(path, Path):
-                        refuse_pipes(path)  # reading from one may wait for ever
+            given = {key: _checked(key, value) for key, value in given.items()}
             with progress.quiet(quiet):
                 verb(**given)
         except UserError:
@@ -181,6 +178,16 @@ def add_verb(
     paragraphs = (inspect.getdoc(verb) or "").split("\n\n")
     about = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     app.command(name, help=about, epilog=f"Example: {example}")(run)
+
+
+def _checked(key: str, value: Any) -> Any:
+    """An argument, of which a path is one that a file can have, and no pipe's."""
+    if isinstance(value, list):
+        return [_checked(key, one) for one in value]
+    if isinstance(value, Path):
+        value = as_path(value, key)
+        refuse_pipes(value)  # reading from one may wait for ever
+    return value
 
 
 def print_json(**document: Any) -> None:

@@ -273,12 +273,13 @@ def evaluate(
     if isinstance(data, str | Path):  # what is neither is told below
         as_path(data, "the data")
     if isinstance(what, str | Path):
-        refuse_file(what)
         run = what
     else:
         detector = as_detector(what)
         # A detector has a folder, too, which is no run's.
         run = what.folder if detector is not what else None
+    if run is not None:
+        _check_places(as_path(run, "the run"))  # at once, not after a detector is loaded
     if per_class is not None or iou is not None:
         detector = as_detector(detector or what).changed(per_class=per_class, iou=iou)
     if data is None or (isinstance(data, str) and data in SPLIT_NAMES and not Path(data).exists()):
@@ -335,6 +336,13 @@ def evaluate_run(
 ) -> Evaluation:
     """`evaluate` for a run's folder, with its detector if that is loaded already."""
     run = as_path(run, "the run")
+    _check_places(run)
+    with _only_one(run):
+        return _evaluate_run(run, data, split, detector, progress)
+
+
+def _check_places(run: Path) -> None:
+    """Refuse what is no run, and files that are not ours where its metrics are kept."""
     refuse_file(run)
     if (run / "saved_model.pb").is_file():
         raise UserError(
@@ -343,8 +351,6 @@ def evaluate_run(
         )
     # Earlier versions wrote no manifest.
     check_outputs([run / FOLDER, run / METRICS], "eval", known=f"({FILES})?")
-    with _only_one(run):
-        return _evaluate_run(run, data, split, detector, progress)
 
 
 def _only_one(run: Path) -> contextlib.AbstractContextManager[None]:

@@ -135,10 +135,13 @@ def bulk(
         raise UserError(f"bulk needs Ray, which is not installed: {INSTALL}")
     if workers is not None and workers < 1:
         raise UserError(f"{workers} workers: at least 1")
+    out = as_path(out, "out")
+    written = out / "detections.json" if to == "coco" else None
+    _check_out(out, written)  # at once, not after a detector is loaded
     detector = load_detector(run)  # here, for its errors come before any worker starts
     kept = detector.threshold if threshold is None else check_score(threshold)
     paths, notes = list_source(source)
-    out = make_folder(as_path(out, "out"))
+    make_folder(out)
     settings = {
         "run": str(run) if _ADDRESS.match(str(run)) else str(Path(run).resolve()),
         "detector": _weights_sum(Path(run)),
@@ -147,11 +150,9 @@ def bulk(
         "fast": fast,
         "masks": masks and detector.has_masks,
     }
-    written = out / "detections.json" if to == "coco" else None
     with only_writer(out):
+        _check_out(out, written)
         _begin(out, settings)
-        if written is not None:
-            check_outputs([written], "bulk")
         done = _done(out)
         missing = [path for path in paths if path not in done]
         start, n_rows = time.monotonic(), 0
@@ -248,15 +249,23 @@ def _list_address(address: str, notes: list[str]) -> list[str]:
     return [f"{scheme}://{path}" for path in found]
 
 
-def _begin(out: Path, settings: dict[str, Any]) -> None:
-    """Take an empty folder, or one of a run with the same settings."""
-    path = out / _SETTINGS
-    if not path.exists():
+def _check_out(out: Path, written: Path | None) -> None:
+    """Refuse a place that is not empty and no bulk run's, and what is not ours at `written`."""
+    if out.exists():
+        make_folder(out)  # which is there, and is to be written
         others = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
-        if others:
+        if others and not (out / _SETTINGS).exists():
             raise UserError(
                 f"{out} holds {others[0]}, which is not of `bulk`: choose another --out"
             )
+    if written is not None:
+        check_outputs([written], "bulk")
+
+
+def _begin(out: Path, settings: dict[str, Any]) -> None:
+    """Begin a run, or go on with one of the same settings."""
+    path = out / _SETTINGS
+    if not path.exists():
         write_json(path, settings)
         return
     before = read_json(path, "choose another --out")

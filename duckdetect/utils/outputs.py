@@ -22,6 +22,7 @@ from typing import Any
 from duckdetect.errors import UserError
 from duckdetect.utils.files import atomic_path, file_sha256
 from duckdetect.utils.locks import folder_lock
+from duckdetect.utils.reading import as_path
 
 MANIFEST = ".duckdetect-outputs"
 _FORMAT = "duckdetect outputs 1"
@@ -52,7 +53,7 @@ def check_outputs(
         UserError: If a target is, holds or lies above an input, is not the command's own, was changed
             since it was written, or lies inside a detector.
     """
-    paths = [Path(target) for target in targets]
+    paths = [as_path(target, "the output") for target in targets]
     for source in map(Path, inputs):
         for target in paths:
             if _holds(target, source):

@@ -45,7 +45,16 @@ def as_path(given: Any, what: str) -> Path:
         raise UserError(
             f"{what} is {str(path)[:60]!r}..., which no file can be called: give its path"
         )
-    return path
+    return _without_detours(path) if ".." in path.parts else path
+
+
+def _without_detours(path: Path) -> Path:
+    """`a/../b` as `b`, unless `a` is a link: to write to the first would leave an empty folder `a`."""
+    straight = Path()
+    for part in path.parts:
+        detour = part == ".." and straight.name not in ("", "..") and not straight.is_symlink()
+        straight = straight.parent if detour else straight / part
+    return straight
 
 
 def as_number(given: Any, what: str) -> float:

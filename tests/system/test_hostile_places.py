@@ -1,0 +1,55 @@
+"""Places to write to: looked at before what takes long, and nothing left beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.labelled_folders import put_coco
+
+import duckdetect.data.check
+import duckdetect.inference.bulk
+import duckdetect.inference.detector
+from duckdetect.cli import main
+from duckdetect.utils.reading import as_path
+
+
+def too_early(*_: object, **__: object) -> None:
+    raise AssertionError("the place was not looked at before")
+
+
+def test_places_are_looked_at_before_a_detector_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setattr(duckdetect.inference.bulk, "load_detector", too_early)
+    monkeypatch.setattr(duckdetect.inference.detector, "load_detector", too_early)
+    data = put_coco(tmp_path / "data")
+    for name in ("detector", "evaluation"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+    (tmp_path / "run" / "evaluation" / "mine.txt").write_text("mine")
+    assert main(["bulk", str(tmp_path / "run"), str(data), "--out", str(tmp_path / "run")]) == 2
+    assert "which is not of `bulk`" in capsys.readouterr().err
+    assert main(["eval", str(tmp_path / "run"), str(data), "--per-class"]) == 2
+    assert "mine.txt was not written by an earlier `duckdetect eval`" in capsys.readouterr().err
+
+
+def test_a_name_too_long_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = put_coco(tmp_path / "data")
+    monkeypatch.setattr("duckdetect.data.check_dataset", too_early)
+    assert main(["check", str(data), "--sheet", str(tmp_path / ("s" * 300 + ".jpg"))]) == 2
+    assert "which no file can be called" in capsys.readouterr().err
+
+
+def test_a_detour_leaves_no_empty_folder(tmp_path: Path) -> None:
+    data = put_coco(tmp_path / "data")
+    out = tmp_path / "w" / "x" / ".." / "y"
+    assert main(["convert", str(data), "--to", "yolo", "--out", str(out)]) == 0
+    assert [path.name for path in (tmp_path / "w").iterdir() if path.is_dir()] == ["y"]
+    # From a link the way back leads elsewhere.
+    (tmp_path / "link").symlink_to(tmp_path / "w" / "y")
+    assert as_path(tmp_path / "link" / ".." / "z", "out") == tmp_path / "link" / ".." / "z"
+    assert as_path("../a", "out") == Path("../a")
+    assert as_path("a/..", "out") == Path()
