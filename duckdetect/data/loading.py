@@ -48,7 +48,7 @@ from duckdetect.data.dataset import (
 from duckdetect.data.formats import READERS, coco, csv_table, foreign, places, yolo
 from duckdetect.errors import UserError
 from duckdetect.imaging.kinds import file_kind
-from duckdetect.utils.archives import unzip
+from duckdetect.utils.archives import check_unpacked, unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.progress import DELAY_S, progress_bar
@@ -132,6 +132,7 @@ def unpacked(path: Path, depth: int = 0) -> Path:
     with one_at_a_time(folder):
         if not folder.is_dir():
             unzip(path, folder)
+        _check_unpacked(path.resolve(), folder)
     inside = _inside(folder)
     zips = [entry for entry in inside.iterdir() if entry.suffix.lower() == ".zip"]
     if len(zips) == 1 and _is_all(inside, zips[0]):
@@ -147,6 +148,12 @@ _MOST_ZIPS = 2  # one within another; a zip can even hold itself
 def _is_all(folder: Path, entry: Path) -> bool:
     """Whether a folder holds nothing else, but for a read-me."""
     return all(p == entry or p.stem.lower().startswith(("readme", "lic")) for p in folder.iterdir())
+
+
+@functools.lru_cache(maxsize=16)
+def _check_unpacked(path: Path, folder: Path) -> None:
+    """`check_unpacked`, once a process: a data set's parts are read one by one."""
+    check_unpacked(path, folder)
 
 
 @functools.lru_cache(maxsize=16)

@@ -181,6 +181,7 @@ _MAX_DEPTH = 100  # folders
 
 _SAYS_UTF_8 = 0x800  # a bit of an entry's flags
 
+_LABELS = (".json", ".jsonl", ".txt", ".xml", ".csv", ".yaml", ".yml")
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
@@ -218,6 +219,39 @@ def unzip(path: Path, folder: Path) -> None:
             ) from error
 
 
+def check_unpacked(path: Path, folder: Path) -> None:
+    """Raise UserError if somebody has changed what `unzip` made of a zip.
+
+    By the files' names and sizes, and of labels by their check sums: to read all pictures takes minutes.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = _entries(path, archive)
+    changed = next((n for n, info in entries.items() if not _is_intact(folder / n, info)), None)
+    files = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file()]
+    added = [p.as_posix() for p in files if not any(map(_is_junk, p.parts))]
+    if changed is None and len(added) > len(entries):
+        changed = next((name for name in added if name not in entries), None)
+    if changed is not None:
+        raise UserError(
+            f"{folder / changed} was changed since {path} was unpacked there: give {folder} to read it "
+            "as it is, or remove that folder to have the zip unpacked again"
+        )
+
+
+def _is_intact(file: Path, info: zipfile.ZipInfo) -> bool:
+    try:
+        if file.stat().st_size != info.file_size:
+            return False
+        labels = file.suffix.lower() in _LABELS
+        return not labels or zlib.crc32(file.read_bytes()) == info.CRC
+    except OSError:
+        return False
+
+
+def _is_junk(part: str) -> bool:
+    return part in _JUNK or part.startswith("._")
+
+
 def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The files to write, by their path in the folder."""
     found: dict[str, zipfile.ZipInfo] = {}
@@ -227,7 +261,7 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     for info in infos:
         name = _name(info).replace("\\", "/")  # Windows tools write them against the standard
         parts = PurePosixPath(name).parts
-        if any(part in _JUNK or part.startswith("._") for part in parts):
+        if any(map(_is_junk, parts)):
             continue
         mode = stat.S_IFMT(info.external_attr >> 16)
         if name.startswith("/") or ".." in parts or re.match("[A-Za-z]:", name):

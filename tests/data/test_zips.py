@@ -14,6 +14,7 @@ from helpers.labelled_folders import put_coco, put_image, put_yolo, voc_xml
 
 import duckdetect as dd
 from duckdetect.cli import main
+from duckdetect.data import loading
 from duckdetect.data.loading import find_splits, load_dataset
 from duckdetect.errors import UserError
 from duckdetect.utils import archives
@@ -246,3 +247,30 @@ def test_what_is_packed_otherwise_is_said(tmp_path: Path) -> None:
         archive.writestr("d/" * 2000 + "a.txt", "text")
     with pytest.raises(UserError, match="lies 2001 folders deep"):
         load_dataset(path)
+
+
+@pytest.mark.parametrize("change", ["label", "picture", "added", "removed"])
+def test_what_was_changed_in_the_cache_is_not_read_as_the_zip(
+    change: str, cache: Path, tmp_path: Path
+) -> None:
+    put_coco(tmp_path / "in", names=("a.jpg", "b.jpg"))
+    path = zip_of(tmp_path / "in", tmp_path / "export.zip")
+    dd.load_dataset(path)
+    (folder,) = (entry for entry in (cache / "data").iterdir() if entry.is_dir())
+    (folder / ".DS_Store").touch()  # is nobody's edit
+    loading._check_unpacked.cache_clear()  # as another process
+    dd.load_dataset(path)
+    labels = folder / "_annotations.coco.json"
+    if change == "label":
+        labels.write_text(labels.read_text().replace("duck", "mugs"))
+    elif change == "removed":
+        (folder / "a.jpg").unlink()
+    else:
+        put_image(folder / ("a.jpg" if change == "picture" else "c.jpg"), (30, 40))
+    loading._check_unpacked.cache_clear()
+    with pytest.raises(
+        UserError, match=r"was changed since .*export\.zip was unpacked there: give"
+    ):
+        dd.load_dataset(path)
+    shutil.rmtree(folder)
+    assert dd.load_dataset(path).classes == ("duck",)
