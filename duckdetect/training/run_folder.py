@@ -42,6 +42,7 @@ from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_folder, check_outputs, forget_removed, note_output
 from duckdetect.utils.reading import refuse_pipes
 from duckdetect.utils.schema import is_number, read_json, short
+from duckdetect.utils.words import some_names
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -415,7 +416,11 @@ def _read(path: Path) -> Rows:
         if path.stat().st_size > _MOST_HISTORY_BYTES:
             raise ValueError(f"it has {path.stat().st_size / 1e6:.0f} MB")
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+            table = csv.DictReader(file)
+            head = table.fieldnames or []
+            if twice := sorted({name for name in head if head.count(name) > 1}):
+                raise ValueError(f"it has several columns {some_names(twice)}")
+            rows = [{k: float(v) for k, v in row.items() if v} for row in table]
         if not rows:
             raise ValueError("it has no rows")
         return _checked_rows(rows)

@@ -43,20 +43,22 @@ _HEADLESS = ("name", "x1", "y1", "x2", "y2", "class")
 
 def find(folder: Path) -> dict[str | None, Path]:
     """The tables of boxes in a folder by split; None for a single one."""
-    found = [path for path in places.listed(folder, (".csv",)) if _columns(path) is not None]
+    listed = places.listed(folder, (".csv",))
+    found = [path for path in listed if _columns(_first_row(_beginning(path))) is not None]
     return places.by_split(folder, found, "CSV")
 
 
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a table; classes are in alphabetical order."""
-    found = _columns(source)
+    text = decoded(read_bytes(source))
+    first = _first_row(text)
+    found = _columns(first)
     if found is None:
         raise UserError(f"{source} is no table of boxes: give the columns {', '.join(_NEEDED)}")
     columns, with_head = found
-    text = decoded(read_bytes(source))
     table = _rows(text)
     by_comma = _delimiter(text) == ","
-    head = next(table, (1, []))[1] if with_head else None
+    head = first if with_head else None
     names = [name.strip().lower() for name in head or []]
     read_ones = {names[i] for i in columns.values()} if names else set()
     if twice := sorted(name for name in read_ones if names.count(name) > 1):
@@ -69,7 +71,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
                 cure = "look for a quotation mark that is not closed, or too many"
                 reading(Problem(f"{source}, line {number}", "has a cell of several lines", cure))
                 continue
-            # Files that were put together repeat the head.
+            # Also where files that were put together repeat it.
             if any(cell.strip() for cell in cells) and cells != head:
                 row = {k: cells[i].strip() if i < len(cells) else "" for k, i in columns.items()}
                 rows.append((number, row))
@@ -131,17 +133,21 @@ def _delimiter(text: str) -> str:
     return max(",;\t|", key=text.partition("\n")[0].count)
 
 
-def _first_row(path: Path) -> list[str]:
-    text = decoded(read_head(path, _HEAD_BYTES))
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)), [])
+def _beginning(path: Path) -> str:
+    return decoded(read_head(path, _HEAD_BYTES))
+
+
+def _first_row(text: str) -> list[str]:
+    """The cells of a text's first row; none if it cannot be read."""
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)), [])
+    except csv.Error:
+        return []
 
 
 def lacking(path: Path) -> str | None:
     """What a table lacks that seems to be one of boxes; None if it does not seem so."""
-    try:
-        names = [name.strip().lower() for name in _first_row(path)]
-    except csv.Error:
-        return None
+    names = [name.strip().lower() for name in _first_row(_beginning(path))]
     missing = [key for key in _NEEDED if not set(_COLUMNS[key]) & set(names)]
     looks = len(names) > 2 and ("name" not in missing or "class" not in missing)
     if not looks or not missing:
@@ -150,12 +156,8 @@ def lacking(path: Path) -> str | None:
     return f"is a table with the columns {', '.join(names[:12])}, but without {wanted}"
 
 
-def _columns(path: Path) -> tuple[dict[str, int], bool] | None:
-    """The place of each column, and whether a head names them; None if it is no table of boxes."""
-    try:
-        first = _first_row(path)
-    except csv.Error:
-        return None
+def _columns(first: list[str]) -> tuple[dict[str, int], bool] | None:
+    """The place of each column, and whether the first row names them; None if it is no table of boxes."""
     names = [name.strip().lower() for name in first]
     columns = {
         key: names.index(match)
