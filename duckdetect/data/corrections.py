@@ -36,6 +36,7 @@ from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import pairwise_iou, to_xywh
 from duckdetect.utils.files import write_json
 from duckdetect.utils.schema import Fields, is_path, parse_json, read_json, rows_of
+from duckdetect.utils.words import some_names
 
 FORMAT = "duckdetect corrections 1"
 
@@ -204,6 +205,18 @@ def with_corrections(dataset: Dataset, corrections: Dataset) -> Dataset:
     return pictures.numbered(dataset)
 
 
+def copies_text(known: Iterable[Sample], corrections: Dataset) -> str:
+    """Which corrected pictures are copies of known ones, for people; "" if none is."""
+    pictures, copies = _Pictures(known), []
+    for sample in corrections.samples:
+        place = pictures.place(sample.path)
+        if place != sample.path.resolve():
+            copies.append(f"{sample.path.name} with {place.name}")
+        pictures.add(sample)
+    names = some_names(copies)
+    return f"copies among the corrections are merged with their originals: {names}" if names else ""
+
+
 class _Pictures:
     """Samples by their pictures' places; with `copies` a copy under another name has its original's."""
 
@@ -216,11 +229,11 @@ class _Pictures:
 
     def get(self, path: Path) -> Sample | None:
         """The sample of this picture."""
-        return self.samples.get(self._place(path))
+        return self.samples.get(self.place(path))
 
     def add(self, new: Sample) -> None:
         """Add what is said of a picture to what is known of it."""
-        place = self._place(new.path)
+        place = self.place(new.path)
         self._put(place, _merged(self.samples[place], new) if place in self.samples else new)
 
     def numbered(self, dataset: Dataset) -> Dataset:
@@ -233,7 +246,8 @@ class _Pictures:
             self._by_size.setdefault(place.stat().st_size, []).append(place)
         self.samples[place] = sample
 
-    def _place(self, path: Path) -> Path:
+    def place(self, path: Path) -> Path:
+        """Where the picture lies, or the known one that it is a copy of."""
         place = path.resolve()
         if not self._copies or place in self.samples or not place.is_file():
             return place

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duckdetect.data.corrections import (
+    copies_text,
     is_corrections,
     read_corrections,
     with_corrections,
@@ -207,8 +208,11 @@ def train_again(
     first = in_classes_of(_pictures_of(folder, known), Dataset(folder, detector.classes, ()))
     said = _earlier(folder, detector)
     seen = {sample.path.resolve() for sample in (*first.samples, *said.samples)}
+    copies = ""
     if corrections is not None:
-        said = with_corrections(said, _read(corrections, detector))
+        new = _read(corrections, detector)
+        copies = copies_text((*first.samples, *said.samples), new)
+        said = with_corrections(said, new)
     dataset = with_corrections(first, said)
     n_new = sum(len(s.xyxy) for s in dataset.samples if s.path.resolve() not in seen)
     given = settings.to_dict() if isinstance(settings, TrainConfig) else dict(settings or {})
@@ -227,7 +231,7 @@ def train_again(
     )
     return _finetuned(
         start, dataset, settings, out,
-        val=val, weights=weights, overwrite=overwrite, progress=progress,
+        val=val, weights=weights, overwrite=overwrite, progress=progress, copies=copies,
     )  # fmt: skip
 
 
@@ -263,17 +267,20 @@ def add_classes(
             "--correct to train on with it"
         )
     new = in_classes_of(new, Dataset(folder, classes, ()))
-    said = with_corrections(replace(_earlier(folder, detector), classes=classes), new)
+    earlier = _earlier(folder, detector)
+    said = with_corrections(replace(earlier, classes=classes), new)
     config = TrainConfig.from_dict(known["train"])
-    adds, whole = config.part == "heads", new
+    adds, whole, seen = config.part == "heads", new, earlier.samples
     if not adds:
-        whole = with_corrections(in_classes_of(_pictures_of(folder, known), new), said)
+        first = in_classes_of(_pictures_of(folder, known), new)
+        whole, seen = with_corrections(first, said), (*first.samples, *seen)
+    copies = copies_text(seen, new)
     start = Start(folder, known, detector, said, adds)
     if not isinstance(settings, TrainConfig):
         # Not those of training again: the new class has everything to learn.
         usual = {key: getattr(TrainConfig, key) for key in AGAIN} if trained_on(known) else {}
         settings = TrainConfig.from_dict({**config.to_dict(), **usual, **(settings or {})})
-    return _finetuned(start, whole, settings, out, **more)
+    return _finetuned(start, whole, settings, out, copies=copies, **more)
 
 
 def trained_on(known: Mapping[str, Any]) -> bool:
@@ -323,6 +330,7 @@ def _finetuned(
     weights: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    copies: str = "",
 ) -> TrainRun:
     from duckdetect.training.finetune import finetune
 
@@ -342,7 +350,7 @@ def _finetuned(
         progress=progress,
         start=start,
     )
-    told = []
+    told = [copies] if copies else []
     if len(start.corrections):
         told.append(corrections_text(trained.detector, start.corrections))
     if (test := known_test(start.run, start.corrections)) is not None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.labelled_folders import put_coco
 from helpers.run_folders import put_run
 
 from duckdetect.cli import main
+from duckdetect.data.corrections import copies_text
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.training.config import TrainConfig
-from duckdetect.training.run_folder import begin_run, check_run, close_run
+from duckdetect.training.run_folder import begin_run, check_run, close_run, read_history
 
 
 @pytest.fixture
@@ -63,3 +66,18 @@ def test_training_goes_on_through_no_link(run: Path, tmp_path: Path, name: str) 
     (run / "config.json").write_text(json.dumps(begun))
     with pytest.raises(UserError, match=f"{name} is a link, and training would write through it"):
         check_run(run, identity(run), False)
+
+
+def test_a_column_twice_in_a_history_is_refused(run: Path) -> None:
+    (run / "history.csv").write_text("step,loss,loss\n1,0.5,0.7\n")
+    with pytest.raises(UserError, match=r"history\.csv is broken \(it has several columns loss\)"):
+        read_history(run)
+
+
+def test_copies_among_corrections_are_named(tmp_path: Path) -> None:
+    known = load_dataset(put_coco(tmp_path / "known"))
+    new = load_dataset(put_coco(tmp_path / "new", names=("b.jpg", "c.jpg")))
+    assert copies_text(known.samples, new) == ""
+    shutil.copy(tmp_path / "known" / "a.jpg", tmp_path / "new" / "b.jpg")
+    wanted = "copies among the corrections are merged with their originals: b.jpg with a.jpg"
+    assert copies_text(known.samples, new) == wanted
