@@ -13,6 +13,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import PlaceError, UserError
 from duckdetect.imaging.io import list_folder
+from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted, some_names
 
@@ -188,7 +190,13 @@ def describe_parts(path: str | Path) -> list[str]:
 
 def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Problem]:
     """Warnings, and errors of damaged pictures; notes the hashes of good ones."""
-    found = [problem for sample in dataset.samples for problem in _of_sample(sample, hashes)]
+    found: list[Problem] = []
+    with progress_bar(
+        desc="checking", total=len(dataset) + dataset.n_boxes, delay=DELAY_S, leave=False,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",  # of boxes and pictures
+    ) as bar:  # fmt: skip
+        for sample in dataset.samples:
+            found += _of_sample(sample, hashes, bar)
 
     def warn(what: str, cure: str) -> None:
         found.append(Problem(str(dataset.root), what, cure, "warning"))
@@ -241,7 +249,7 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
     return found
 
 
-def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray]) -> list[Problem]:
+def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray], bar: Any) -> list[Problem]:
     found: list[Problem] = []
     try:
         image = sample.load()
@@ -261,7 +269,8 @@ def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray]) -> list[Problem]:
         shown = ", ".join(f"{v:g}" for v in sample.xyxy[index])
         found.append(Problem(str(sample.path), f"box ({shown}) {what}", cure, "warning"))
 
-    twice = set(_repeated(sample.xyxy, sample.class_id))
+    bar.update()
+    twice = set(_repeated(sample.xyxy, sample.class_id, bar))
     for i, side in enumerate(sides):
         if (side < _TINY_PX).any() or (side < _TINY_PART * size_wh).any():
             warn(i, "is tiny", "check that it was meant, models hardly see it")
@@ -272,7 +281,7 @@ def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray]) -> list[Problem]:
     return _not_too_many(found, sample)
 
 
-def _repeated(xyxy: np.ndarray, class_id: np.ndarray) -> Iterator[int]:
+def _repeated(xyxy: np.ndarray, class_id: np.ndarray, bar: Any) -> Iterator[int]:
     """Boxes whose corners all lie within a pixel of an earlier box's of the same class.
 
     A grid of pixels in the four coordinates holds the earlier boxes: of a cell's boxes only the first one
@@ -289,6 +298,7 @@ def _repeated(xyxy: np.ndarray, class_id: np.ndarray) -> Iterator[int]:
             if any(np.abs(xyxy[i] - box).max() <= 1 for box in near):
                 yield i
         seen.setdefault(cell, []).append(xyxy[i])
+        bar.update()
 
 
 def _not_too_many(found: list[Problem], sample: Sample) -> list[Problem]:

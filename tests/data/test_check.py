@@ -12,6 +12,7 @@ from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_image, p
 from duckdetect.data.check import check_dataset
 from duckdetect.data.dataset import Problem
 from duckdetect.errors import UserError
+from duckdetect.utils.progress import progress_bar
 
 H, W = SIZE_HW
 
@@ -151,3 +152,17 @@ def test_what_the_check_lets_pass_can_be_read(project_data: Path) -> None:
         assert {image["file_name"] for image in content["images"]} == {
             p.name for p in path.glob("*.jpg")
         }
+
+
+def test_a_bar_counts_pictures_and_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: list[Any] = []
+
+    def noted(*args: Any, **more: Any) -> Any:
+        bars.append(progress_bar(*args, **more))
+        return bars[-1]
+
+    monkeypatch.setattr("duckdetect.data.check.progress_bar", noted)
+    boxes = [annotation((x, 5, 9, 9), id=x + 1) for x in range(60)]
+    # One picture: of a bar that counts pictures alone, nothing would be seen while its boxes are.
+    check_dataset(put_coco(tmp_path, [*boxes, annotation(id=99, iscrowd=1)]))
+    assert [(bar.n, bar.total) for bar in bars] == [(62, 62)]

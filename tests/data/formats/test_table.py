@@ -275,3 +275,14 @@ def test_several_folders_of_labels_are_named(tmp_path: Path) -> None:
     put_coco(tmp_path / "two")
     with pytest.raises(UserError, match=r"several folders of labels \(one, two\): give one"):
         load_dataset(tmp_path)
+
+
+def test_a_head_that_is_badly_quoted_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(
+        'filename,class,xmin,"ymin" ,xmax,ymax\na.jpg,duck,1,2,30,40\n'
+    )
+    put_image(tmp_path / "a.jpg")
+    with pytest.raises(
+        UserError, match=r"cannot be read after line 1 .*: look for a quotation mark"
+    ):
+        load_dataset(tmp_path)
