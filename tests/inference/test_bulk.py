@@ -26,15 +26,16 @@ pytest.importorskip("ray", reason='needs pip install "duckdetect[bulk]"')
 
 
 RUNS = Path(__file__).parents[1] / "fixtures" / "v0_1_0" / "project" / "runs"
+N = 60
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory, project_data):
-    """90 pictures in two folders, one of them broken."""
+    """N pictures in two folders, one of them broken."""
     folder = tmp_path_factory.mktemp("many")
     (folder / "below").mkdir()
     paths = sorted((project_data / "ducks" / "test").glob("*.jpg"))
-    for i in range(89):
+    for i in range(N - 1):
         small = Image.open(paths[i % len(paths)]).resize((300, 300))
         small.save(folder / ("below" if i % 2 else "") / f"{i}.jpg")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
@@ -66,7 +67,7 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
         driver.wait()
     (out / ".part-00099.parquet.half").write_bytes(b"PAR1")
     before = rows_of(out)
-    assert 0 < len(before) < 90
+    assert 0 < len(before) < N
 
     # In a process of its own, for Ray leaves processes to be collected later.
     done = subprocess.run(
@@ -77,7 +78,7 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
     done = json.loads(done.stdout)
     rows = rows_of(out)
     assert rows[: len(before)] == before
-    assert (done["images"], done["new"], done["failed"]) == (90, 90 - len(before), 1)
+    assert (done["images"], done["new"], done["failed"]) == (N, N - len(before), 1)
     assert sorted(row["path"] for row in rows) == list_source(pictures)[0]
     (broken,) = (row for row in rows if row["error"])
     assert broken["path"].endswith("broken.jpg")
@@ -96,7 +97,7 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
     assert sum(len(found) for _, _, found in joined) == done["detections"]
 
     again = bulk(run, pictures, out, 0.2, progress=False)  # Ray is not even started
-    assert (again.images, again.new) == (90, 0)
+    assert (again.images, again.new) == (N, 0)
     with pytest.raises(UserError, match="was begun with another threshold"):
         bulk(run, pictures, out, 0.123, progress=False)
     with pytest.raises(UserError, match="which is not of `bulk`"):
@@ -104,8 +105,8 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
 
 
 def test_sources(pictures, tmp_path):
-    assert len(list_source(pictures)[0]) == 90
-    assert len(list_source(f"file://{pictures}")[0]) == 90
+    assert len(list_source(pictures)[0]) == N
+    assert len(list_source(f"file://{pictures}")[0]) == N
     listed = tmp_path / "list.txt"
     listed.write_text("b.jpg\na.jpg\n\nb.jpg\n")
     note = "1 picture is given twice: each is looked at once"

@@ -28,7 +28,10 @@ from duckdetect.training.config import VIEWS
 
 ROOT = Path(__file__).parents[2]
 BASE = "ssd_mobilenet_v2"
-STEPS = dd.TrainConfig().steps
+# The recipe itself is tested by `duckdetect demo` and in training/: here fewer steps do, unless pictures
+# for docs/ are made.
+SHORT = {} if "DUCKDETECT_SCREENSHOTS" in os.environ else {"STEPS": 60, "VIEWS": 30}
+STEPS = SHORT.get("STEPS", dd.TrainConfig().steps)
 N_TEST, N_CLIP = 30, 48
 
 # zmq's and jupyter_client's own; the kernel's run in the kernel.
@@ -45,7 +48,7 @@ def weights() -> Path:
 def local(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> SimpleNamespace:
     """The whole notebook on a local machine."""
     folder = tmp_path_factory.mktemp("local")
-    notebook = runs.run(folder, runs.local_env(), {"BASE": BASE})
+    notebook = runs.run(folder, runs.local_env(), {"BASE": BASE, **SHORT})
     return SimpleNamespace(notebook=notebook, project=folder / "transfer_learning_project")
 
 
@@ -63,7 +66,7 @@ def colab(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> SimpleName
     with_page = npm.is_dir() and importlib.util.find_spec("ai_edge_litert") is not None
     if with_page:
         shutil.copytree(npm, project / "cache" / "npm")
-    notebook = runtime.run({"BASE": BASE, "EXPORT": with_page})
+    notebook = runtime.run({"BASE": BASE, "EXPORT": with_page, **SHORT})
     return SimpleNamespace(notebook=notebook, project=project, runtime=runtime, drive=drive)
 
 
@@ -182,7 +185,7 @@ def test_run_again_on_a_new_runtime(colab: SimpleNamespace, tmp_path: Path) -> N
     folder = only_run(colab.project)
     kept = stamps(folder / "detector", colab.project / "cache", colab.project / "images")
     kept |= {path: stamp for path, stamp in stamps(folder).items() if path.parent == folder}
-    again = runs.ColabRuntime(tmp_path / "runtime", colab.drive).run({"BASE": BASE})
+    again = runs.ColabRuntime(tmp_path / "runtime", colab.drive).run({"BASE": BASE, **SHORT})
     assert only_run(colab.project) == folder
     assert f"\n0 steps trained now, {STEPS} were done" in "\n" + runs.text(again, "train")
     now = stamps(colab.project)
@@ -225,7 +228,7 @@ def test_own_images(tmp_path: Path, shared_data: Path, weights: Path) -> None:
     notebook = runs.run(
         tmp_path,
         runs.local_env(),
-        {"BASE": BASE, "PICTURES": "my own"},
+        {"BASE": BASE, "PICTURES": "my own", "TRAIN": "heads", **SHORT},
         [*cells, "figures"],
         allow_errors=True,
     )
