@@ -47,11 +47,6 @@ if TYPE_CHECKING:
 # they got worse (docs/accuracy.md).
 AGAIN: Mapping[str, Any] = {"steps": 100, "learning_rate": 0.003, "box_lr_multiplier": 0.03}
 
-# Of labelled boxes: where so many are new, `top` learns them better from weights half way back to the
-# base's (shrink and perturb, Ash and Adams 2020), and the boxes with them; `deep` does not
-# (docs/accuracy.md).
-_MUCH_NEW, _KEPT = 0.25, 0.5
-
 # What a new run settles by its images; the other settings are the first run's.
 SIZED = ("train", "steps", "views", "batch_size")
 
@@ -66,7 +61,6 @@ class Start:
         detector: Its detector.
         corrections: All that was corrected so far.
         adds: Whether classes are added and the old ones stay as they are, weight by weight.
-        kept: How much of the run's weights is kept; the rest is the base's.
         from_base: Whether the base's weights are kept, and the run gives its pictures and settings alone.
     """
 
@@ -75,7 +69,6 @@ class Start:
     detector: Detector
     corrections: Dataset
     adds: bool = False
-    kept: float = 1.0
     from_base: bool = False
 
     def identity(self) -> dict[str, Any]:
@@ -105,7 +98,7 @@ class Start:
         write_corrections(folder / run_folder.CORRECTIONS, self.corrections)
 
     def restore(self, base: BaseModel) -> None:
-        """Give a base model the run's trained weights, or a mean of both; new classes' columns stay."""
+        """Give a base model the run's trained weights; new classes' columns stay."""
         saved = self.detector.weights()
         columns = {variable.name: q for variable, q in base.class_columns()}
         for variable in base.variables():
@@ -121,7 +114,7 @@ class Start:
                 raise UserError(
                     f"{self.run} does not fit {base.name}: train it again from its base"
                 )
-            variable.assign(self.kept * value + (1 - self.kept) * variable.numpy())
+            variable.assign(value)
 
     def restore_masks(self, head: MaskHead) -> bool:
         """Give a mask head the run's trained weights; False if the run has none."""
@@ -184,9 +177,6 @@ def train_again(
 ) -> TrainRun:
     """Train on from a run, on its pictures and on corrected ones.
 
-    Where a quarter or more of the boxes is new, a run that trained `top` starts half way between the base
-    and the run: from the run's own weights they are learnt less well.
-
     Args:
         run: A finished run's folder, or a `TrainRun`; its detector stays.
         corrections: A file of corrections (data/corrections.py), or further labelled pictures; None for
@@ -207,28 +197,20 @@ def train_again(
     folder, known, detector = _opened(run)
     first = in_classes_of(_pictures_of(folder, known), Dataset(folder, detector.classes, ()))
     said = _earlier(folder, detector)
-    seen = {sample.path.resolve() for sample in (*first.samples, *said.samples)}
     copies = ""
     if corrections is not None:
         new = _read(corrections, detector)
         copies = copies_text((*first.samples, *said.samples), new)
         said = with_corrections(said, new)
     dataset = with_corrections(first, said)
-    n_new = sum(len(s.xyxy) for s in dataset.samples if s.path.resolve() not in seen)
     given = settings.to_dict() if isinstance(settings, TrainConfig) else dict(settings or {})
-    level = given.get("train", known["train"].get("train"))
-    half_way = not from_base and level == "top" and n_new >= _MUCH_NEW * dataset.n_boxes
     usual = dict(AGAIN)
     if from_base:
         usual = {key: getattr(TrainConfig, key) for key in SIZED}
         if trained_on(known):
             usual |= {key: getattr(TrainConfig, key) for key in AGAIN}
-    elif half_way:
-        usual["box_lr_multiplier"] = TrainConfig.box_lr_multiplier
     settings = TrainConfig.from_dict({**known["train"], **usual, **given})
-    start = Start(
-        folder, known, detector, said, kept=_KEPT if half_way else 1.0, from_base=from_base
-    )
+    start = Start(folder, known, detector, said, from_base=from_base)
     return _finetuned(
         start, dataset, settings, out,
         val=val, weights=weights, overwrite=overwrite, progress=progress, copies=copies,

@@ -14,6 +14,7 @@ from duckdetect.training.feature_cache import cache_features
 from duckdetect.training.finetune import train_heads
 from duckdetect.training.loop import batch_index
 
+
 def small_retinanet(num_classes):
     return retinanet(num_classes, side_px=160)
 

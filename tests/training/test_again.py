@@ -213,35 +213,6 @@ def test_settings_come_before_the_runs_own_and_unknown_ones_are_told(
             dd.train(hens if "add_to" in more else data, config={"stepz": 3}, **more)
 
 
-def test_where_much_is_new_top_starts_half_way_to_the_base(run, project_data, monkeypatch):
-    starts = []
-    monkeypatch.setattr(
-        "duckdetect.training.again._finetuned",
-        lambda start, data, config, *_, **__: starts.append((start, config)),
-    )
-    known = {**read_config(run.folder), "train": STOCK(train="top").to_dict()}
-    test = dd.load_dataset(project_data / "ducks", "test")
-    with_duck = [i for i, sample in enumerate(test.samples) if len(sample.xyxy) == 1]
-    one, two = test.subset(with_duck[:1]), test.subset(with_duck[:2])
-    the_same = dd.load_dataset(project_data / "ducks", "train")
-    train_again(run, two, progress=False)  # it trained the heads
-    monkeypatch.setattr(
-        "duckdetect.training.again._opened", lambda _: (run.folder, known, run.detector)
-    )
-    for more in (one, two, the_same, None):
-        train_again(run, more, progress=False)
-    assert [start.kept for start, _ in starts] == [1, 1, 0.5, 1, 1]  # 7 boxes, then of 6, 7, 5, 5
-    assert [c.box_lr_multiplier for _, c in starts] == [0.03, 0.03, 0.3, 0.03, 0.03]
-
-    base, plain = mobilenet(1), mobilenet(1)
-    starts[2][0].restore(base)
-    for variable, other in zip(base.variables(), plain.variables(), strict=True):
-        saved = run.detector.weights().get(variable.name)
-        if saved is not None:
-            wanted = 0.5 * saved + 0.5 * other.numpy()
-            np.testing.assert_allclose(variable.numpy(), wanted, rtol=1e-6, atol=1e-7)
-
-
 def test_from_base_begins_with_the_base_on_all_the_pictures(run, project_data, tmp_path, capsys):
     test = dd.load_dataset(project_data / "ducks", "test")
     more = test.subset([i for i, sample in enumerate(test.samples) if len(sample.xyxy)][:2])
