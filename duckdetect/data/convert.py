@@ -64,7 +64,7 @@ def write_splits(
                 "train: write them one by one"
             )
         parts = {split or "train": part for split, part in parts.items()}
-    with own_output(out, verb) as folder:
+    with own_output(out, verb, new=not overwrite) as folder:
         folder.mkdir()
         lost: Counter[str] = Counter()
         for split, part in parts.items():

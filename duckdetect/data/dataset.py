@@ -345,16 +345,22 @@ class Label:
     hint: str = ""  # the cure if the box reaches beyond the picture, where the reader knows one
 
 
+def are_parts(numbers: Iterable[float]) -> bool:
+    """Whether corners or sizes are parts of a picture's sides, not pixels: from 0 to 1, not all whole.
+
+    A box that reaches a little beyond its picture makes no pixels of the others.
+    """
+    known = list(numbers)
+    within = all(-_BEYOND <= v <= 1 + _BEYOND for v in known)
+    return bool(known) and within and any(v not in (0, 1) for v in known)
+
+
 def are_normalised(labels: Iterable[Label]) -> bool:
-    """Whether boxes that should be in pixels are parts of the sides: all from 0 to 1, not all whole."""
-    numbers = [value for label in labels for value in label.xyxy]
-    return (
-        bool(numbers)
-        and all(-1e-6 <= v <= 1 + 1e-6 for v in numbers)
-        and any(v not in (0, 1) for v in numbers)
-    )
+    """Whether boxes that should be in pixels are parts of the sides."""
+    return are_parts(value for label in labels for value in label.xyxy)
 
 
+_BEYOND = 0.02  # of a side, as YOLO's numbers may reach
 NORMALISED = "its boxes are normalised: all their numbers are from 0 to 1", "export them in pixels"
 
 

@@ -93,12 +93,19 @@ class Finder:
         if climbing is not None:
             return climbing
         ends = [_ends(form) for form in forms]  # the whole path first, its last part last
+        named: list[Path] = []  # the folder that the name says, where it is here
         for length in range(max(map(len, ends)), 0, -1):
             tails = [end[-length:] for end in ends if len(end) >= length]
             for lookup in (self._exact, self._alike):
                 found = self._first(lookup, tails, places, name)
-                if found is not None:
+                if found is not None and (not named or _is_below(found, named)):
                     return found
+                if found is not None:
+                    raise MissingError(
+                        f"the picture {_short(name)} is missing in {named[0]}",
+                        f"put it there, name {found} if that is meant, or remove its entry",
+                    )
+            named = named or self._folders([tail[:-1] for tail in tails], places)
         last = list(dict.fromkeys(end[-1] for end in ends if end))
         for names in (_kin(last), _uploads(last)):
             found = self._first(self._alike, [(each,) for each in names], places, name)
@@ -163,6 +170,17 @@ class Finder:
                 if found:
                     return self._single(found, name)
         return None
+
+    def _folders(self, tails: Iterable[tuple[str, ...]], places: Places) -> list[Path]:
+        """The folders of these names that are there."""
+        return [
+            path
+            for tail in tails
+            for place in places
+            for folder in _group(place)
+            for path in (self._alike(folder, tail) if tail else [])
+            if path.is_dir()
+        ]
 
     def _single(self, found: Sequence[Path], name: str) -> Path | None:
         found = list(dict.fromkeys(found))
@@ -329,7 +347,12 @@ def _group(place: Path | Sequence[Path]) -> Sequence[Path]:
 
 def _ends(form: str) -> tuple[str, ...]:
     """The parts of a path that may hold here."""
-    parts = [part for part in _SCHEME.sub("", form).split("/") if part not in ("", ".", "..")]
+    parts: list[str] = []
+    for part in _SCHEME.sub("", form).split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
     return tuple(parts[1:] if len(parts) > 1 and _DRIVE.fullmatch(parts[0]) else parts)
 
 

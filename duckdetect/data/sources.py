@@ -162,7 +162,7 @@ def download_roboflow(
             f"Roboflow's client is not here ({error}): pip install 'duckdetect[roboflow]', or in "
             "Colab as docs/data.md says"
         ) from error
-    with own_output(out, "roboflow") as part:
+    with own_output(out, "roboflow", new=not overwrite) as part:
         try:
             # It prints where it is, on errors with the key in the address.
             with contextlib.redirect_stdout(io.StringIO()):

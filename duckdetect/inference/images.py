@@ -107,7 +107,13 @@ def _from_pil(image: Image.Image) -> ImageArray:
 
     from duckdetect.imaging.io import to_rgb
 
-    return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
+    try:
+        return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
+    except Exception as error:  # closed, or of a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"the PIL image cannot be read ({reason}): give it while it is open, or its path"
+        ) from error
 
 
 def _is_tensor(value: Any) -> bool:

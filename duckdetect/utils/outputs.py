@@ -115,6 +115,7 @@ def own_output(
     verb: str | None,
     inputs: Iterable[str | Path] = (),
     known: str | None = None,
+    new: bool = False,
 ) -> Iterator[Path]:
     """`atomic_path` for a command's result: checked before as by `check_outputs`, and noted after.
 
@@ -123,9 +124,13 @@ def own_output(
         verb: The command; None for a plain `atomic_path`.
         inputs: What it reads.
         known: As `check_outputs` has it.
+        new: Whether it may replace nothing but an empty folder.
 
     Yields:
         A path to write to; it becomes `target` only if the block succeeds.
+
+    Raises:
+        UserError: As `check_outputs`; if it is `new`, and another process put something there meanwhile.
     """
     target = Path(target)
     if verb is not None:
@@ -135,6 +140,10 @@ def own_output(
         # Noted before it is put in place: a run that is killed in between finds both versions its own.
         if verb is not None:
             note_output(target, verb, part)
+        if new and target.exists() and (target.is_file() or any(target.iterdir())):
+            raise UserError(
+                f"another process has written {target} meanwhile: choose another output"
+            )
 
 
 @contextlib.contextmanager

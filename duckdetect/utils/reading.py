@@ -41,11 +41,19 @@ def as_path(given: Any, what: str) -> Path:
     if not isinstance(given, str | os.PathLike) or not os.fspath(given):
         raise UserError(f"{what} is {given!r}: give the path of a file or a folder")
     path = Path(given)
-    if "\0" in str(path) or any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
+    if not _can_be_called(path):
         raise UserError(
             f"{what} is {str(path)[:60]!r}..., which no file can be called: give its path"
         )
     return _without_detours(path) if ".." in path.parts else path
+
+
+def _can_be_called(path: Path) -> bool:
+    try:
+        parts = [os.fsencode(part) for part in path.parts]
+    except UnicodeEncodeError:  # half a letter of JSON
+        return False
+    return all(b"\0" not in part and len(part) <= _LONGEST for part in parts)
 
 
 def _without_detours(path: Path) -> Path:

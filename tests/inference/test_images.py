@@ -54,6 +54,12 @@ def test_a_pil_image_is_turned_as_its_camera_said(pixels, tmp_path):
     assert rgb.shape == (6, 5, 3)
 
 
+def closed(pixels: np.ndarray) -> Image.Image:
+    image = Image.fromarray(pixels)
+    image.close()
+    return image
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -67,6 +73,10 @@ def test_a_pil_image_is_turned_as_its_camera_said(pixels, tmp_path):
         (lambda p: EagerTensor(p.transpose(2, 0, 1)), "is a tensor"),
         (lambda p: [p, EagerTensor(p / 255)], "image 1 is a tensor"),
         (lambda p: [p, None], "image 1 is NoneType: give a path, a PIL image or an array"),
+        (
+            lambda p: closed(p),
+            "cannot be read (Operation on closed image): give it while it is open",
+        ),
         (lambda p: None, "NoneType is no image"),
         (lambda p: b"jpeg", "bytes is no image"),
         (lambda p: "nowhere.jpg", "nowhere.jpg is not there"),

@@ -137,3 +137,16 @@ def test_nothing_is_written_into_a_detector(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="would lie inside the detector"):
         check_outputs([tmp_path / "detector" / name], "detect")
     check_outputs([tmp_path / "frames"], "detect")
+
+
+def test_what_another_process_wrote_meanwhile_is_not_replaced(tmp_path):
+    def write(then=None):
+        with own_output(tmp_path / "out", "convert", new=True) as part:
+            part.mkdir()
+            (part / "a.txt").write_text("second" if then else "first")
+            if then:
+                then()
+
+    with pytest.raises(UserError, match="another process has written"):
+        write(then=write)
+    assert (tmp_path / "out" / "a.txt").read_text() == "first"

@@ -164,3 +164,9 @@ def test_a_path_that_says_nothing(given: Any) -> None:
         reading.as_path(given, "out")
     with pytest.raises(UserError, match="the data is "):
         load_dataset(given)
+
+
+@pytest.mark.parametrize("given", ["a\0b", "x" * 300, "half a letter \ud800"])
+def test_a_path_that_no_file_can_have(given: str) -> None:
+    with pytest.raises(UserError, match="which no file can be called"):
+        reading.as_path(given, "out")

@@ -18,10 +18,11 @@ from duckdetect.data.dataset import (
     Problem,
     Reading,
     Report,
+    are_parts,
     join,
     make_sample,
 )
-from duckdetect.data.formats.places import load, whole
+from duckdetect.data.formats.places import load, own_split, whole
 from duckdetect.data.names import Places
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import is_number, turned_box_xyxy
@@ -89,7 +90,8 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     classes, class_ids = _classes(content["categories"], content["annotations"], source, reading)
     entries = list(_annotations(content["annotations"], images, source, reading))
     ours = content.get("info") == {"description": _WRITTEN}  # which are in pixels, however small
-    if not ours and _normalised([entry for _, entry, _ in entries]):
+    boxes = [box for _, entry, _ in entries if (box := _numbers(entry.get("bbox"))) is not None]
+    if not ours and are_parts(value for box in boxes for value in box):
         what = "its boxes are normalised: all their numbers are from 0 to 1"
         reading(Problem(str(source), what, "export them in pixels, [x, y, width, height]"))
         entries = []
@@ -316,7 +318,7 @@ def _places(source: Path) -> Places:
     ]
     below = [path for folder in images for path in _listed(folder) if path.is_dir()]
     places = dict.fromkeys([*named, beside, beside / "images", above, above / "images", *images])
-    below = [path for path in below if path not in places]
+    below = own_split([path for path in below if path not in places], named)
     return [*places, *([below] if below else [])]
 
 
@@ -347,13 +349,6 @@ def _numbers(bbox: Any) -> list[float] | None:
         return None if any(isinstance(v, bool | str) for v in bbox) else [float(v) for v in bbox]
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _normalised(entries: Sequence[dict[str, Any]]) -> bool:
-    """Whether all boxes lie within 0..1, and are not just boxes of a pixel."""
-    boxes = [box for entry in entries if (box := _numbers(entry.get("bbox"))) is not None]
-    within = all(0 <= v <= 1 for box in boxes for v in box)
-    return bool(boxes) and within and any(v not in (0, 1) for box in boxes for v in box)
 
 
 def _are_corners(entries: Sequence[dict[str, Any]]) -> bool:

@@ -15,7 +15,15 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, make_sample
+from duckdetect.data.dataset import (
+    Dataset,
+    Label,
+    Problem,
+    Reading,
+    Sample,
+    are_parts,
+    make_sample,
+)
 from duckdetect.data.formats import places
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head
@@ -33,6 +41,7 @@ _COLUMNS = {
     "y2": ("ymax", "y_max", "y2", "bottom", "bbox_ymax"),
     "width": ("width", "image_width", "img_width"),
     "height": ("height", "image_height", "img_height"),
+    "crowd": ("isgroupof", "iscrowd"),
 }  # fmt: skip
 _HEAD_BYTES = 1 << 16
 _NEEDED = ("name", "class", "x1", "y1", "x2", "y2")
@@ -183,8 +192,7 @@ def _number(text: str) -> float | None:
 
 def _are_parts(rows: list[dict[str, str]]) -> bool:
     values = [_number(row[key]) for row in rows for key in ("x1", "y1", "x2", "y2")]
-    known = [value for value in values if value is not None]
-    return bool(known) and all(0 <= v <= 1 for v in known) and any(v not in (0, 1) for v in known)
+    return are_parts(value for value in values if value is not None)
 
 
 def _size_hw(row: Mapping[str, str]) -> tuple[int, int] | None:
@@ -228,4 +236,6 @@ def _label(
         reading(Problem(where, "has no class", "name it"))
         return None
     xyxy = [float(v or 0) * s for v, s in zip(corners, (*scale_wh, *scale_wh), strict=True)]
-    return Label(where, xyxy, class_ids[row["class"]])
+    # One box around many of a kind, as Open Images marks it.
+    crowd = row.get("crowd", "").lower() in ("1", "true")
+    return Label(where, xyxy, class_ids[row["class"]], crowd)

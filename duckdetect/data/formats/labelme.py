@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +59,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         if image is None:
             embedded += bool(content.get("imageData"))
             continue
-        labels = [
-            label
+        labels = _joined(
+            (shape.get("group_id"), label)
             for i, shape in enumerate(content["shapes"], 1)
             if (label := _label(f"{path}, shape {i}", shape, class_ids, reading)) is not None
-        ]
+        )
         read_labels += labels
         size = (content.get("imageHeight"), content.get("imageWidth"))
         declared = size if all(type(v) is int and v > 0 for v in size) else None
@@ -128,6 +130,23 @@ def _label(where: str, shape: Any, class_ids: dict[str, int], reading: Reading) 
         return None
     xyxy = [*points.min(axis=0), *points.max(axis=0)]
     return Label(where, xyxy, class_ids[name.strip()], segmentation=outline)
+
+
+def _joined(labels: Iterable[tuple[Any, Label]]) -> list[Label]:
+    """Labels with their `group_id`; what has one id and class are parts of one object, as in labelme."""
+    found: dict[Any, Label] = {}
+    for group, label in labels:
+        key = len(found) if group is None else (str(group), label.class_id)
+        first = found.get(key)
+        if first is not None:
+            corners = np.array([first.xyxy, label.xyxy])
+            xyxy = [*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0)]
+            outline = first.segmentation if label.segmentation else None
+            if outline:
+                outline += label.segmentation
+            label = replace(first, xyxy=xyxy, segmentation=outline)
+        found[key] = label
+    return list(found.values())
 
 
 def _are_corners(points: np.ndarray) -> bool:

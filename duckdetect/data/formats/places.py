@@ -133,8 +133,17 @@ def of_images(source: Path) -> Places:
     images = [p for top in tops for p in children(top) if p.name.lower() in IMAGE_FOLDERS]
     named = [p for top in (*tops, *images) for p in children(top) if p.name.lower() in names]
     first = list(dict.fromkeys([*named, *tops, *images]))
-    below = [p for top in images for p in children(top) if p not in first]
+    below = own_split([p for top in images for p in children(top) if p not in first], named)
     return [*first, *([below] if below else [])]
+
+
+def own_split(folders: Iterable[Path], named: Iterable[Path]) -> list[Path]:
+    """The folders, those of other splits left out if one of `named`, the file's own, is there.
+
+    Other splits hold other pictures, often of the same names: frame 1 of another video.
+    """
+    apart = any(folder.is_dir() for folder in named)
+    return [folder for folder in folders if not apart or split_word(folder) is None]
 
 
 def class_names(names: Iterable[Any]) -> tuple[str, ...]:

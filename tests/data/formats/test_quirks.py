@@ -531,3 +531,62 @@ def test_functions_of_data_sets_say_what_is_no_path(tmp_path: Path, given: Any) 
     ):
         with pytest.raises(UserError, match=r"give (the|its) path"):
             call()
+
+
+@pytest.mark.parametrize("kind", ["coco", "csv"])
+def test_a_box_that_overshoots_makes_no_pixels_of_the_others(tmp_path: Path, kind: str) -> None:
+    if kind == "csv":
+        rows = "a.jpg,80,60,duck,0.1,0.25,0.5,0.75\na.jpg,80,60,duck,0.2,0.2,1.002,0.9\n"
+        (sample,) = load_dataset(put_csv(tmp_path, _HEAD + rows))
+        np.testing.assert_allclose(sample.xyxy[0], [8, 15, 40, 45])
+        return
+    parts = ([0.1, 0.25, 0.4, 0.5], [0.2, 0.2, 1.002, 0.7])
+    put_coco(tmp_path, [annotation(box, id=i) for i, box in enumerate(parts)])
+    with pytest.raises(UserError, match="its boxes are normalised"):
+        load_dataset(tmp_path)
+
+
+def test_a_picture_of_the_same_name_elsewhere_is_another(tmp_path: Path) -> None:
+    for name in ("images/cam1/b.jpg", "images/cam2/a.jpg", "images/cam2/c.jpg"):
+        put_image(tmp_path / name)
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(coco_of(["images/c.jpg"], [annotation()])))
+    assert [sample.path.parent.name for sample in load_dataset(tmp_path)] == ["cam2"]
+    labels.write_text(json.dumps(coco_of(["cam1/a.jpg"], [annotation()])))
+    with pytest.raises(UserError, match=r'"cam1/a.jpg" is missing in \S*cam1: put it there, name'):
+        load_dataset(tmp_path)
+    labels.write_text(json.dumps(coco_of(["D:\\other\\cam2\\a.jpg"], [annotation()])))
+    assert len(load_dataset(tmp_path)) == 1  # of another machine
+
+
+@pytest.mark.parametrize("splits", [("train", "val"), ("train2017", "val2017")])
+def test_a_split_takes_no_picture_of_another(tmp_path: Path, splits: tuple[str, str]) -> None:
+    one, other = splits
+    for name in (f"{one}/1.jpg", f"{one}/2.jpg", f"{other}/1.jpg"):
+        put_image(tmp_path / "images" / name)
+    (tmp_path / "annotations").mkdir()
+    boxes_of = [annotation(), annotation(id=2, image_id=2)]
+    for split in splits:
+        content = coco_of(["1.jpg", "2.jpg"], boxes_of)
+        (tmp_path / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    assert len(load_dataset(tmp_path, "train")) == 2
+    with pytest.raises(UserError, match=r'"2.jpg" is missing'):
+        load_dataset(tmp_path, "valid")
+
+
+def test_parts_of_an_object_and_boxes_around_many(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    one, two = [[10, 20], [20, 20], [20, 30]], [[40, 20], [50, 20], [50, 45]]
+    shapes = [
+        {"label": "duck", "points": points, "shape_type": "polygon", "group_id": group}
+        for points, group in ((one, 1), (two, 1), (one, 2), (one, None), (two, None))
+    ]
+    content = {"imagePath": "a.jpg", "imageData": None, "shapes": shapes}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    (sample,) = load_dataset(tmp_path)
+    assert sample.xyxy.tolist()[0] == [10, 20, 50, 45]
+    assert len(sample.xyxy) == 4  # without an id each shape is an object
+    head = "ImageID,XMin,XMax,YMin,YMax,IsGroupOf,LabelName\n"
+    rows = "a,0.1,0.5,0.2,0.6,1,Duck\na,0.5,0.9,0.2,0.6,0,Duck\n"
+    (sample,) = load_dataset(put_csv(tmp_path / "open", head + rows))
+    assert sample.crowd.tolist() == [True, False]
