@@ -11,7 +11,7 @@ import contextlib
 import math
 import re
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
 
@@ -160,39 +160,63 @@ def _of_split(source: Path, files: Sequence[Path], split: str, reading: Reading)
     lists = _image_sets(source)
     if not lists:
         return _split_folders(files).get(split, [])
-    by_stem = {path.stem: path for path in files}
-    wanted = {name: _stems(reading.all_inside(paths), by_stem) for name, paths in lists.items()}
-    listed = {stem for stems in wanted.values() for stem in stems}
-    left = sorted(by_stem.keys() - listed)
+    known = _by_name(files)
+    wanted = {name: _named(reading.all_inside(paths), known) for name, paths in lists.items()}
+    listed = {path for names in wanted.values() for name in names for path in known.get(name, ())}
+    left = sorted({path.stem for path in files if path not in listed})
     if left:
         what = f"{len(left)} XML files are in no list of ImageSets/Main ({', '.join(left[:3])} ...)"
         reading.warn(source, what, "they are left out: add them to a list, or remove ImageSets")
-    missing = [stem for stem in wanted[split] if stem not in by_stem]
+    missing = [name for name in wanted[split] if name not in known]
     if missing:
         what = counted(
             len(missing), f"pictures of split {split!r} have no XML file ({missing[0]} ...)"
         )
         reading.warn(lists[split][0], what, "put it there, or remove their lines")
-    return [by_stem[stem] for stem in wanted[split] if stem in by_stem]
+    for name in wanted[split]:
+        if len(found := known.get(name, [])) > 1:
+            what = f"{name} may be {found[0]} and {found[1]}"
+            reading(Problem(str(lists[split][0]), what, "name the folder, too, or rename one"))
+    return list(dict.fromkeys(path for name in wanted[split] for path in known.get(name, ())))
 
 
-def _stems(paths: Sequence[Path], known: Container[str]) -> list[str]:
+def _by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
+    """XML files by what a list may call them: the stem, with its folder or without."""
+    known: dict[str, list[Path]] = {}
+    for path in files:
+        for name in (path.stem, f"{path.parent.name}/{path.stem}"):
+            known.setdefault(name, []).append(path)
+    return known
+
+
+def _named(paths: Sequence[Path], known: Container[str]) -> list[str]:
     """The pictures that lists name, one a line: a stem or file name, with VOC's 1 or -1 behind it."""
-    stems: dict[str, None] = {}
+    named: dict[str, None] = {}
     for path in paths:
         for line in decoded(read_bytes(path)).splitlines():
-            name = line.strip().replace("\\", "/").rpartition("/")[2]
-            words = name.rsplit(maxsplit=1)
-            plain = words[0] if len(words) == 2 and words[1] in ("-1", "0", "1") else name
+            parts = line.strip().replace("\\", "/").split("/")
             # A name may end as a flag does, and a stem may hold dots: what is there decides.
-            forms = [name, plain, *(n.removesuffix(Path(n).suffix) for n in (name, plain))]
+            last = _forms(parts[-1])
+            forms = [*_forms("/".join(parts[-2:])), *last]
             found = next((form for form in forms if form in known), None)
             if found is None:
-                is_image = Path(plain).suffix.lower() in IMAGE_SUFFIXES
-                found = forms[3] if is_image else plain
+                _, plain, _, stem = last
+                found = stem if Path(plain).suffix.lower() in IMAGE_SUFFIXES else plain
             if found:
-                stems[found] = None
-    return list(stems)
+                named[found] = None
+    return list(named)
+
+
+def _forms(name: str) -> tuple[str, str, str, str]:
+    """What a line may mean: as it stands, without a flag, without a suffix, without both."""
+    words = name.rsplit(maxsplit=1)
+    plain = words[0] if len(words) == 2 and words[1] in ("-1", "0", "1") else name
+    return (
+        name,
+        plain,
+        name.removesuffix(Path(name).suffix),
+        plain.removesuffix(Path(plain).suffix),
+    )
 
 
 def _parse(path: Path) -> Element:

@@ -104,6 +104,7 @@ def read_images(
             images = [image for image in images if image.parent != folder]
         else:
             _report_left_over(of_folder, found, folder, place, reading)
+    _report_shared(files, reading)
     table, numbers = reading.classes(classes.file, classes.names)
     rows: dict[Path, list[_Row]] = {}
     for image in images:
@@ -212,17 +213,21 @@ def _report_left_over(
     labels_folder: Path,
     reading: Reading,
 ) -> None:
-    """Tell of labels without a picture, pictures that share one, and of no labels at all."""
+    """Tell of labels without a picture, of labels in another place, and of no labels at all."""
     if not files:
         what = f"none of its {plural(len(images), 'picture')} has a text file of labels"
         reading(Problem(str(folder), what, "put them beside the pictures or in `labels`"))
-    counts = Counter(files.values())
-    for image, path in files.items():
-        if counts[path] > 1:
-            what = f"shares its labels {path.name} with another picture"
-            reading(Problem(str(image), what, "rename one, with labels of its own"))
+    used = set(files.values())
+    if labels_folder != folder:
+        beside = {path.stem: path for path in reading.finder.files(folder)
+                  if path.suffix.lower() == ".txt"}  # fmt: skip
+        for image in images:
+            path = beside.get(image.stem)
+            if path is not None and image not in files and looks_like_labels(path):
+                what = f"is not read: the labels of these pictures lie in {labels_folder}"
+                reading(Problem(str(path), what, "move it there, or remove it"))
     for path in sorted(reading.finder.files(labels_folder), key=natural_key):
-        if path.suffix.lower() != ".txt" or path in counts or path.name.lower() in _NO_LABELS:
+        if path.suffix.lower() != ".txt" or path in used or path.name.lower() in _NO_LABELS:
             continue
         if path.name.lower() in CLASS_FILES or not path.is_file():
             continue
@@ -232,6 +237,32 @@ def _report_left_over(
             reading(problem)
         elif looks_like_labels(path):  # among the pictures, a text file may be anything
             reading.warn(path, what, problem.cure)
+
+
+def _report_shared(files: Mapping[Path, Path], reading: Reading) -> None:
+    """Tell of pictures that share their labels: of one folder, of several, or of another split."""
+    users: dict[Path, set[Path]] = {}
+    for image, path in files.items():
+        users.setdefault(path, set()).add(image)
+    for folder in {image.parent for image in files}:
+        place = _labels_folder(folder, reading)
+        for other in _whose_labels_may_lie(folder, place):
+            if _labels_folder(other, reading) == place:
+                for image, path in _label_files(list_folder(other).images, place, reading).items():
+                    users.get(path, set()).add(image)
+    for image, path in files.items():
+        if len(users[path]) > 1:
+            what = f"shares its labels {path.name} with another picture"
+            reading(Problem(str(image), what, "rename one, with labels of its own"))
+
+
+def _whose_labels_may_lie(folder: Path, place: Path) -> list[Path]:
+    """Other folders of pictures, where `place` is less deep than `folder` and may be theirs as well."""
+    lower, depth = [part.lower() for part in folder.parts], len(place.parts)
+    if place == folder or len(lower) == depth or "images" not in lower:
+        return []
+    top = Path(*folder.parts[: len(lower) - lower[::-1].index("images")])
+    return [p for p in sorted(top.rglob("*")) if p.is_dir() and p != folder and not is_hidden(p)]
 
 
 def _rows(path: Path, n_classes: int, class_file: Path, reading: Reading) -> list[_Row]:

@@ -590,3 +590,46 @@ def test_parts_of_an_object_and_boxes_around_many(tmp_path: Path) -> None:
     rows = "a,0.1,0.5,0.2,0.6,1,Duck\na,0.5,0.9,0.2,0.6,0,Duck\n"
     (sample,) = load_dataset(put_csv(tmp_path / "open", head + rows))
     assert sample.crowd.tolist() == [True, False]
+
+
+def test_lists_of_voc_that_name_folders(tmp_path: Path) -> None:
+    for folder in ("cam1", "cam2"):
+        put_image(tmp_path / "JPEGImages" / folder / "f.jpg")
+        path = tmp_path / "Annotations" / folder / "f.xml"
+        path.parent.mkdir(parents=True)
+        path.write_text(voc_xml("f.jpg"))
+    listed = tmp_path / "ImageSets" / "Main" / "train.txt"
+    listed.parent.mkdir(parents=True)
+    listed.write_text("cam1/f\ncam2/f.jpg 1\n")
+    places = [sample.path.parent.name for sample in load_dataset(tmp_path, "train")]
+    assert places == ["cam1", "cam2"]
+    listed.write_text("f\n")
+    with pytest.raises(
+        UserError, match=r"f may be \S*cam1/f.xml and \S*cam2/f.xml: name the folder"
+    ):
+        load_dataset(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels"),
+    [(("train/cam1", "train/cam2"), "train/a.txt"), (("train", "val"), "a.txt")],
+)
+def test_labels_that_pictures_of_two_folders_share(
+    tmp_path: Path, folders: tuple[str, str], labels: str
+) -> None:
+    for folder in folders:
+        put_image(tmp_path / "images" / folder / "a.jpg")
+    path = tmp_path / "labels" / labels
+    path.parent.mkdir(parents=True)
+    path.write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [duck]\n")
+    with pytest.raises(UserError, match=r"shares its labels a.txt with another picture"):
+        load_dataset(tmp_path, "train")
+
+
+def test_labels_beside_the_pictures_and_in_labels(tmp_path: Path) -> None:
+    put_yolo(tmp_path)
+    put_image(tmp_path / "train" / "images" / "b.jpg")
+    (tmp_path / "train" / "images" / "b.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    with pytest.raises(UserError, match=r"b.txt: is not read: the labels of these pictures lie in"):
+        load_dataset(tmp_path)
