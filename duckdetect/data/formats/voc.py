@@ -11,7 +11,7 @@ import contextlib
 import math
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
 
@@ -189,7 +189,7 @@ def _by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
     return known
 
 
-def _named(paths: Sequence[Path], known: Container[str]) -> list[str]:
+def _named(paths: Sequence[Path], known: Mapping[str, Sequence[Path]]) -> list[str]:
     """The pictures that lists name, one a line: a stem or file name, with VOC's 1 or -1 behind it."""
     named: dict[str, None] = {}
     for path in paths:
@@ -197,14 +197,20 @@ def _named(paths: Sequence[Path], known: Container[str]) -> list[str]:
             parts = line.strip().replace("\\", "/").split("/")
             # A name may end as a flag does, and a stem may hold dots: what is there decides.
             last = _forms(parts[-1])
-            forms = [*_forms("/".join(parts[-2:])), *last]
-            found = next((form for form in forms if form in known), None)
+            found = next((f for f in _forms("/".join(parts[-2:])) if f in known), None)
+            if found is None:
+                found = next((f for f in last if _fits(known.get(f, ()), len(parts) > 1)), None)
             if found is None:
                 _, plain, _, stem = last
                 found = stem if Path(plain).suffix.lower() in IMAGE_SUFFIXES else plain
             if found:
                 named[found] = None
     return list(named)
+
+
+def _fits(files: Sequence[Path], in_folder: bool) -> bool:
+    """Whether a bare stem may name one of these: not of a line that names another folder than theirs."""
+    return any(not in_folder or path.parent.name.lower() in _LABEL_FOLDERS for path in files)
 
 
 def _forms(name: str) -> tuple[str, str, str, str]:

@@ -56,6 +56,10 @@ CLASS_FILES = (
 _NO_LABELS = ("classes.txt", "predefined_classes.txt", "_classes.txt", "labels.txt", "notes.txt")
 
 
+_WRITTEN_LISTS = tuple(name for name in CLASS_FILES if name != "predefined_classes.txt")
+"""Of these the ones that a tool writes as the list of the labels beside it."""
+
+
 class ClassList(NamedTuple):
     """The classes by the numbers in the text files, and where their names stand."""
 
@@ -94,8 +98,12 @@ def read_images(
     for image in images:
         by_folder.setdefault(image.parent, []).append(image)
     files: dict[Path, Path] = {}
+    lists: dict[Path | None, None] = {}
     for folder, of_folder in by_folder.items():
         place = _labels_folder(folder, reading)
+        lists |= dict.fromkeys(
+            file_of(near, _WRITTEN_LISTS) for near in (place, place.parent, root)
+        )
         found = _label_files(of_folder, place, reading)
         files |= found
         if not found and split == "test":
@@ -105,6 +113,8 @@ def read_images(
         else:
             _report_left_over(of_folder, found, folder, place, reading)
     _report_shared(files, reading)
+    for other in filter(None, lists):
+        _compare(classes, other, reading)
     table, numbers = reading.classes(classes.file, classes.names)
     rows: dict[Path, list[_Row]] = {}
     for image in images:
@@ -237,6 +247,19 @@ def _report_left_over(
             reading(problem)
         elif looks_like_labels(path):  # among the pictures, a text file may be anything
             reading.warn(path, what, problem.cure)
+
+
+def _compare(classes: ClassList, other: Path, reading: Reading) -> None:
+    """Tell of a second list of classes that gives a number another name."""
+    with contextlib.suppress(UserError, NamingError):  # outside the data set, or empty: not read
+        for number, names in enumerate(
+            zip(classes.names, _class_list(reading.finder.check(other)).names, strict=False)
+        ):
+            if names[0].strip() != names[1]:
+                what = f"class {number} is {short(names[0])} here and {short(names[1])} in {other}"
+                cure = "this file's names are taken: remove the other if they are right"
+                reading.warn(classes.file, what, cure)
+                return
 
 
 def _report_shared(files: Mapping[Path, Path], reading: Reading) -> None:

@@ -633,3 +633,17 @@ def test_labels_beside_the_pictures_and_in_labels(tmp_path: Path) -> None:
     (tmp_path / "train" / "images" / "b.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     with pytest.raises(UserError, match=r"b.txt: is not read: the labels of these pictures lie in"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("first", ["data.yaml", "classes.txt"])
+def test_lists_of_classes_that_contradict_each_other(tmp_path: Path, first: str) -> None:
+    put_image(tmp_path / "images" / "a.jpg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .5 .5\n1 .3 .3 .2 .2\n")
+    content = {"data.yaml": "names: [duck, goose]\ntrain: images", "classes.txt": "duck\ngoose\n"}
+    (tmp_path / first).write_text(content[first])
+    other = tmp_path / "labels" / "classes.txt"
+    other.write_text("duck\ngoose\n")
+    assert warnings(tmp_path) == ""
+    other.write_text("goose\nduck\n")
+    assert f'{first}: class 0 is "duck" here and "goose" in {other}' in warnings(tmp_path)
