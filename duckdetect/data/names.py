@@ -98,13 +98,14 @@ class Finder:
             tails = [end[-length:] for end in ends if len(end) >= length]
             for lookup in (self._exact, self._alike):
                 found = self._first(lookup, tails, places, name)
-                if found is not None and (not named or _is_below(found, named)):
-                    return found
-                if found is not None:
+                if found is None:
+                    continue
+                if named and not _is_below(found, named):
                     raise MissingError(
                         f"the picture {_short(name)} is missing in {named[0]}",
                         f"put it there, name {found} if that is meant, or remove its entry",
                     )
+                return found
             named = named or self._folders([tail[:-1] for tail in tails], places)
         last = list(dict.fromkeys(end[-1] for end in ends if end))
         for names in (_kin(last), _uploads(last)):

@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -417,8 +418,7 @@ def _read(path: Path) -> Rows:
             raise ValueError(f"it has {path.stat().st_size / 1e6:.0f} MB")
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
-            head = table.fieldnames or []
-            if twice := sorted({name for name in head if head.count(name) > 1}):
+            if twice := sorted(k for k, n in Counter(table.fieldnames or ()).items() if n > 1):
                 raise ValueError(f"it has several columns {some_names(twice)}")
             rows = [{k: float(v) for k, v in row.items() if v} for row in table]
         if not rows:

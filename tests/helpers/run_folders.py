@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def put_run(
     (folder / "detector").mkdir(exist_ok=True)
     (folder / "detector" / "detector.json").write_text("{}")
     return folder
+
+
+def identity(run: Path, **changes: Any) -> dict[str, Any]:
+    """What config.json says of a run, with other settings."""
+    found = json.loads((run / "config.json").read_text())
+    config = replace(TrainConfig.from_dict(found["train"]), **changes)
+    return {**found, "train": config.to_dict()}
 
 
 def put_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

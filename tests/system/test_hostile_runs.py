@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers.labelled_folders import put_coco
-from helpers.run_folders import put_run
+from helpers.run_folders import identity, put_run
 
 from duckdetect.cli import main
 from duckdetect.data.corrections import copies_text
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
-from duckdetect.training.config import TrainConfig
 from duckdetect.training.run_folder import begin_run, check_run, close_run, read_history
 
 
 @pytest.fixture
 def run(project_data: Path, tmp_path: Path) -> Path:
     return put_run(tmp_path / "run", load_dataset(project_data / "ducks" / "train"))
-
-
-def identity(run: Path, **changes: Any) -> dict[str, Any]:
-    found = json.loads((run / "config.json").read_text())
-    config = dataclasses.replace(TrainConfig.from_dict(found["train"]), **changes)
-    return {**found, "train": config.to_dict()}
 
 
 def test_overwriting_keeps_what_was_changed_since(run: Path) -> None:

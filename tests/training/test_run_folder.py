@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 from helpers.labelled_folders import put_image
-from helpers.run_folders import put_run
+from helpers.run_folders import identity, put_run
 
 from duckdetect.cli import main
 from duckdetect.data.loading import load_dataset
@@ -31,12 +30,6 @@ from duckdetect.utils.outputs import MANIFEST, own_output
 @pytest.fixture
 def run(project_data: Path, tmp_path: Path) -> Path:
     return put_run(tmp_path / "run", load_dataset(project_data / "ducks" / "train"))
-
-
-def identity(run: Path, **changes: Any) -> dict[str, Any]:
-    found = json.loads((run / "config.json").read_text())
-    config = dataclasses.replace(TrainConfig.from_dict(found["train"]), **changes)
-    return {**found, "train": config.to_dict()}
 
 
 def test_what_differs_is_told(run: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from duckdetect.data.dataset import (
+    NORMALISED,
     SPLIT_NAMES,
     Dataset,
     Label,
@@ -92,8 +93,8 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     ours = content.get("info") == {"description": _WRITTEN}  # which are in pixels, however small
     boxes = [box for _, entry, _ in entries if (box := _numbers(entry.get("bbox"))) is not None]
     if not ours and are_parts(value for box in boxes for value in box):
-        what = "its boxes are normalised: all their numbers are from 0 to 1"
-        reading(Problem(str(source), what, "export them in pixels, [x, y, width, height]"))
+        what, cure = NORMALISED
+        reading(Problem(str(source), what, f"{cure}, [x, y, width, height]"))
         entries = []
     corners = _are_corners([entry for _, entry, _ in entries])
     if corners:

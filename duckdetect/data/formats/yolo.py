@@ -55,7 +55,6 @@ CLASS_FILES = (
 
 _NO_LABELS = ("classes.txt", "predefined_classes.txt", "_classes.txt", "labels.txt", "notes.txt")
 
-
 _WRITTEN_LISTS = tuple(name for name in CLASS_FILES if name != "predefined_classes.txt")
 """Of these the ones that a tool writes as the list of the labels beside it."""
 
@@ -97,13 +96,10 @@ def read_images(
     by_folder: dict[Path, list[Path]] = {}
     for image in images:
         by_folder.setdefault(image.parent, []).append(image)
+    places = {folder: _labels_folder(folder, reading) for folder in by_folder}
     files: dict[Path, Path] = {}
-    lists: dict[Path | None, None] = {}
     for folder, of_folder in by_folder.items():
-        place = _labels_folder(folder, reading)
-        lists |= dict.fromkeys(
-            file_of(near, _WRITTEN_LISTS) for near in (place, place.parent, root)
-        )
+        place = places[folder]
         found = _label_files(of_folder, place, reading)
         files |= found
         if not found and split == "test":
@@ -112,9 +108,12 @@ def read_images(
             images = [image for image in images if image.parent != folder]
         else:
             _report_left_over(of_folder, found, folder, place, reading)
-    _report_shared(files, reading)
-    for other in filter(None, lists):
-        _compare(classes, other, reading)
+    _report_shared(files, places, reading)
+    for folder in dict.fromkeys(
+        [root, *(near for place in places.values() for near in (place, place.parent))]
+    ):
+        if (other := file_of(folder, _WRITTEN_LISTS)) is not None:
+            _compare(classes, other, reading)
     table, numbers = reading.classes(classes.file, classes.names)
     rows: dict[Path, list[_Row]] = {}
     for image in images:
@@ -170,15 +169,13 @@ def _labels_folder(folder: Path, reading: Reading) -> Path:
 
     A `labels` outside the data set is another one's, as where all of them lie below a folder `images`.
     """
-    lower = [part.lower() for part in folder.parts]
-    if "images" not in lower:
+    top = _images_above(folder)
+    if top is None:
         return folder
-    last = len(lower) - 1 - lower[::-1].index("images")
-    above = Path(*folder.parts[:last])
-    beside = next((p for p in _children(above) if p.name.lower() == "labels"), None)
+    beside = next((p for p in _children(top.parent) if p.name.lower() == "labels"), None)
     if beside is None:
         return folder
-    below = beside.joinpath(*folder.parts[last + 1 :])
+    below = beside / folder.relative_to(top)
     while not below.is_dir() and below != beside:
         below = below.parent
     try:
@@ -187,6 +184,11 @@ def _labels_folder(folder: Path, reading: Reading) -> Path:
         if any(path.suffix.lower() == ".txt" for path in reading.finder.files(folder)):
             return folder  # they lie beside the pictures
         raise UserError(f"{error.what}: {error.cure}") from error
+
+
+def _images_above(folder: Path) -> Path | None:
+    """The last `images` of a folder's path."""
+    return next((p for p in (folder, *folder.parents) if p.name.lower() == "images"), None)
 
 
 def _children(folder: Path) -> list[Path]:
@@ -262,30 +264,30 @@ def _compare(classes: ClassList, other: Path, reading: Reading) -> None:
                 return
 
 
-def _report_shared(files: Mapping[Path, Path], reading: Reading) -> None:
+def _report_shared(
+    files: Mapping[Path, Path], places: Mapping[Path, Path], reading: Reading
+) -> None:
     """Tell of pictures that share their labels: of one folder, of several, or of another split."""
     users: dict[Path, set[Path]] = {}
     for image, path in files.items():
         users.setdefault(path, set()).add(image)
+    # Where labels lie less deep than the pictures, they may be those of other folders as well.
+    less_deep: dict[Path, set[Path]] = {}
     for folder in {image.parent for image in files}:
-        place = _labels_folder(folder, reading)
-        for other in _whose_labels_may_lie(folder, place):
-            if _labels_folder(other, reading) == place:
+        if len(places[folder].parts) < len(folder.parts):
+            less_deep.setdefault(places[folder], set()).add(folder)
+    for top in set(filter(None, map(_images_above, set().union(*less_deep.values())))):
+        for other in top.rglob("*"):
+            if not other.is_dir() or is_hidden(other):
+                continue
+            place = _labels_folder(other, reading)
+            if less_deep.get(place, set()) - {other}:
                 for image, path in _label_files(list_folder(other).images, place, reading).items():
                     users.get(path, set()).add(image)
     for image, path in files.items():
         if len(users[path]) > 1:
             what = f"shares its labels {path.name} with another picture"
             reading(Problem(str(image), what, "rename one, with labels of its own"))
-
-
-def _whose_labels_may_lie(folder: Path, place: Path) -> list[Path]:
-    """Other folders of pictures, where `place` is less deep than `folder` and may be theirs as well."""
-    lower, depth = [part.lower() for part in folder.parts], len(place.parts)
-    if place == folder or len(lower) == depth or "images" not in lower:
-        return []
-    top = Path(*folder.parts[: len(lower) - lower[::-1].index("images")])
-    return [p for p in sorted(top.rglob("*")) if p.is_dir() and p != folder and not is_hidden(p)]
 
 
 def _rows(path: Path, n_classes: int, class_file: Path, reading: Reading) -> list[_Row]:
