@@ -13,8 +13,6 @@ from duckdetect.cli.labels import reads_labels
 from duckdetect.cli.options import Data, Json, Out, Overwrite, add_verb, print_json
 from duckdetect.cli.say import say
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import check_jpeg
-from duckdetect.utils.outputs import check_outputs
 
 
 def register(app: typer.Typer) -> None:
@@ -41,11 +39,11 @@ def check(
 ) -> None:
     """List everything that is wrong with labelled images, at once, and what they hold."""
     from duckdetect.data.check import describe_parts
+    from duckdetect.data.contact_sheet import check_sheet
     from duckdetect.imaging.fonts import missing_letters
 
     if sheet is not None:
-        check_outputs([sheet], "check", [data])
-        check_jpeg(sheet)
+        check_sheet(sheet, "check", [data])
     problems = dd.data.check_dataset(data)
     if sheet is not None:
         dd.data.label_sheet(data, sheet, pictures, problems=problems)

@@ -6,7 +6,7 @@ sheet = view_sheet(load_dataset("images"))          # what augmentation makes of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,9 @@ from duckdetect.data.views import random_views
 from duckdetect.errors import UserError
 from duckdetect.imaging.draw import draw_detections, draw_grid, draw_line, draw_shrunk
 from duckdetect.imaging.geometry import draw_outlines
-from duckdetect.imaging.io import ImageArray, fit, letterbox, save_jpeg
+from duckdetect.imaging.io import ImageArray, check_jpeg, fit, letterbox, save_jpeg
+from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
+from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import plural
 
@@ -29,6 +31,33 @@ _LINE_PX = 13
 _MOST_BOXES = 200  # in a cell of 300 pixels
 
 _BLACK, _RED, _GROUND = (25, 25, 25), (190, 20, 20), 235
+
+
+def check_sheet(sheet: str | Path, verb: str, sources: Iterable[Path]) -> None:
+    """Refuse to write a sheet where it would take a file's place, or be one of the images.
+
+    Args:
+        sheet: A JPEG file.
+        verb: The command that writes it.
+        sources: What it reads.
+
+    Raises:
+        UserError: As `check_outputs`; if it is no JPEG file; if it would lie beside images it shows.
+    """
+    sources = list(sources)
+    check_outputs([sheet], verb, sources)
+    check_jpeg(sheet)
+    path = Path(sheet).resolve()
+    folder = path.parent
+    for source in sources:
+        top = source.resolve()
+        if not top.is_dir() or not folder.is_relative_to(top):
+            continue
+        others = (p for p in folder.glob("*") if p != path and not is_hidden(p))
+        if folder == top or any(p.suffix.lower() in IMAGE_SUFFIXES for p in others):
+            raise UserError(
+                f"{sheet} would be one of the pictures in {folder} from then on: choose another folder"
+            )
 
 
 def label_sheet(
@@ -53,7 +82,7 @@ def label_sheet(
         (H, W, 3) uint8 RGB.
 
     Raises:
-        UserError: If no picture can be read, or `images` is below 1.
+        UserError: If no picture can be read, or `images` is below 1; as `check_sheet`.
     """
     if images < 1:
         raise UserError(f"--images is {images}: give at least 1")
@@ -61,6 +90,8 @@ def label_sheet(
         parts: dict[str | None, Dataset] = {None: source}
     else:
         source = as_path(source, "the data")
+        if out is not None:
+            check_sheet(out, verb, [source])
         # What cannot be read is left out: the sheet is there to see what is wrong.
         parts = {name: read_dataset(source, name, _pass) for name in list_parts(source)}
     trouble = {problem.where: problem.what for problem in reversed(problems)}

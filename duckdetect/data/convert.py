@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from duckdetect.data.check import left_over
+from duckdetect.data.contact_sheet import check_sheet
 from duckdetect.data.dataset import Dataset, Problem, classes_alike, noting
 from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import check_jpeg
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.files import FreeNames, remove_leftovers
 from duckdetect.utils.outputs import check_apart, check_outputs, own_output
@@ -154,13 +154,7 @@ def check_out(
     sources = list(sources)
     if sheet is not None:
         check_apart(sheet, out)
-        check_outputs([sheet], verb, sources)
-        check_jpeg(sheet)
-        folder = Path(sheet).resolve().parent
-        if any(source.is_dir() and source.resolve() == folder for source in sources):
-            raise UserError(
-                f"{sheet} would be one of the pictures in {folder} from then on: choose another folder"
-            )
+        check_sheet(sheet, verb, sources)
     remove_leftovers(out)  # of a run that was killed when the folder was whole, too
     if not out.exists():
         return

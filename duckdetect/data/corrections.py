@@ -20,7 +20,6 @@ added to pictures, a copy under another name is that picture.
 
 from __future__ import annotations
 
-import filecmp
 import itertools
 import os
 from collections import Counter
@@ -34,7 +33,7 @@ import numpy as np
 from duckdetect.data.dataset import Dataset, Label, Sample, make_sample, strict
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import pairwise_iou, to_xywh
-from duckdetect.utils.files import write_json
+from duckdetect.utils.files import file_sha256, write_json
 from duckdetect.utils.schema import Fields, is_path, parse_json, read_json, rows_of
 from duckdetect.utils.words import some_names
 
@@ -223,7 +222,10 @@ class _Pictures:
     def __init__(self, samples: Iterable[Sample], copies: bool = True) -> None:
         self.samples: dict[Path, Sample] = {}
         self._copies = copies
-        self._by_size: dict[int, list[Path]] = {}  # a check sum is needed of few
+        # A check sum is needed of few; cameras without compression make all files of one size.
+        self._by_size: dict[int, list[Path]] = {}
+        self._by_sum: dict[str, Path] = {}
+        self._sums: dict[Path, str] = {}
         for sample in samples:
             self._put(sample.path.resolve(), sample)
 
@@ -251,8 +253,18 @@ class _Pictures:
         place = path.resolve()
         if not self._copies or place in self.samples or not place.is_file():
             return place
-        alike = self._by_size.get(place.stat().st_size, ())
-        return next((one for one in alike if filecmp.cmp(one, place, shallow=False)), place)
+        alike = self._by_size.get(place.stat().st_size)
+        if alike is None:
+            return place
+        for one in alike:
+            self._by_sum.setdefault(self._sum(one), one)
+        alike.clear()
+        return self._by_sum.get(self._sum(place), place)
+
+    def _sum(self, path: Path) -> str:
+        if path not in self._sums:
+            self._sums[path] = file_sha256(path)
+        return self._sums[path]
 
 
 def _merged(old: Sample, new: Sample) -> Sample:

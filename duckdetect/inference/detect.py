@@ -35,7 +35,7 @@ from duckdetect.imaging.io import (
 )
 from duckdetect.imaging.kinds import VIDEO_SUFFIXES, cure, file_kind
 from duckdetect.inference.detections_csv import COUNTS, DETECTIONS, CsvWriter
-from duckdetect.inference.detections_json import Record, write_detections_json
+from duckdetect.inference.detections_json import Record, file_names, write_detections_json
 from duckdetect.inference.detector import Detector, as_detector
 from duckdetect.inference.suppression import check_score
 from duckdetect.utils.files import make_folder
@@ -404,7 +404,7 @@ def detect(
     with _only_detection(out):
         done = _draw_images(
             chosen, out,
-            n_images=len(paths), failed=failed, classes=detector.classes, kept=kept, style=style,
+            paths=paths, failed=failed, classes=detector.classes, kept=kept, style=style,
             seconds_per_frame=seconds_per_frame, save_crops=save_crops, csv=csv, progress=progress,
         )  # fmt: skip
     notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])])
@@ -570,7 +570,7 @@ def _draw_images(
     found: Iterable[tuple[Path, ImageArray, Any]],
     out: Path,
     *,
-    n_images: int,
+    paths: Sequence[Path],
     failed: Sequence[str],
     classes: Sequence[str],
     kept: float,
@@ -581,6 +581,7 @@ def _draw_images(
     progress: bool,
 ) -> Detected:
     count = Count()
+    n_images, names = len(paths), file_names(paths)
     if seconds_per_frame is None:
         seconds_per_frame = 0.1 if n_images > 40 else 1.0
     every = -(-n_images // _GIF_FRAMES)
@@ -599,7 +600,7 @@ def _draw_images(
                 frames.write(path.name, drawn)
                 if count.images % every == 0:
                     small.append(fit(drawn, _GIF_SIDE_PX))
-                yield count.images, path.name, count.add(detections)
+                yield count.images, names[path], count.add(detections)
         if not count.images:  # nothing of an earlier call is replaced
             several = f"none of {n_images} pictures can be read: " if n_images > 1 else ""
             raise UserError(several + failed[0])

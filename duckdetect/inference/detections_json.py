@@ -6,6 +6,7 @@ write_detections_json("results/new/detections.json", records, classes)
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,16 @@ def _rows(
         if rles is not None:
             row["segmentation"] = rles[index]
         yield row
+
+
+def file_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """What each picture is called in the tables: its name, behind its folders where several share it."""
+    names = {path: path.name for path in paths}
+    for depth in range(2, 1 + max((len(path.parts) for path in names), default=0)):
+        count = Counter(names.values())
+        shared = [path for path, name in names.items() if count[name] > 1]
+        names.update({path: Path(*path.parts[-depth:]).as_posix() for path in shared})
+    return names
 
 
 def read_detections(

@@ -41,7 +41,7 @@ from duckdetect.evaluation.plots import CURVES, plot_f1, plot_precision_recall
 from duckdetect.export.exporting import TARGETS, Exported, export_detector
 from duckdetect.imaging.draw import DrawStyle, draw_grid, draw_shrunk
 from duckdetect.imaging.io import ImageArray, fit, list_images, load_image
-from duckdetect.inference.detections_json import read_detections
+from duckdetect.inference.detections_json import file_names, read_detections
 from duckdetect.report.write import Written, how_to_measure, write_report
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import atomic_path, make_folder
@@ -136,8 +136,9 @@ def _show_drawn(found: Detected, paths: Sequence[Path], first: Sequence[str]) ->
     """Show images with their detections, those named first; of the others, evenly chosen ones."""
     frames = found.folder / "frames"
     drawn = {path.stem for path in list_images(frames)}
+    names = file_names(paths)
     paths = [path for path in paths if path.stem in drawn]
-    by_name = {path.name: path for path in paths}
+    by_name = {names[path]: path for path in paths}
     shown = [by_name[name] for name in first if name in by_name][:_SHEET_IMAGES]
     others = [path for path in paths if path not in shown]
     left = min(len(others), _SHEET_IMAGES - len(shown))
@@ -145,7 +146,7 @@ def _show_drawn(found: Detected, paths: Sequence[Path], first: Sequence[str]) ->
     shown += [others[i] for i in at]
     kept = read_detections(found.folder / "detections.json", check_masks=False)
     by_image = {name: detections for _, name, detections in kept}
-    cells = [_cell(path, by_image.get(path.name)) for path in shown]
+    cells = [_cell(path, by_image.get(names[path])) for path in shown]
     show_sheet(draw_grid(cells, columns=3, cell_px=_CELL_PX), len(shown), len(paths), frames)
 
 
@@ -170,8 +171,9 @@ def _with_mistakes(found: Detected, truth: Dataset) -> list[str]:
         if row["category_name"] in truth.classes:
             rows.setdefault(row["file_name"], []).append(row)
     detections = []
+    names = file_names([sample.path for sample in truth])
     for sample in truth:
-        ours = rows.get(sample.path.name, [])
+        ours = rows.get(names[sample.path], [])
         xywh = np.array([row["bbox"] for row in ours], np.float32).reshape(-1, 4)
         detections.append(
             sv.Detections(
@@ -181,7 +183,7 @@ def _with_mistakes(found: Detected, truth: Dataset) -> list[str]:
             )
         )
     worst = worst_images(truth, detections, found.threshold)
-    return [truth.samples[index].path.name for index, _ in worst]
+    return [names[truth.samples[index].path] for index, _ in worst]
 
 
 def keep_animation(project: Path, found: Detected, class_name: str) -> None:

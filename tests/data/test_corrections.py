@@ -214,3 +214,27 @@ def test_labelled_pictures_are_whole(project_data):
     assert all(s.whole and not len(s.hard_negatives) for s in ducks.samples)
     assert isinstance(with_corrections(ducks, ducks), Dataset)
     assert len(with_corrections(ducks, ducks)) == len(ducks)
+
+
+def test_copies_among_files_of_one_size_are_found_by_one_look_at_each(tmp_path, monkeypatch):
+    """Files without compression are all of one size; each with each is too much of thousands."""
+    read = []
+    summed = corrections.file_sha256
+    monkeypatch.setattr(
+        corrections, "file_sha256", lambda path: (read.append(path), summed(path))[1]
+    )
+    for folder, shades in (("old", range(20)), ("new", range(19, 40))):
+        (tmp_path / folder).mkdir()
+        for shade in shades:
+            Image.new("RGB", (16, 10), (shade, 0, 0)).save(tmp_path / folder / f"{shade}.bmp")
+
+    def labelled(folder):
+        rows = [
+            {"file": path.name, "whole": True} for path in sorted((tmp_path / folder).iterdir())
+        ]
+        return read_corrections(write(tmp_path / folder, *rows), CLASSES)
+
+    both = with_corrections(labelled("old"), labelled("new"))
+    assert len(both) == 40
+    assert sum(sample.path.name == "19.bmp" for sample in both) == 1
+    assert len(read) == 41

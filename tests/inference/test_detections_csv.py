@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -85,6 +86,21 @@ def test_detect_writes_them_beside_the_json(tmp_path, project_data):
     table = rows(tmp_path / "new" / "detections.csv")
     assert [row["file"] for row in table] == [one["file_name"] for one in detections]
     assert [row["all"] for row in rows(tmp_path / "new" / "counts.csv")] == ["1"] * 5
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path, project_data):
+    from duckdetect.inference.detect import detect
+
+    picture = next((project_data / "ducks" / "train").glob("*.jpg"))
+    for folder, name in (("a", "1.jpg"), ("b", "1.jpg"), ("b", "2.jpg")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        shutil.copy(picture, tmp_path / folder / name)
+    detect(Stub(), [tmp_path / "a", tmp_path / "b"], tmp_path / "new", csv=True, progress=False)
+    for table in ("detections.csv", "counts.csv"):
+        named = [row["file"] for row in rows(tmp_path / "new" / table)]
+        assert named == ["a/1.jpg", "b/1.jpg", "2.jpg"]
+    detections = json.loads((tmp_path / "new" / "detections.json").read_text())
+    assert [one["file_name"] for one in detections] == named
 
 
 @pytest.mark.parametrize("source", ["0", "rtsp://camera/stream", "http://host/clip.mp4"])

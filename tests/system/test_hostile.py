@@ -132,6 +132,8 @@ def test_split_check_and_eval_keep_labels_and_pictures(trained: Path, tmp_path: 
         )
         line = refused("check", data, "--sheet", data / "a.jpg")
         assert "a.jpg was not written by an earlier `duckdetect check`" in line
+        line = refused("check", data, "--sheet", data / "sheet.jpg")
+        assert "data/sheet.jpg would be one of the pictures" in line
         line = refused("eval", trained, data, "--out", labels)
         assert "was not written by an earlier `duckdetect eval`" in line
         line = refused("convert", data, "--to", "yolo", "--out", data, "--overwrite")

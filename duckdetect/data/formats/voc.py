@@ -110,7 +110,7 @@ def xml_files(folder: Path) -> list[Path]:
     found = _xml_in(folder)
     for place in _children(folder):
         if place.name.lower() in _LABEL_FOLDERS:
-            found += _xml_in(place) or [x for below in _children(place) for x in _xml_in(below)]
+            found += _xml_in(place) + [x for below in _children(place) for x in _xml_in(below)]
     return found
 
 
@@ -254,7 +254,8 @@ def _as_utf8(content: bytes) -> bytes:
 
 
 def _image(source: Path, path: Path, root: Element, reading: Reading) -> Path | None:
-    # The XML's own name first: people rename both files, and what stands inside goes stale.
+    # The XML's own name first: people rename both files, and what stands inside goes stale. Its
+    # suffix may tell a.jpg from a.png.
     named = root.findtext("filename", "").strip()
     last = named.replace("\\", "/").rpartition("/")[2]
     suffix = Path(last).suffix
@@ -273,10 +274,10 @@ def _image(source: Path, path: Path, root: Element, reading: Reading) -> Path | 
             for folder in places:
                 if (found := finder.file(folder, path.stem + suffix)) is not None:
                     return found
-        if named:
+        found = finder.of_stem(path.stem, places)
+        if found is None and named:
             with contextlib.suppress(MissingError):
                 return finder.find(named, places)
-        found = finder.of_stem(path.stem, places)
     except NamingError as error:
         reading(Problem(str(path), error.what, error.cure))
         return None

@@ -183,3 +183,20 @@ def test_xml_beside_the_pictures_hides_none_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "Annotations" / "a.xml").write_text(voc_xml())
     with pytest.raises(UserError, match=r"2 entries are named a\.jpg"):
         load_dataset(tmp_path)
+
+
+def test_a_stale_file_name_of_another_picture(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    put_image(tmp_path / "b.png")
+    (tmp_path / "b.xml").write_text(voc_xml(filename="a.jpg"))
+    assert [sample.path.name for sample in load_dataset(tmp_path)] == ["b.png"]
+    (tmp_path / "b.png").unlink()
+    assert [sample.path.name for sample in load_dataset(tmp_path)] == ["a.jpg"]
+
+
+def test_xml_in_a_folder_of_annotations_beside_others(tmp_path: Path) -> None:
+    put_voc(tmp_path, "images", "Annotations")
+    put_image(tmp_path / "images" / "b.jpg")
+    (tmp_path / "Annotations" / "extra").mkdir()
+    (tmp_path / "Annotations" / "extra" / "b.xml").write_text(voc_xml(filename="b.jpg"))
+    assert [sample.path.name for sample in load_dataset(tmp_path)] == ["a.jpg", "b.jpg"]
