@@ -86,19 +86,16 @@ class Handed:
             self._hand_back(numbers)
 
     def _hand_back(self, numbers: list[int]) -> None:
-        regions = {s.path.resolve(): s.hard_negatives for s in self._earlier.samples}
         samples = {s.path.resolve(): s for s in self._earlier.samples}
         for i, crop in enumerate(self.crops):
             place = crop.sample.path.resolve()
-            samples.setdefault(place, crop.sample)
-            there = apart(regions.get(place, np.zeros((0, 4), np.float32)), crop.xyxy)
-            regions[place] = np.concatenate([there, crop.xyxy]) if i in numbers else there
-        self._earlier = replace(
-            self._earlier,
-            samples=tuple(
-                _part(samples[place], wrong) for place, wrong in regions.items() if len(wrong)
-            ),
-        )
+            known = samples.get(place) or _nothing_known(crop.sample)
+            wrong = apart(known.hard_negatives, crop.xyxy)
+            if i in numbers:
+                wrong = np.concatenate([wrong, crop.xyxy])
+            samples[place] = replace(known, hard_negatives=wrong.astype(np.float32))
+        kept = (s for s in samples.values() if s.whole or len(s.class_id) or len(s.hard_negatives))
+        self._earlier = replace(self._earlier, samples=tuple(kept))
         if len(self._earlier):
             write_corrections(self.path, self._earlier)
         else:
@@ -213,14 +210,13 @@ def _score(crop: Crop) -> float:
     return float(crop.sample.score[crop.box]) if crop.sample.score is not None else 0.0
 
 
-def _part(sample: Sample, wrong: np.ndarray) -> Sample:
-    """A picture of which only what is wrong is known."""
+def _nothing_known(sample: Sample) -> Sample:
+    """The same picture, of which nothing has been said."""
     return Sample(
         sample.path,
         sample.image_id,
         sample.size_hw,
         np.zeros((0, 4), np.float32),
         np.zeros(0, np.int64),
-        hard_negatives=wrong.astype(np.float32),
         whole=False,
     )

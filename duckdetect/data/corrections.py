@@ -21,6 +21,7 @@ added to pictures, a copy under another name is that picture.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -84,6 +85,11 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
         boxes.setdefault(name, []).extend([*labels, *wrong])
     pictures: dict[str, Sample] = {}
     for name, of_image in boxes.items():
+        if not (path.parent / name).is_file():
+            raise UserError(
+                f"{path}: the picture {json.dumps(name, ensure_ascii=False)} is not there: put it "
+                "back, or remove its entry"
+            )
         picture = make_sample(path.parent / name, 0, None, of_image, strict)
         assert picture is not None  # strict would have raised
         pictures[name] = picture

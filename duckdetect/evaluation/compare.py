@@ -186,7 +186,7 @@ def _last_test(run: str | Path) -> Dataset | None:
         except UserError:  # an earlier run that is gone
             return None
         about = read_about(place)
-        if about is not None and about["data"]["sha256"] != config["data"]["sha256"]:
+        if about is not None and about["data"]["sha256"] != config.get("data", {}).get("sha256"):
             return find_again(about["data"], place)
         start = config.get("start")
         if not isinstance(start, dict):

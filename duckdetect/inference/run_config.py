@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from duckdetect.errors import UserError
-from duckdetect.utils.schema import is_path, read_json
+from duckdetect.utils.schema import Fields, is_path, read_json
 
 CONFIG = "config.json"
 
@@ -35,9 +35,14 @@ def read_config(run: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{run} holds no run: give the --out of `duckdetect train`")
     fields = read_json(path, "train the run again")
-    for key in ("data", "validation", "weights"):
+    check_parts(fields)
+    return fields.values
+
+
+def check_parts(fields: Fields) -> None:
+    """Refuse what config.json says of data, weights and an earlier run where it is none of that."""
+    for key in ("data", "validation", "weights", "start"):
         part = fields.object(key) if fields.has(key) else None
-        for name in ("folder", "path", "sha256"):
+        for name in ("folder", "path", "sha256", "run"):
             if part is not None and part.has(name) and not is_path(part.text(name)):
                 part.fail(f"{name} is no path")
-    return fields.values

@@ -25,6 +25,7 @@ from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.notebook.display import say, set_first_line, switch
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
+from duckdetect.utils.schema import is_path
 
 if TYPE_CHECKING:
     from duckdetect.data.dataset import Dataset
@@ -49,7 +50,7 @@ def workspace(name: str = "transfer_learning_project", drive: bool = True) -> Pa
     Raises:
         UserError: If Drive cannot be mounted, or the folder cannot be made or written.
     """
-    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+    if not (name and is_path(name)) or Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"workspace name {name!r} is no folder name: give one such as 'my_project'")
     parent = _mounted_drive() if is_colab() and drive else Path.cwd()
     folder = make_folder(parent / name)

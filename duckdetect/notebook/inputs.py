@@ -41,7 +41,7 @@ from duckdetect.notebook.display import say, show_labels, show_problems, switch
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder, write_json
 from duckdetect.utils.reading import as_path
-from duckdetect.utils.schema import read_json
+from duckdetect.utils.schema import is_path, read_json, short
 from duckdetect.utils.words import counted, plural
 
 
@@ -227,9 +227,15 @@ def choose_data(project: Path, choice: str, path: str = "") -> Data:
 def _own_name(project: Path, path: Path) -> str:
     """A name for the files made of a data set: its own, unless another of that name came before."""
     file, place = make_folder(project / "data") / _NAMES, str(path.resolve())
-    names = read_json(file, "remove it").values if file.exists() else {}
+    names: dict[str, str] = {}
+    if file.exists():
+        fields = read_json(file, "remove it")
+        for stem in fields.values:
+            if not is_path(fields.text(stem)):
+                fields.fail(f"{short(stem)} is no path's name")
+        names = fields.values
     taken = names.get(path.stem, place)  # as before there was such a file, the first gets it
-    is_free = taken == place or not Path(str(taken)).exists()
+    is_free = taken == place or not Path(taken).exists()
     if path.stem in (_SAMPLE_NAME, _PEOPLE_NAME) or not is_free:
         return f"{path.stem}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
     if names.get(path.stem) != place:

@@ -35,7 +35,7 @@ from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import FILES as EVALUATION_FILES
 from duckdetect.evaluation.plots import CURVES
 from duckdetect.inference.detector import FILES as DETECTOR_FILES
-from duckdetect.inference.run_config import CONFIG, read_config
+from duckdetect.inference.run_config import CONFIG, check_parts, read_config
 from duckdetect.models.weights import BaseFiles
 from duckdetect.training.config import TrainConfig
 from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
@@ -229,6 +229,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
     for key in ("data", "weights", "validation"):
         if key != "validation" or fields.has(key):
             fields.object(key).text("sha256")
+    check_parts(fields)
     fields.flag("done", default=False)
     return fields.values
 

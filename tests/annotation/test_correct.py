@@ -15,7 +15,8 @@ from duckdetect.annotation.annotate import _worth_labelling
 from duckdetect.annotation.correct import Handed, correct, strip
 from duckdetect.annotation.store import AnnotationStore, Box
 from duckdetect.annotation.suggestions import suggest
-from duckdetect.data.corrections import read_corrections
+from duckdetect.data.corrections import FORMAT, read_corrections
+from duckdetect.data.dataset import Dataset
 from duckdetect.errors import UserError
 
 pytest.importorskip("anywidget", reason="anywidget is not installed")
@@ -68,6 +69,35 @@ def test_what_was_handed_back_of_other_pictures_stays(handed: Handed, tmp_path: 
     later.hand_back([0])
     names = {Path(row["file"]).name for row in json.loads(handed.path.read_text())["pictures"]}
     assert names == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+def test_a_click_keeps_what_else_was_said_of_pictures(handed: Handed, tmp_path: Path) -> None:
+    """The file is the user's as well: objects that were missed, and pictures seen as a whole."""
+    crops = {crop.sample.path.name: i for i, crop in enumerate(handed.crops)}
+    missed = {"class": DUCK[0], "bbox": [50.0, 5.0, 20.0, 20.0]}
+    make_images(tmp_path / "new", c=(80, 60))
+    rows = [
+        {"file": "new/a.jpg", "whole": False, "objects": [missed]},
+        {"file": "new/b.jpg", "whole": True, "objects": []},
+        {"file": "new/c.jpg", "whole": True, "objects": []},
+    ]
+    handed.path.write_text(json.dumps({"format": FORMAT, "pictures": rows}))
+    handed.hand_back([crops["a.jpg"]])
+    written = json.loads(handed.path.read_text())["pictures"]
+    wrong = [{"bbox": [3.0, 2.0, 27.0, 38.0]}]
+    assert written == [{**rows[0], "wrong": wrong}, *rows[1:]]
+    handed.hand_back([])
+    assert json.loads(handed.path.read_text())["pictures"] == rows
+
+
+def test_a_picture_that_is_gone_is_named_with_the_file(handed: Handed, tmp_path: Path) -> None:
+    handed.hand_back([0])
+    gone = handed.crops[0].sample.path
+    gone.unlink()
+    with pytest.raises(
+        UserError, match=rf'handed_back\.json: the picture ".*{gone.name}" is not th'
+    ):
+        Handed(Dataset(tmp_path, tuple(DUCK), ()), handed.path)
 
 
 def test_two_strips_of_a_run_leave_each_other_alone(handed: Handed, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_refused_mount_says_what_to_do(
     assert_is_workspace(environment.workspace(drive=False))
 
 
-@pytest.mark.parametrize("name", ["", "/tmp/x", "../x"])
+@pytest.mark.parametrize("name", ["", "/tmp/x", "../x", "x\0y", "x" * 256])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="is no folder name"):
         environment.workspace(name)

@@ -367,6 +367,13 @@ def test_two_folders_of_one_name_have_files_of_their_own(
     assert len({*names, "ducks", "penn_fudan"}) == 5
     assert [name("two/ducks"), name("three/ducks"), name("penn_fudan")] == names
     assert name("one/ducks") == "ducks"
+    known = project / "data" / "names.json"
+    before = known.read_text()
+    for broken in ("3", f'"{"x" * 300}"'):
+        known.write_text(f'{{"ducks": {broken}}}')
+        with pytest.raises(UserError, match=r"names\.json.* is broken .*: remove it"):
+            name("two/ducks")
+    known.write_text(before)
     splits = [
         notebook.split_data(project, notebook.choose_data(project, "my own", f"{place}/ducks"))
         for place in ("one", "two")
