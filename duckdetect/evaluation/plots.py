@@ -220,14 +220,17 @@ def _column(rows: list[Mapping[str, Any]], name: str) -> tuple[list[float], list
 
 def _smooth(values: list[float]) -> npt.NDArray[np.float64]:
     """Average over the neighbouring steps (Gaussian weights), without lag; the ends weigh less."""
+    from scipy.signal import convolve  # by Fourier transforms where there are many steps
+
     width = max(len(values) * _SMOOTHING, 1e-3)
     offset = np.arange(-3 * math.ceil(width), 3 * math.ceil(width) + 1)
     weights = np.exp(-0.5 * (offset / width) ** 2)
     half = len(offset) // 2
     # `full` and a cut, since `same` takes the longer input's length, which may be the weights'.
     inside = slice(half, half + len(values))
-    total = np.convolve(values, weights, mode="full")[inside]
-    return total / np.convolve(np.ones(len(values)), weights, mode="full")[inside]
+    total = convolve(values, weights, mode="full")[inside]
+    mass = convolve(np.ones(len(values)), weights, mode="full")[inside]
+    return np.asarray(total / mass)
 
 
 _MOST_NUMBERS = 15  # classes; more rows have no room for numbers

@@ -30,6 +30,7 @@ from duckdetect.inference.detector import Detector, load_detector
 from duckdetect.inference.exported import ExportedModel
 from duckdetect.inference.light import load_light
 from duckdetect.inference.run_config import read_config
+from duckdetect.training.config import TrainConfig
 from duckdetect.training.threshold import threshold_on_views
 from duckdetect.utils.files import write_json
 from duckdetect.utils.outputs import check_outputs, own_output
@@ -229,8 +230,9 @@ def _datasets(folder: Path, data: str | Path | None, notes: list[str]) -> dict[s
 
 def _seed(folder: Path) -> int:
     try:
-        return int(read_config(folder.parent)["train"]["seed"])
-    except (ValueError, KeyError, TypeError):  # no run, or none of ours
+        seed = read_config(folder.parent)["train"]["seed"]
+        return TrainConfig(seed=seed).seed
+    except (UserError, KeyError, TypeError):  # no run, or none of ours
         return 0
 
 

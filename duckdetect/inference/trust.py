@@ -23,6 +23,7 @@ from duckdetect.errors import UserError
 from duckdetect.utils.files import atomic_path, cache_folder, folder_sha256
 from duckdetect.utils.locks import folder_lock
 from duckdetect.utils.progress import stream
+from duckdetect.utils.reading import read_bytes
 from duckdetect.utils.terminal import printable
 
 _LIST = "trusted-detectors.txt"
@@ -99,7 +100,7 @@ def check_operations(folder: Path) -> None:
     path = folder / "saved_model.pb"
     model = saved_model_pb2.SavedModel()
     try:
-        model.ParseFromString(path.read_bytes())
+        model.ParseFromString(read_bytes(path))
     except Exception as error:  # protobuf's DecodeError, and the system's
         raise UserError(f"{path} is no SavedModel ({error}): train it again") from error
     for graph in model.meta_graphs:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duckdetect.errors import UserError
+from duckdetect.utils.reading import read_bytes
 
 _MAGIC = bytes.fromhex("57fb808b247547db")  # the last eight bytes of a table, little-endian
 _FOOTER = 48
@@ -57,7 +58,7 @@ def check_checkpoint(index: Path, data: Path) -> list[Tensor]:
         size = index.stat().st_size
         if size > _MAX_INDEX_BYTES:
             raise _BrokenError(f"it has {size / 1e6:.0f} MB")
-        tensors = _tensors(index.read_bytes(), data.stat().st_size)
+        tensors = _tensors(read_bytes(index), data.stat().st_size)
     except (_BrokenError, IndexError, struct.error, UnicodeDecodeError) as error:
         reason = str(error) or "it is cut off"
         raise UserError(f"{index} is a broken checkpoint ({reason}): get the file again") from error

@@ -11,15 +11,19 @@ what is ours is known by what we left with it, not by its name alone.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from duckdetect.errors import UserError
 from duckdetect.utils.files import cache_folder, download_mark, one_at_a_time
+from duckdetect.utils.reading import read_bytes
 
 Kind = Literal["data", "weights", "downloads", "npm"]
 
@@ -85,7 +89,8 @@ def clear_cache(kind: str = "data", cache_dir: str | Path | None = None) -> list
         try:
             with one_at_a_time(entry.path):  # another process may just be filling it
                 if entry.path.is_dir():
-                    shutil.rmtree(entry.path)
+                    with contextlib.suppress(FileNotFoundError):  # another clears it, too
+                        shutil.rmtree(entry.path)
                 else:
                     entry.path.unlink(missing_ok=True)
             entry.path.with_name(f".{entry.path.name}.lock").unlink(missing_ok=True)
@@ -122,19 +127,28 @@ def _was_locked(path: Path) -> bool:
 def _is_base(folder: Path) -> bool:
     """Whether a folder holds origin.json, and nothing that is not listed there."""
     known = _keys(folder / "origin.json", "files")
-    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = (path.relative_to(folder).as_posix() for path in _files(folder))
     return bool(known) and all(name in known or name == "origin.json" for name in files)
 
 
 def _keys(path: Path, of: str | None = None) -> set[str]:
     """The keys of a JSON object, or of an object in it; none if it is something else."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
         return set((content if of is None else content[of]).keys())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()
 
 
 def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
+    total = 0
+    for file in _files(path) if path.is_dir() else [path]:
+        with contextlib.suppress(FileNotFoundError):
+            total += file.lstat().st_size
+    return total
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below; a folder that another process removes meanwhile is passed over."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)

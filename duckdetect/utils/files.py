@@ -18,6 +18,7 @@ from typing import Any
 
 from duckdetect.errors import PlaceError, UserError
 from duckdetect.utils.locks import folder_lock
+from duckdetect.utils.reading import refuse_pipes
 
 _REPLACED = "replaced"
 _OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -211,7 +212,12 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def file_sha256(path: str | Path) -> str:
-    """The SHA-256 sum of a file, in hex."""
+    """The SHA-256 sum of a file, in hex.
+
+    Raises:
+        UserError: If it is a pipe or a device.
+    """
+    refuse_pipes(path)
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

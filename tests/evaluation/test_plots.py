@@ -75,6 +75,11 @@ def test_smoothing_keeps_a_constant_and_has_no_lag() -> None:
     np.testing.assert_allclose(plots._smooth([1.0]), [1.0])
     line = np.linspace(5, 1, 200)
     np.testing.assert_allclose(plots._smooth(list(line))[20:-20], line[20:-20])
+    # Of many steps by another way, whose time does not grow with the square: the same.
+    weights = np.exp(-0.5 * (np.arange(-900, 901) / 300) ** 2)
+    values = np.random.default_rng(0).random(20_000)
+    expected = np.average(values[10_000 - 900 : 10_000 + 901], weights=weights)
+    np.testing.assert_allclose(plots._smooth(list(values))[10_000], expected)
 
 
 def test_precision_recall_is_drawn_for_any_name_and_for_nothing(tmp_path: Path) -> None:

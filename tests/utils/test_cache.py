@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from helpers.labelled_folders import put_coco
 import duckdetect as dd
 from duckdetect.cli import main
 from duckdetect.errors import UserError
+from duckdetect.utils import cache as cache_module
 from duckdetect.utils.cache import clear_cache, list_cache
+from duckdetect.utils.files import file_sha256
 
 
 @pytest.fixture
@@ -97,3 +101,31 @@ def test_a_file_in_place_of_the_cache_is_one_line(tmp_path: Path) -> None:
     for call in (list_cache, clear_cache):
         with pytest.raises(UserError, match=r"cache is a file, not a folder: set DUCKDETECT_CACHE"):
             call(cache_dir=file)
+
+
+def test_a_pipe_in_the_cache_hangs_nothing(cache: Path) -> None:
+    (cache / "base").mkdir()
+    os.mkfifo(cache / "base" / "origin.json")
+    (cache / "z.part").write_bytes(b"x")
+    os.mkfifo(cache / "z.part.json")
+    assert len(list_cache()) == 4
+    assert len(clear_cache("all")) == 4
+    assert (cache / "z.part").exists()
+    with pytest.raises(UserError, match="is a pipe or a device"):
+        file_sha256(cache / "z.part.json")
+
+
+def test_what_another_process_removes_meanwhile_has_no_size(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = cache_module._size
+
+    def removed(path: Path) -> int:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        return size(path)
+
+    monkeypatch.setattr(cache_module, "_size", removed)
+    assert {entry.size_bytes for entry in list_cache()} == {0}

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from duckdetect.errors import UserError
 from duckdetect.models.interfaces import ClassHead, LastLayer, Level
+from duckdetect.utils.reading import read_bytes
 
 if TYPE_CHECKING:
     from duckdetect.models.tfod.rcnn import RcnnModel
@@ -245,7 +246,7 @@ def _by_class(
 def _read_constants(path: Path) -> dict[str, np.ndarray]:
     graph = tf.compat.v1.GraphDef()
     try:
-        graph.ParseFromString(path.read_bytes())
+        graph.ParseFromString(read_bytes(path))
     except Exception as error:  # protobuf's DecodeError lives elsewhere in each of its versions
         raise UserError(
             f"{path} cannot be read as a frozen graph ({_first_line(error)}): fetch it again"
