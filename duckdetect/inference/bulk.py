@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,6 +56,7 @@ _BATCH = 8  # pictures a forward pass
 _READERS = (
     4  # pictures that a worker reads at a time: an object store takes a tenth of a second each
 )
+_RAY_BYTES = 50 << 20  # it fills its logs and its store of objects
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -153,6 +155,7 @@ def bulk(
     with only_writer(out):
         _check_out(out, written)
         _begin(out, settings)
+        _forget_failed(out, paths)
         done = _done(out)
         missing = [path for path in paths if path not in done]
         start, n_rows = time.monotonic(), 0
@@ -309,6 +312,32 @@ def _done(out: Path) -> set[str]:
     return done
 
 
+def _forget_failed(out: Path, paths: Sequence[str]) -> None:
+    """Take out the rows of pictures that could not be read, if one of them can be now.
+
+    It was repaired, or the store that all of them lie in answers again.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    wanted, failed = set(paths), {}
+    for shard in _shard_paths(out):
+        with _intact(shard):
+            table = pq.read_table(shard, columns=["path", "error"])
+            names = table.filter(pc.is_valid(table["error"]))["path"].to_pylist()
+        if names := wanted.intersection(names):
+            failed[shard] = sorted(names)
+    if all(isinstance(_load(path), str) for names in failed.values() for path in names):
+        return
+    for shard, names in failed.items():
+        with _intact(shard):
+            table = pq.read_table(shard)
+            kept = table.filter(pc.invert(pc.is_in(table["path"], pa.array(names))))
+        with atomic_path(shard) as part:
+            pq.write_table(kept, part)
+
+
 @contextlib.contextmanager
 def _intact(shard: Path) -> Iterator[None]:
     """Say that a shard is damaged if what the block reads of it is not as we wrote it."""
@@ -400,8 +429,14 @@ def _start_ray(**settings: Any) -> None:
             return
         except Exception as error:  # Ray's own kinds are many, the time-out is none of them
             ray.shutdown()
-            if not attempts_left or "timed out" not in str(error):
+            if not attempts_left or "timed out" not in str(error).lower():
                 reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+                folder = tempfile.gettempdir()
+                if shutil.disk_usage(folder).free < _RAY_BYTES:
+                    raise UserError(
+                        f"Ray does not start: {folder} has no room left; make some, or set TMPDIR to "
+                        "another folder"
+                    ) from error
                 raise UserError(
                     f"Ray does not start ({reason}): run `ray start --head`, and set RAY_ADDRESS=auto"
                 ) from error

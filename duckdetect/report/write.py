@@ -26,13 +26,12 @@ from duckdetect.evaluation.evaluate import (
     read_evaluation,
 )
 from duckdetect.imaging.fonts import missing_letters
-from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.report.blocks import Figure, Note, Report, Section, place, quote
 from duckdetect.report.evaluation import evaluation_sections, found_section
 from duckdetect.report.training import curves_section, reproduce_section, training_section
+from duckdetect.training.run_folder import finished_config
 from duckdetect.utils.outputs import check_outputs, own_output
 from duckdetect.utils.reading import as_path
-from duckdetect.utils.schema import Fields
 from duckdetect.utils.terminal import printable
 from duckdetect.utils.words import plural, some_names
 
@@ -200,25 +199,3 @@ def _beside(trained_on: dict[str, Any], run: Path) -> tuple[Path, str] | None:
             if split in parts:
                 return folder, split
     return None
-
-
-def finished_config(run: Path) -> dict[str, Any]:
-    """A finished run's config.json; UserError if it is not there, broken or not done."""
-    config = read_config(run)
-    fields = Fields(config, str(run / CONFIG), "train the run again")
-    fields.texts("classes", least=1)
-    fields.text("base")
-    fields.object("train").whole("steps", least=1)
-    fields.object("weights").text("origin")
-    fields.object("weights").text("sha256")
-    for key in ("data", "validation"):
-        if key == "data" or fields.has(key):
-            part = fields.object(key)
-            part.text("folder"), part.text("sha256")
-            part.whole("pictures"), part.whole("boxes")
-    fields.flag("done", default=False)
-    if not config.get("done"):
-        raise UserError(
-            f"{run} is not trained to its end: run its `duckdetect train` command again, then report"
-        )
-    return config

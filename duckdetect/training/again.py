@@ -25,12 +25,11 @@ from duckdetect.data.corrections import (
     with_corrections,
     write_corrections,
 )
-from duckdetect.data.dataset import Dataset, in_classes_of
+from duckdetect.data.dataset import Dataset, alike_classes, alike_warning, in_classes_of
 from duckdetect.data.loading import data_sha256, find_again, load_dataset
 from duckdetect.errors import UserError
 from duckdetect.evaluation.compare import compare, corrections_text, known_test
 from duckdetect.inference.detector import Detector, load_detector
-from duckdetect.inference.run_config import read_config
 from duckdetect.models.interfaces import BaseModel
 from duckdetect.models.postprocess import ConfusableClasses, object_side_of
 from duckdetect.training import run_folder
@@ -196,7 +195,7 @@ def train_again(
     """
     folder, known, detector = _opened(run)
     first = in_classes_of(_pictures_of(folder, known), Dataset(folder, detector.classes, ()))
-    said = _earlier(folder, detector)
+    said = _earlier(folder, known, detector)
     copies = ""
     if corrections is not None:
         new = _read(corrections, detector)
@@ -248,8 +247,11 @@ def add_classes(
             f"{new.root} labels nothing that {folder} does not know ({', '.join(classes)}): give it as "
             "--correct to train on with it"
         )
+    for alike in alike_classes(classes):
+        what, _ = alike_warning(alike)
+        raise UserError(f"{what}, so {alike[-1]!r} of {new.root} is no new one: rename it there")
     new = in_classes_of(new, Dataset(folder, classes, ()))
-    earlier = _earlier(folder, detector)
+    earlier = _earlier(folder, known, detector)
     said = with_corrections(replace(earlier, classes=classes), new)
     config = TrainConfig.from_dict(known["train"])
     adds, whole, seen = config.part == "heads", new, earlier.samples
@@ -279,9 +281,7 @@ def _opened(run: Any) -> tuple[Path, dict[str, Any], Detector]:
             "the run was not written to a folder: give `train` an out, then train again"
         )
     folder = Path(folder)
-    known = read_config(folder)
-    if not known.get("done"):
-        raise UserError(f"{folder} is not finished: run its `duckdetect train` again first")
+    known = run_folder.finished_config(folder)
     detector = load_detector(folder)
     if detector.two_stage:
         raise UserError(
@@ -342,12 +342,25 @@ def _finetuned(
     return replace(trained, compared="\n".join(told))
 
 
-def _earlier(folder: Path, detector: Detector) -> Dataset:
-    """What was corrected before the run that is started from."""
-    path = folder / run_folder.CORRECTIONS
+def _earlier(folder: Path, known: Mapping[str, Any], detector: Detector) -> Dataset:
+    """What was corrected before the run that is started from.
+
+    Raises:
+        UserError: If there was more than is left, which training again would forget.
+    """
+    path, n_trained_on = (
+        folder / run_folder.CORRECTIONS,
+        (known.get("start") or {}).get("corrected"),
+    )
+    left = Dataset(folder, detector.classes, ())
     if path.is_file():
-        return read_corrections(path, detector.classes)
-    return Dataset(folder, detector.classes, ())
+        left = read_corrections(path, detector.classes)
+    if n_trained_on and len(left) < n_trained_on:
+        raise UserError(
+            f"{path} holds {len(left)} of the {n_trained_on} corrected pictures that {folder} was "
+            "trained on, and would forget the others: put it back as it was"
+        )
+    return left
 
 
 def _read(corrections: str | Path | Dataset, detector: Detector) -> Dataset:

@@ -337,6 +337,19 @@ class TrainConfig:
         return cls(**values)
 
 
+def wrong_setting(values: Mapping[str, Any]) -> str | None:
+    """What a run's file says that a setting cannot be; settings of later versions pass."""
+    known = {f.name: (f, kind) for f, kind in settings()}
+    for name, value in values.items():
+        field_and_kind = known.get(_RENAMED.get(name, name))
+        if field_and_kind is not None:
+            try:
+                _check(*field_and_kind, value)
+            except UserError as error:
+                return str(error)
+    return None
+
+
 _KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool}
 
 
@@ -429,9 +442,10 @@ def read_settings(path: str | Path) -> tuple[str | None, TrainConfig]:
     path = Path(path)
     if path.is_dir():
         path = path / "config.json"
-    found = read_json(path, "give a run's config.json").values
+    fields = read_json(path, "give a run's config.json")
+    found = fields.values
     whole = isinstance(found.get("train"), dict)
-    base = found.get("base") if whole else None
+    base = fields.text("base") if whole and fields.has("base") else None
     try:
         return base, TrainConfig.from_dict(found["train"] if whole else found)
     except UserError as error:

@@ -37,12 +37,12 @@ from duckdetect.evaluation.plots import CURVES
 from duckdetect.inference.detector import FILES as DETECTOR_FILES
 from duckdetect.inference.run_config import CONFIG, check_parts, read_config
 from duckdetect.models.weights import BaseFiles
-from duckdetect.training.config import TrainConfig
+from duckdetect.training.config import TrainConfig, wrong_setting
 from duckdetect.utils.files import atomic_path, make_folder, remove_leftovers, write_json
 from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_folder, check_outputs, forget_removed, note_output
 from duckdetect.utils.reading import refuse_pipes
-from duckdetect.utils.schema import is_number, read_json, short
+from duckdetect.utils.schema import Fields, is_number, read_json, short
 from duckdetect.utils.words import some_names
 
 if TYPE_CHECKING:
@@ -232,6 +232,36 @@ def read_identity(folder: Path) -> dict[str, Any]:
     check_parts(fields)
     fields.flag("done", default=False)
     return fields.values
+
+
+def finished_config(folder: Path) -> dict[str, Any]:
+    """A finished run's config.json, with all that a report or training again needs of it.
+
+    Raises:
+        UserError: If it is not there, broken, or the run is not done.
+    """
+    config = read_config(folder)
+    fields = Fields(config, str(folder / CONFIG), "train the run again")
+    fields.texts("classes", least=1)
+    fields.text("base")
+    settings = fields.object("train")
+    settings.whole("steps", least=1)
+    if wrong := wrong_setting(settings.values):
+        settings.fail(wrong)
+    fields.object("weights").text("origin")
+    fields.object("weights").text("sha256")
+    for key in ("data", "validation"):
+        if key == "data" or fields.has(key):
+            part = fields.object(key)
+            part.text("folder"), part.text("sha256")
+            part.whole("pictures"), part.whole("boxes")
+    if fields.has("start"):
+        fields.object("start").whole("corrected", default=0)
+    if not fields.flag("done", default=False):
+        raise UserError(
+            f"{folder} is not trained to its end: run its `duckdetect train` command again first"
+        )
+    return config
 
 
 def find_run(results: Path, identity: dict[str, Any]) -> Path | None:

@@ -19,7 +19,8 @@ from duckdetect.data.loading import data_sha256, find_again
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import choose_split, evaluate_run, read_about, read_evaluation
 from duckdetect.imaging.geometry import detection_masks
-from duckdetect.report.write import build_report, finished_config
+from duckdetect.report.write import build_report
+from duckdetect.training.run_folder import finished_config
 from duckdetect.utils.outputs import MANIFEST
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,13 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
     assert (again.images, again.new) == (N, 0)
     with pytest.raises(UserError, match="was begun with another threshold"):
         bulk(run, pictures, out, 0.123, progress=False)
+    shutil.copy(rows[0]["path"], pictures / "broken.jpg")  # repaired: its row is tried again
+    bulk_module._forget_failed(out, [row["path"] for row in rows[:5]])  # but not of other pictures
+    assert len(rows_of(out)) == N
+    bulk_module._forget_failed(out, list_source(pictures)[0])
+    assert sorted(row["path"] for row in rows_of(out)) == sorted(
+        row["path"] for row in rows if not row["error"]
+    )
     with pytest.raises(UserError, match="which is not of `bulk`"):
         bulk(run, pictures, pictures, progress=False)
 

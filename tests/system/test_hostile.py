@@ -388,8 +388,7 @@ def test_broken_files_of_a_run_that_is_reported(measured: Path, name: str) -> No
     from duckdetect.errors import UserError
     from duckdetect.evaluation.evaluate import trained_on
     from duckdetect.report.training import curves_section
-    from duckdetect.report.write import finished_config
-    from duckdetect.training.run_folder import read_histories
+    from duckdetect.training.run_folder import finished_config, read_histories
 
     for content_ in damages(measured / name, 12 if name.endswith("csv") else 200):
         (measured / name).write_bytes(content_)
@@ -716,9 +715,8 @@ def test_a_pipe_or_a_depth_in_a_run(measured: Path, tmp_path: Path, name: str) -
     from duckdetect.errors import UserError
     from duckdetect.evaluation.evaluate import _read_json, read_about, trained_on
     from duckdetect.report.training import curves_section
-    from duckdetect.report.write import finished_config
     from duckdetect.training.config import read_settings
-    from duckdetect.training.run_folder import read_histories
+    from duckdetect.training.run_folder import finished_config, read_histories
 
     path = measured / name
     path.parent.mkdir(exist_ok=True)

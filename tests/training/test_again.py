@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -23,7 +24,8 @@ from duckdetect.evaluation.compare import compare, known_test
 from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.inference.run_config import read_config
 from duckdetect.report.training import train_commands
-from duckdetect.training.again import _earlier, train_again
+from duckdetect.report.write import write_report
+from duckdetect.training.again import _earlier, add_classes, train_again
 from duckdetect.training.run_folder import read_history
 from duckdetect.utils.files import folder_sha256
 
@@ -100,7 +102,7 @@ def test_what_is_handed_back_once_does_not_come_again(run, project_data, tmp_pat
     # The same call again trains nothing; the next round knows what was said before.
     monkeypatch.setattr("duckdetect.training.again.known_test", lambda *_: None)
     assert train_again(run, file, settings={"steps": 60}, progress=False).resumed == 60
-    (kept,) = _earlier(again.folder, again.detector).samples
+    (kept,) = _earlier(again.folder, {}, again.detector).samples
     assert (kept.path.name, kept.whole) == ("test_11.jpg", False)
 
 
@@ -125,7 +127,7 @@ def test_a_kernel_killed_while_it_trains_again_loses_nothing(run, project_data, 
     again = train_again(run.folder, out / "corrections.json", out, settings, progress=False)
     assert 10 <= again.resumed < 200
     assert len(again.history) == 200
-    (kept,) = _earlier(out, again.detector).samples
+    (kept,) = _earlier(out, {}, again.detector).samples
     assert (kept.path.name, len(kept.hard_negatives)) == ("test_11.jpg", 1)
     assert folder_sha256(run.folder / "detector") == before
 
@@ -230,7 +232,7 @@ def test_from_base_begins_with_the_base_on_all_the_pictures(run, project_data, t
     known = read_config(out)
     assert known["start"]["from_base"]
     assert known["start"]["corrected"] == 2
-    assert len(_earlier(out, again.detector)) == 2  # for the next one
+    assert len(_earlier(out, {}, again.detector)) == 2  # for the next one
     assert train_commands(out, known)[0].startswith(
         f"duckdetect train {run.folder} --correct {out}/corrections.json --from-base "
     )
@@ -276,6 +278,51 @@ def test_a_run_whose_pictures_are_gone_is_not_trained_on(project_data, tmp_path,
         train_again(folder, file, progress=False)
     with pytest.raises(UserError, match="was not written to a folder"):
         train_again(dd.TrainRun(None, _Known(), []), file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("train", v) for v in (None, [1], {"steps": 5, "views": {}}, {"steps": 5, "seed": 1e400})),
+        *(("data", v) for v in (None, {"sha256": "0"}, {"folder": "x"})),
+        *(("base", v) for v in (None, 5)),
+        ("done", "yes"),
+    ],
+)  # fmt: skip
+def test_a_run_whose_config_is_broken_is_one_line(key, value, project_data, tmp_path, monkeypatch):
+    ducks = dd.load_dataset(project_data / "ducks", "train")
+    folder = put_run(tmp_path / "run", ducks)
+    monkeypatch.setattr("duckdetect.training.again.load_detector", _Known)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: value}))
+    frogs = dataclasses.replace(ducks, classes=("frog",))
+    for again in (train_again, add_classes, write_report):
+        with pytest.raises(UserError, match=r"config\.json.* is broken .*: train the run again$"):
+            again(folder, *((frogs,) if again is add_classes else ()))
+
+
+def test_corrections_that_are_gone_are_not_forgotten_in_silence(
+    project_data, tmp_path, monkeypatch
+):
+    folder = put_run(tmp_path / "run", dd.load_dataset(project_data / "ducks", "train"))
+    monkeypatch.setattr("duckdetect.training.again.load_detector", _Known)
+    config = json.loads((folder / "config.json").read_text())
+    start = {"run": "old", "corrected": 2, "sha256": "0"}
+    (folder / "config.json").write_text(json.dumps({**config, "start": start}))
+    with pytest.raises(UserError, match=r"holds 0 of the 2 corrected .*: put it back as it was"):
+        train_again(folder)
+    picture = {"file": str(project_data / "ducks" / "train" / "duck_01.jpg"), "whole": True}
+    put_corrections(folder / "corrections.json", picture)
+    with pytest.raises(UserError, match="holds 1 of the 2 corrected pictures"):
+        train_again(folder)
+
+
+def test_a_class_that_differs_in_case_is_no_new_one(project_data, tmp_path, monkeypatch):
+    ducks = dd.load_dataset(project_data / "ducks", "train")
+    folder = put_run(tmp_path / "run", ducks)
+    monkeypatch.setattr("duckdetect.training.again.load_detector", _Known)
+    with pytest.raises(UserError, match=r"'Rubber Duck' of .* is no new one: rename it there"):
+        add_classes(folder, dataclasses.replace(ducks, classes=("Rubber Duck",)))
 
 
 class _Known:

@@ -81,6 +81,9 @@ def test_settings_are_read_from_a_run_or_its_train_part(tmp_path: Path) -> None:
     assert read_settings(tmp_path / "part.json") == (None, config)
     assert read_settings(tmp_path / "old.json") == ("retinanet50", config)
     assert read_settings(tmp_path / "some.json") == (None, TrainConfig(steps=7))
+    (tmp_path / "base.json").write_text(json.dumps({"base": 5, "train": {}}))
+    with pytest.raises(UserError, match=r"base\.json is broken \(base is 5, not a text\)"):
+        read_settings(tmp_path / "base.json")
     given = choose_settings(None, tmp_path, None, {"steps": 9})
     assert given == ("retinanet50", TrainConfig.stock(steps=9, seed=3))
     assert choose_settings("b", tmp_path, None, {})[0] == "b"
