@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from duckdetect.data.formats.coco import is_crowd
 from duckdetect.errors import UserError
 from duckdetect.utils.files import make_folder, write_json
 from duckdetect.utils.locks import folder_lock, stamp
@@ -212,12 +213,19 @@ class AnnotationStore:
         """
         if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
             raise UserError(f"the classes are {classes!r}: give a list of names")
+        if not isinstance(file_name, str | os.PathLike) or not str(file_name):
+            raise UserError(f"{file_name!r} is no picture's name: give one, such as 'a.jpg'")
+        try:
+            height, width = map(int, size_hw)
+        except (TypeError, ValueError):
+            raise UserError(f"size_hw is {size_hw!r}: give height and width in pixels") from None
+        if not isinstance(boxes, Sequence) or not all(isinstance(box, Box) for box in boxes):
+            raise UserError(f"the boxes are {boxes!r}: give a list of Box")
         for box in boxes:
             if box.class_name not in classes:
                 raise UserError(f"a box is of class {box.class_name!r}: give it among the classes")
         plain = [_plain(box) for box in boxes]
-        size = int(size_hw[0]), int(size_hw[1])
-        self._change(lambda coco: self._put(coco, str(file_name), size, plain, classes))
+        self._change(lambda coco: self._put(coco, str(file_name), (height, width), plain, classes))
 
     def _put(
         self,
@@ -402,6 +410,10 @@ def _check(coco: Any) -> None:
         bbox = annotation.get("bbox", [])
         if not isinstance(bbox, list) or len(bbox) not in (0, 4) or not all(map(is_number, bbox)):
             raise ValueError(f"annotation {annotation['id']}: bbox is not four numbers")
+        if bbox and not all(map(math.isfinite, _xyxy(annotation))):
+            raise ValueError(f"annotation {annotation['id']}: bbox lies beyond any image")
+        if is_crowd(annotation.get("iscrowd")) is None:
+            raise ValueError(f"annotation {annotation['id']}: iscrowd is neither 0 nor 1")
     for entry in [*coco["categories"], *coco["annotations"]]:
         if not isinstance(entry["id"], int):
             raise ValueError(f"id {entry['id']!r} is not a whole number")
@@ -450,7 +462,7 @@ def _remove(coco: dict[str, Any], gone: Sequence[dict[str, Any]]) -> None:
 
 def _is_box(annotation: dict[str, Any]) -> bool:
     """Whether it can be shown as a box: no crowd, and with an area."""
-    if annotation.get("iscrowd") or not annotation.get("bbox"):
+    if is_crowd(annotation.get("iscrowd")) or not annotation.get("bbox"):
         return False
     x1, y1, x2, y2 = _xyxy(annotation)
     return x2 > x1 and y2 > y1

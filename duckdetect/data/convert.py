@@ -88,6 +88,7 @@ def file_names(dataset: Dataset, by_stem: bool) -> list[str]:
             labels by it). Case does not count, as on Windows and Macs.
     """
     free = FreeNames(by_stem)
+    free.take("_annotations.coco", ".json")  # COCO's labels lie among the pictures
     return [
         free.take(_UNWRITTEN.sub("_", sample.path.stem), sample.path.suffix)
         for sample in dataset.samples

@@ -71,6 +71,7 @@ class Finder:
         self._listed: dict[Path, dict[str, Path]] = {}
         self._folded: dict[Path, dict[str, list[Path]]] = {}
         self._stemmed: dict[Path, dict[str, list[Path]]] = {}
+        self._uploaded: dict[Path, dict[str, list[Path]]] = {}
         self._inside: dict[Path, bool] = {}
 
     def find(self, name: str, places: Places) -> Path:
@@ -222,11 +223,8 @@ class Finder:
         wanted = {fold(each) for each in names}
         for place in places:
             for folder in _group(place):
-                found = [
-                    path
-                    for path in self._entries(folder).values()
-                    if _UPLOAD.match(path.name) and fold(path.name[9:]) in wanted
-                ]
+                uploads = self._uploads(folder)
+                found = [path for each in sorted(wanted) for path in uploads.get(each, ())]
                 if found:
                     return self._single(found, name)
         return None
@@ -294,6 +292,16 @@ class Finder:
                     by_stem.setdefault(fold(path.stem), []).append(path)
             self._stemmed[folder] = by_stem
         return self._stemmed[folder]
+
+    def _uploads(self, folder: Path) -> dict[str, list[Path]]:
+        """Files with Label Studio's prefix by their folded name without it."""
+        if folder not in self._uploaded:
+            by_fold: dict[str, list[Path]] = {}
+            for path in self._entries(folder).values():
+                if _UPLOAD.match(path.name):
+                    by_fold.setdefault(fold(path.name[9:]), []).append(path)
+            self._uploaded[folder] = by_fold
+        return self._uploaded[folder]
 
     def _is_inside(self, path: Path) -> bool:
         # A folder may be the data set's own one, whose parent lies outside.

@@ -13,6 +13,7 @@ import numpy as np
 
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import MAX_PIXELS, ImageArray, load_image
+from duckdetect.utils.reading import as_path
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,11 +52,12 @@ def _is_one(images: Any) -> bool:
 
 def _as_image(image: Any, name: str) -> ImageArray:
     if isinstance(image, str | Path):
-        if Path(image).is_dir():
+        image = as_path(image, name)
+        if image.is_dir():
             raise UserError(f"{image} is a folder: give a file, or give it to `duckdetect.detect`")
         return load_image(image)
     if _is_pil(image):
-        return _from_pil(image)
+        image = _from_pil(image)
     if _is_tensor(image):
         return _from_tensor(image, name)
     if not isinstance(image, np.ndarray):

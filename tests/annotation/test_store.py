@@ -152,6 +152,8 @@ def test_paths_and_marks_of_other_programs_are_read(tmp_path: Path) -> None:
         '{"images": [{"id": 1, "file_name": "a.jpg", "no_object_of": [{}]}]}',
         '{"annotations": [{"id": "a", "image_id": 1, "category_id": 1}]}',
         '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [NaN, 1, 2, 3]}]}',
+        '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1e308, 1, 1e308, 3]}]}',
+        '{"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": "maybe"}]}',
         '{"categories": [3]}',
         '{"images": [{"id": 1, "file_name": null}]}',
         '{"categories": [{"id": 1, "name": 5}]}',
@@ -176,6 +178,33 @@ def test_a_broken_file_is_named_and_left_alone(tmp_path: Path, text: str) -> Non
         assert str(path) in str(error.value)
         assert "\n" not in str(error.value)
     assert path.read_text() == text
+
+
+def test_a_crowd_is_told_as_the_reader_of_labels_tells_it(tmp_path: Path) -> None:
+    """A box with "iscrowd": "0" was hidden, and drawn a second time."""
+    content = roboflow(tmp_path)
+    for given, shown in (("0", 2), (False, 2), (None, 2), ("1", 1), (1, 1)):
+        content["annotations"][0]["iscrowd"] = given
+        (tmp_path / FILE_NAME).write_text(json.dumps(content))
+        assert len(AnnotationStore(tmp_path).boxes("a.jpg")) == shown, given
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"file_name": None}, "None is no picture's name"),
+        ({"size_hw": None}, "size_hw is None: give height and width"),
+        ({"size_hw": (6,)}, "give height and width"),
+        ({"boxes": None}, "the boxes are None: give a list of Box"),
+    ],
+)
+def test_what_is_no_picture_or_box_is_not_put(
+    tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    given = {"file_name": "a.jpg", "size_hw": (6, 8), "boxes": [], "classes": DUCK, **change}
+    with pytest.raises(UserError, match=told):
+        AnnotationStore(tmp_path).put(**given)
+    assert not (tmp_path / FILE_NAME).exists()
 
 
 def test_a_write_that_fails_leaves_the_old_file(

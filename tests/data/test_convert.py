@@ -252,6 +252,10 @@ def test_names_that_would_share_their_labels(tmp_path: Path) -> None:
     assert [s.path.name for s in again] == ["a.jpg", "A_2.png", "b.jpg"]
     assert [len(s.class_id) for s in again] == [1, 0, 0]
     assert file_names(dd.load_dataset(tmp_path / "in"), by_stem=False)[1] == "A.png"
+    # Else the labels would take the place of the picture's copy.
+    named = Sample(tmp_path / "_annotations.coco.json", 1, SIZE_HW, np.zeros((0, 4)), np.zeros(0))
+    (taken,) = file_names(Dataset(tmp_path, (), (named,)), by_stem=False)
+    assert taken == "_annotations.coco_2.json"
 
 
 def test_what_no_label_names_is_said_once(tmp_path: Path) -> None:

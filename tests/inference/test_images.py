@@ -77,6 +77,8 @@ def closed(pixels: np.ndarray) -> Image.Image:
             lambda p: closed(p),
             "cannot be read (Operation on closed image): give it while it is open",
         ),
+        (lambda p: Image.fromarray(p).crop((5, 5, 5, 5)), "(0, 0, 3) of uint8, which is empty"),
+        (lambda p: "", "the image is '': give the path of a file"),
         (lambda p: None, "NoneType is no image"),
         (lambda p: b"jpeg", "bytes is no image"),
         (lambda p: "nowhere.jpg", "nowhere.jpg is not there"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -34,6 +35,8 @@ from duckdetect.utils.words import some_names
 
 ROBOFLOW = "_annotations.coco.json"
 _WRITTEN = "written by duckdetect"
+
+_MOST_IDS = 20  # in a message
 
 
 def find(folder: Path) -> dict[str | None, Path]:
@@ -292,12 +295,13 @@ def _classes(
             reading(Problem(str(source), what, "export the labels again"))
     used = {_id(a.get("category_id")) for a in annotations if isinstance(a, dict)}
     # Roboflow writes a parent of all classes as category 0, which no box ever has.
+    parents = Counter(_text(c.get("supercategory")) for c in good)
     kept = [
         c
         for c in good
         if c["id"] != 0
         or 0 in used
-        or c["name"] not in [other.get("supercategory") for other in good if other is not c]
+        or parents[c["name"]] == (_text(c.get("supercategory")) == c["name"])
     ]
     classes, places = reading.classes(source, [c["name"] for c in kept])
     return classes, {c["id"]: place for c, place in zip(kept, places, strict=True)}
@@ -418,7 +422,7 @@ def _is_point(value: Any) -> bool:
     return all(is_number(v) for v in value)
 
 
-def _crowd(value: Any) -> bool | None:
+def is_crowd(value: Any) -> bool | None:
     """COCO's `iscrowd`, also as text; None if it is neither 0 nor 1."""
     if value is None or value == "":
         return False
@@ -448,7 +452,9 @@ def _label(
 ) -> Label | None:
     category_id, bbox = _id(entry.get("category_id")), entry.get("bbox")
     if category_id is None or category_id not in class_ids:
-        known = ", ".join(map(str, class_ids)) or "none"
+        # Of thousands of annotations each is told of: not with thousands of ids each.
+        known = ", ".join(map(str, itertools.islice(class_ids, _MOST_IDS))) or "none"
+        known += f" and {len(class_ids) - _MOST_IDS} more" if len(class_ids) > _MOST_IDS else ""
         what = f"there is no category {_short(entry.get('category_id'))} (there are {known})"
         reading(Problem(where, what, "export the labels again, or fix the id"))
         return None
@@ -459,7 +465,7 @@ def _label(
         what = f"bbox is {_short(bbox)}"
         reading(Problem(where, what, "give [x, y, width, height] in pixels"))
         return None
-    crowd = _crowd(entry.get("iscrowd"))
+    crowd = is_crowd(entry.get("iscrowd"))
     if crowd is None:
         what = f"iscrowd is {_short(entry.get('iscrowd'))}"
         reading(Problem(where, what, "give 0 for one object, 1 for a crowd"))

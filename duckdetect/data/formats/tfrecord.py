@@ -17,6 +17,7 @@ from duckdetect.data.formats import places
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head
 from duckdetect.imaging.kinds import is_hidden
+from duckdetect.utils.archives import refuse_bomb
 from duckdetect.utils.files import atomic_path, cache_folder, file_sha256, make_folder
 from duckdetect.utils.reading import decoded, read_bytes, read_head
 
@@ -51,9 +52,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         if shard.stat().st_size == 0:
             reading(Problem(str(shard), "is empty", "copy it again"))
             continue
+        packed = "GZIP" if read_head(shard, 2) == b"\x1f\x8b" else ""
+        if packed:
+            refuse_bomb(shard)
         folder = make_folder(cache_folder() / "data" / f"tfrecord-{file_sha256(shard)[:12]}")
         try:
-            packed = "GZIP" if read_head(shard, 2) == b"\x1f\x8b" else ""
             for number, record in enumerate(tf.data.TFRecordDataset(str(shard), packed), 1):
                 where = f"{shard}, record {number}"
                 example = tf.train.Example.FromString(record.numpy())
@@ -163,7 +166,8 @@ def _image(
     given = (features.get("image/filename") or [b""])[0]
     name = given.decode("utf-8", errors="replace") if isinstance(given, bytes) else ""
     # The last part alone, of safe letters: records come from strangers.
-    name = re.sub(r"[^\w.-]+", "_", name.replace("\\", "/").rpartition("/")[2]).lstrip(".")[-80:]
+    name = re.sub(r"[^\w.-]+", "_", name.replace("\\", "/").rpartition("/")[2]).lstrip(".")
+    name = name.encode()[-80:].decode(errors="ignore")
     if not Path(name).suffix:
         name = f"{name or f'record_{number:06d}'}.jpg"
     # Records of two cameras may have one name: each picture has a folder by its own sum.

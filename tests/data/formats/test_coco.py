@@ -224,6 +224,17 @@ ENTRIES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def test_unknown_categories_are_told_without_thousands_of_known_ones(tmp_path: Path) -> None:
+    """20,000 such lines with 1,200 ids each were 125 million letters."""
+    path = put_coco(tmp_path, [annotation(category_id=9999)]) / coco.ROBOFLOW
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": i, "name": f"class {i}"} for i in range(1, 1201)]
+    path.write_text(json.dumps(content))
+    (problem,) = (p for p in check_dataset(tmp_path) if p.severity == "error")
+    assert "(there are 1, 2, 3" in str(problem)
+    assert "20 and 1180 more)" in str(problem)
+
+
 @pytest.mark.parametrize(("change", "message"), ENTRIES)
 def test_broken_annotations(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     put_coco(tmp_path, [annotation([1, 2, 30, 40], id=5), annotation(**change)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,27 @@ def test_records_of_one_name_keep_their_own_pictures(
     assert [s.xyxy[0, 0] for s in found] == pytest.approx([8, 16])
     for seed, sample in enumerate(found, 1):
         np.testing.assert_array_equal(sample.load(), noise(seed=seed))
+
+
+def test_packed_records_that_are_a_bomb_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("duckdetect.utils.archives.FREE_BYTES", 1 << 20)
+    (tmp_path / "data").mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / "data" / "x.tfrecord"), "GZIP") as file:
+        file.write(_record(b"\xf0\x9f\xa6\x86" * 80 + b".png", 1, 0.1))
+    assert len(load_dataset(tmp_path / "data")) == 1
+    with tf.io.TFRecordWriter(str(tmp_path / "data" / "x.tfrecord"), "GZIP") as file:
+        file.write(bytes(2 << 20))
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(
+        UserError, match=r"x\.tfrecord grows from .* as a bomb does: if you trust it"
+    ):
+        load_dataset(tmp_path / "data")
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(
