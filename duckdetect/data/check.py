@@ -26,6 +26,7 @@ from duckdetect.data.dataset import (
     alike_warning,
     read_options,
 )
+from duckdetect.data.formats.places import LABEL_FOLDERS, children
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import PlaceError, UserError
@@ -33,6 +34,8 @@ from duckdetect.imaging.io import list_folder
 from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted, some_names
+
+_OF_PICTURES = (".xml", ".txt", ".json")  # Pascal VOC, YOLO, labelme
 
 _MOST = 10  # lines for each pair of splits; the rest is counted
 
@@ -223,6 +226,9 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
     of_files = {s.path for part in parts if part.root.is_file() for s in part.samples}
     folders = {path.parent for path in named - of_files}
     used = folders | {above for folder in folders for above in folder.parents}
+    used_here: dict[Path, list[str]] = {}
+    for path in named:
+        used_here.setdefault(path.parent, []).append(path.name)
     found: list[Problem] = []
 
     def warn(folder: Path, what: str, cure: str) -> None:
@@ -234,6 +240,11 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
         if left and unlabelled:
             what = counted(len(left), f"pictures are in no label ({some_names(left)})")
             warn(folder, what, "label them, also those without the object")
+            own = {Path(name).suffix.lower() for name in _labels_of(folder, used_here[folder])}
+            others = [n for n in _labels_of(folder, left) if Path(n).suffix.lower() not in own]
+            if others:
+                what = f"some of these have labels of another kind ({some_names(others)})"
+                warn(folder, what, "export all labels in one format: only one is read")
         below = [name for name in listing.folders if folder / name not in used]
         if below and unlabelled:
             what = f"pictures in folders below are in no label ({some_names(below)})"
@@ -247,6 +258,22 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
             what = counted(len(left), f"pictures are in no label ({some_names(left)})")
             warn(folder, what, "label them, or move them away")
     return found
+
+
+def _labels_of(folder: Path, names: Sequence[str]) -> list[str]:
+    """Label files of single pictures, beside these pictures or in folders of labels there."""
+    tops = (folder, folder.parent)
+    places = [
+        folder,
+        *(p for top in tops for p in children(top) if p.name.lower() in LABEL_FOLDERS),
+    ]
+    stems = {Path(name).stem for name in names}
+    return sorted(
+        path.name
+        for place in dict.fromkeys(places)
+        for path in place.iterdir()
+        if path.suffix.lower() in _OF_PICTURES and path.stem in stems
+    )
 
 
 def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray], bar: Any) -> list[Problem]:

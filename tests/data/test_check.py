@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_image, put_yolo
+from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_image, put_yolo, voc_xml
 
 from duckdetect.data.check import check_dataset
 from duckdetect.data.dataset import Problem
@@ -166,3 +166,16 @@ def test_a_bar_counts_pictures_and_boxes(tmp_path: Path, monkeypatch: pytest.Mon
     # One picture: of a bar that counts pictures alone, nothing would be seen while its boxes are.
     check_dataset(put_coco(tmp_path, [*boxes, annotation(id=99, iscrowd=1)]))
     assert [(bar.n, bar.total) for bar in bars] == [(62, 62)]
+
+
+def test_labels_of_two_kinds_are_told(tmp_path: Path) -> None:
+    """Of one picture the label is Pascal VOC's, of the other YOLO's."""
+    for name in "abc":
+        put_image(tmp_path / f"{name}.jpg")
+    (tmp_path / "a.xml").write_text(voc_xml())
+    (tmp_path / "b.xml").write_text(voc_xml(filename="b.jpg", box=(9, 9, 9, 9)))  # and broken
+    (tmp_path / "c.txt").write_text("0 0.5 0.5 0.2 0.2")
+    found = lines(check_dataset(tmp_path), "warning")
+    assert any("1 picture is in no label (c.jpg)" in line for line in found)
+    (told,) = (line for line in found if "labels of another kind" in line)
+    assert "(c.txt): export all labels in one format: only one is read" in told
