@@ -205,9 +205,11 @@ def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Proble
         found.append(Problem(str(dataset.root), what, cure, "warning"))
 
     used = {int(c) for sample in dataset.samples for c in sample.class_id}
-    for class_id, name in enumerate(dataset.classes):
-        if class_id not in used:
-            warn(f"no box is labelled {name!r}", "label some, or drop the class")
+    unused = [name for class_id, name in enumerate(dataset.classes) if class_id not in used]
+    for name in unused[:_MOST_OF_PICTURE]:
+        warn(f"no box is labelled {name!r}", "label some, or drop the class")
+    if (left := len(unused) - _MOST_OF_PICTURE) > 0:
+        warn(counted(left, "classes more have no box"), "label some, or drop them")
     if dataset.samples and not used:
         warn("no picture has a box", "draw boxes around the object")
     return found

@@ -168,6 +168,15 @@ def test_a_bar_counts_pictures_and_boxes(tmp_path: Path, monkeypatch: pytest.Mon
     assert [(bar.n, bar.total) for bar in bars] == [(62, 62)]
 
 
+def test_of_very_many_classes_without_a_box_some_are_named(tmp_path: Path) -> None:
+    put_yolo(tmp_path)
+    names = [f"class {i}" for i in range(1000)]
+    (tmp_path / "data.yaml").write_text(json.dumps({"names": names, "train": "train/images"}))
+    found = [line for line in lines(check_dataset(tmp_path), "warning") if "box" in line]
+    assert len(found) <= 21
+    assert "classes more have no box: label some, or drop them" in found[-1]
+
+
 def test_labels_of_two_kinds_are_told(tmp_path: Path) -> None:
     """Of one picture the label is Pascal VOC's, of the other YOLO's."""
     for name in "abc":

@@ -182,6 +182,8 @@ def _columns(first: list[str]) -> tuple[dict[str, int], bool] | None:
 
 
 def _number(text: str) -> float | None:
+    if "_" in text:  # which Python takes within numbers
+        return None
     try:
         # 10,5 is 10.5 where the cells are not parted by commas: they would be two cells.
         value = float(text.replace(",", ".") if text.count(",") == 1 else text)

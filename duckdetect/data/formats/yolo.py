@@ -298,6 +298,8 @@ def _rows(path: Path, n_classes: int, class_file: Path, reading: Reading) -> lis
         if not fields:
             continue
         try:
+            if "_" in line:  # which Python takes within numbers
+                raise ValueError
             # Some tools write the class as 0.0.
             class_number, values = float(fields[0]), np.array([float(v) for v in fields[1:]])
         except ValueError:

@@ -154,6 +154,7 @@ def test_encodings_and_line_ends(tmp_path: Path, encoding: str) -> None:
         ("nan .5 .5 .1 .1", r"there is no class nan"),
         ("duck .5 .5 .1 .1", r"'duck \.5 \.5 \.1 \.1' is not all numbers"),
         ("0,.5,.5,.1,.1", r"is not all numbers"),
+        ("0 0_0.5 .5 .1 .1", r"is not all numbers"),
         ("0", r"has 0 numbers after the class: give 4 for a box"),
         ("0 .5 .5 .1 .1 7.9", r"has 5 numbers after the class: .*an angle"),
         ("0 .5 .5 .1", r"has 3 numbers"),
