@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import numpy as np
 from PIL import Image
@@ -37,6 +37,7 @@ from duckdetect.utils.archives import unzip
 from duckdetect.utils.download import DownloadError, download
 from duckdetect.utils.files import file_sha256, make_folder
 from duckdetect.utils.outputs import own_output
+from duckdetect.utils.schema import json_value
 
 ADDRESS = "https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip"
 
@@ -195,7 +196,9 @@ def _explain(error: BaseException, project: str, key: str) -> str:
     """One line on what went wrong, without the key that the client puts into addresses."""
     names = {kind.__name__ for kind in type(error).__mro__}
     reason = _message(error)
-    reason = " ".join(reason.replace(key, "...").split())[:200] or type(error).__name__
+    for secret in (key, quote(key, safe=""), quote_plus(key)):  # as addresses have it
+        reason = reason.replace(secret, "...")
+    reason = " ".join(reason.split())[:200] or type(error).__name__
     if names & {"ConnectionError", "Timeout", "ChunkedEncodingError", "URLError"}:
         return (
             f"Roboflow cannot be reached ({reason}): check the network, and give the command again"
@@ -209,7 +212,7 @@ def _message(error: BaseException) -> str:
     """What Roboflow answered, which the client hands on as JSON text, or what Python says."""
     text = str(error)
     try:
-        content: Any = json.loads(text)
+        content: Any = json_value(text)
     except ValueError:
         return text
     for key in ("error", "message"):

@@ -15,7 +15,6 @@ import hashlib
 import html
 import importlib.util
 import io
-import json
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from duckdetect.errors import UserError
 from duckdetect.inference.exported import ExportedModel
 from duckdetect.utils.files import atomic_path, cache_folder, make_folder, one_at_a_time
+from duckdetect.utils.reading import read_bytes
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -185,8 +185,8 @@ def settings_of(page: str | Path) -> ExportedModel:
     Raises:
         UserError: If it was not exported by duckdetect.
     """
-    text = Path(page).read_text(encoding="utf-8")
+    text = read_bytes(page).decode("utf-8", errors="replace")
     _, found, rest = text.partition('<script type="application/json" id="about">')
     if not found:
         raise UserError(f"{page} is no page that duckdetect exported")
-    return ExportedModel.from_json(json.dumps(json.loads(rest.partition("</script>")[0])), page)
+    return ExportedModel.from_json(rest.partition("</script>")[0], page)

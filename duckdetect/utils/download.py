@@ -12,7 +12,6 @@ at a time would spoil each other's part: the caller holds a lock (models/weights
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
@@ -25,6 +24,7 @@ from duckdetect.utils.files import file_sha256, make_folder, write_json
 from duckdetect.utils.progress import progress_bar
 from duckdetect.utils.reading import read_bytes
 from duckdetect.utils.room import require_disk
+from duckdetect.utils.schema import json_value
 
 CHUNK_BYTES = 1 << 16  # also the most that a broken connection loses of what had arrived
 
@@ -109,7 +109,7 @@ def _forget(part: Path) -> None:
 def _read_note(url: str, part: Path, sum_is_known: bool) -> dict[str, Any]:
     """What is known of the part that is there: {} if it cannot be told to be part of `url`."""
     try:
-        note = json.loads(read_bytes(_note_path(part)))
+        note = json_value(read_bytes(_note_path(part)))
         # Without an ETag or a date only a known sum can tell whether the halves belong together.
         if note["url"] == url and (note["validator"] or sum_is_known) and part.stat().st_size:
             return dict(note)

@@ -160,10 +160,12 @@ def json_value(text: str | bytes, **more: Any) -> Any:
     """`json.loads`, where no object may say two things of one key, of which the first would be lost.
 
     Raises:
-        ValueError: If one does, or the text is no JSON.
+        ValueError: If one does, or the text is no JSON, or nested too deeply.
     """
     try:
         return json.loads(text, object_pairs_hook=_without_repeats, **more)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     except ValueError as error:
         if "set_int_max_str_digits" in str(error):  # a cure for programmers
             raise ValueError("it holds a number of thousands of digits") from error
@@ -202,8 +204,6 @@ def parse_json(path: str | Path, cure: str, limit: int = MAX_JSON_BYTES) -> Any:
         raise UserError(f"{path} is missing: {cure}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {cure}") from error
-    except RecursionError:
-        raise UserError(f"{path} is broken (it is nested too deeply): {cure}") from None
     except ValueError as error:
         if isinstance(error, UserError):
             raise

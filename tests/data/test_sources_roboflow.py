@@ -19,6 +19,7 @@ from helpers.labelled_folders import put_coco
 
 import duckdetect as dd
 from duckdetect.cli.app import main
+from duckdetect.data import sources
 from duckdetect.errors import UserError
 from duckdetect.utils.outputs import MANIFEST, own_output
 
@@ -128,6 +129,7 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ),
         (SystemExit(1), "does not give me/ducks/3"),
         (KeyError("workspace"), "does not give me/ducks/3"),
+        (RuntimeError("[" * 100_000), r"does not give me/ducks/3 \(\[\[\["),
     ],
 )
 def test_errors_are_one_line_without_the_key(
@@ -143,6 +145,12 @@ def test_errors_are_one_line_without_the_key(
     # What was there stays, and nothing half-done is left.
     assert dd.load_dataset(tmp_path / "out").n_boxes == 1
     assert {p.name for p in tmp_path.iterdir()} == {"out", MANIFEST}
+
+
+def test_a_key_is_left_out_as_addresses_have_it() -> None:
+    error = ValueError("https://x/?api_key=aB%2FcD%2B&key=aB/cD+")
+    told = sources._explain(error, "me/ducks/3", "aB/cD+")
+    assert "api_key=...&key=..." in told
 
 
 def test_an_export_without_labels(client: Client, tmp_path: Path) -> None:
