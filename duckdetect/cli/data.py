@@ -45,18 +45,18 @@ def check(
     if sheet is not None:
         check_sheet(sheet, "check", [data])
     problems = dd.data.check_dataset(data)
-    if sheet is not None:
-        dd.data.label_sheet(data, sheet, pictures, problems=problems)
     holds = describe_parts(data)
-    if as_json:
-        print_json(data=str(data), problems=[asdict(p) for p in problems], holds=holds)
-    else:
+    if not as_json:  # first: of very broken labels there is no sheet
         for line in (*(problems or ["No problems found."]), *holds):
             say(line)
-        if sheet is not None:
-            if letters := missing_letters(holds):
-                say(letters)
-            say(f"look at {sheet}")
+    if sheet is not None:
+        dd.data.label_sheet(data, sheet, pictures, problems=problems)
+    if as_json:
+        print_json(data=str(data), problems=[asdict(p) for p in problems], holds=holds)
+    elif sheet is not None:
+        if letters := missing_letters(holds):
+            say(letters)
+        say(f"look at {sheet}")
     errors = sum(problem.severity == "error" for problem in problems)
     if errors:
         raise UserError(f"{data}: {errors} error(s), listed above: fix them before training")

@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ MAX_PIXELS = 150_000_000
 
 _MOST_TILES = 200_000  # a decoder is made for each; a row of pixels each is the most that is usual
 _MOST_PAGES = 1000
+_MOST_READS = 200_000  # of a picture's head, in pieces of two bytes and more
 
 _ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 stand for a quarter turn
 
@@ -363,6 +364,24 @@ def _read(path: Path, use: Callable[[Image.Image], T]) -> T:
     return retried(path, once)
 
 
+class _Head:
+    """A file whose head is read in few pieces: Pillow passes padding and comments byte by byte."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.reads_left: int | None = _MOST_READS
+
+    def read(self, n: int = -1) -> bytes:
+        if self.reads_left is not None:
+            if not self.reads_left:
+                raise ValueError("its head has no end")
+            self.reads_left -= 1
+        return self._file.read(n)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 def _open(path: Path, file: BinaryIO) -> Image.Image:
     kind = kind_of_bytes(file.read(4096), path.suffix.lower())
     file.seek(0)
@@ -376,8 +395,9 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
     decoders = _DECODERS[kind.name]
     if kind.name == "HEIC":
         _need_heif(path)
+    head = _Head(file)
     try:
-        image = Image.open(file, formats=decoders)
+        image = Image.open(head, formats=decoders)
     except Image.DecompressionBombError:
         raise UserError(_too_large(path)) from None
     except Exception as error:  # UnidentifiedImageError as a rule, others from damaged heads
@@ -387,6 +407,7 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
             f"{path} is damaged, or not a picture that can be read (it begins as {kind.name}): "
             "copy or save the picture again"
         ) from None
+    head.reads_left = None
     if image.width * image.height > MAX_PIXELS or _tile_pixels(image) > MAX_PIXELS:
         image.close()
         raise UserError(_too_large(path))

@@ -130,6 +130,17 @@ def test_a_sheet_shows_what_is_left_of_broken_data(tmp_path: Path) -> None:
         dd.data.label_sheet(tmp_path, problems=[Problem("x", "y", "z")])
 
 
+def test_problems_are_listed_also_where_there_is_no_sheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = put_coco(tmp_path / "data")
+    (data / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    assert main(["check", str(data), "--sheet", str(tmp_path / "s.jpg")]) == 2
+    out = capsys.readouterr()
+    assert "a.jpg is damaged" in out.out or "a.jpg: is damaged" in out.out
+    assert "no labelled picture that can be read" in out.err
+
+
 def test_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shared_data: Path
 ) -> None:

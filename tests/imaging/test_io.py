@@ -389,3 +389,22 @@ def test_eight_bits_in_a_wider_file_are_not_black(tmp_path: Path) -> None:
     Image.fromarray(values.astype(np.int32)).save(tmp_path / "a.tif")
     for name in ("a.png", "a.tif"):
         np.testing.assert_array_equal(load_image(tmp_path / name)[..., 0], values)
+
+
+def test_a_head_without_end_is_not_read_byte_by_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five million bytes of JPEG's padding, or of a PPM's comment, took half a minute."""
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(tmp_path / "a.jpg")
+    good = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(good[:2] + b"\xff" * 3_000 + good[2:])
+    comment = b"#" + b"x" * 3_000 + b"\n"
+    (tmp_path / "b.ppm").write_bytes(b"P6\n" + comment + b"80 60\n255\n" + bytes(80 * 60 * 3))
+    for name in ("b.jpg", "b.ppm"):
+        assert load_image(tmp_path / name).shape == (60, 80, 3)
+    monkeypatch.setattr("duckdetect.imaging.io._MOST_READS", 2_000)
+    for name in ("b.jpg", "b.ppm"):
+        for read in (load_image, image_head):
+            with pytest.raises(UserError, match="is damaged, or not a picture that can be read"):
+                read(tmp_path / name)
+    assert load_image(tmp_path / "a.jpg").shape == (60, 80, 3)

@@ -21,6 +21,7 @@ from duckdetect.data.dataset import (
     make_sample,
 )
 from duckdetect.data.formats import places
+from duckdetect.data.names import Places
 from duckdetect.errors import UserError
 from duckdetect.utils.words import plural
 
@@ -53,9 +54,13 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     samples: list[Sample] = []
     read_labels: list[Label] = []
     embedded = 0
+    known: dict[tuple[Path, str | None], Places] = {}  # to list folders for each file takes hours
     for path, content in contents:
         name = str(content.get("imagePath") or path.stem)
-        image = reading.image(str(path), name, places.of_images(path))
+        key = path.parent, places.split_word(path)
+        if key not in known:
+            known[key] = places.of_images(path)
+        image = reading.image(str(path), name, known[key])
         if image is None:
             embedded += bool(content.get("imageData"))
             continue

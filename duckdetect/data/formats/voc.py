@@ -82,8 +82,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
     read_labels: list[Label] = []
+    places: dict[Path, list[Path]] = {}  # to list folders for each file takes hours
     for path, root in parsed:
-        image = _image(source, path, root, reading)
+        if path.parent not in places:
+            places[path.parent] = _places(source, path.parent)
+        image = _image(path, root, places[path.parent], reading)
         if image is None:
             continue
         labels = [
@@ -253,21 +256,24 @@ def _as_utf8(content: bytes) -> bytes:
     return content[found.end() :].decode(codec.name).encode("utf-8")
 
 
-def _image(source: Path, path: Path, root: Element, reading: Reading) -> Path | None:
-    # The XML's own name first: people rename both files, and what stands inside goes stale. Its
-    # suffix may tell a.jpg from a.png.
-    named = root.findtext("filename", "").strip()
-    last = named.replace("\\", "/").rpartition("/")[2]
-    suffix = Path(last).suffix
-    above = path.parent.parent
-    split = path.parent.name
-    folders = [path.parent]
+def _places(source: Path, labels: Path) -> list[Path]:
+    """Where the pictures of a folder of XML files may lie."""
+    above, split = labels.parent, labels.name
+    folders = [labels]
     for top in dict.fromkeys((source, above, above.parent if above != source else above)):
         if not top.resolve().is_relative_to(source.resolve()) and top != above:
             continue
         images = [p for p in _children(top) if p.name.lower() in _IMAGE_FOLDERS]
         folders += [place / split for place in images] + [top, *images]
-    places = list(dict.fromkeys(folders))
+    return list(dict.fromkeys(folders))
+
+
+def _image(path: Path, root: Element, places: Sequence[Path], reading: Reading) -> Path | None:
+    # The XML's own name first: people rename both files, and what stands inside goes stale. Its
+    # suffix may tell a.jpg from a.png.
+    named = root.findtext("filename", "").strip()
+    last = named.replace("\\", "/").rpartition("/")[2]
+    suffix = Path(last).suffix
     finder = reading.finder
     try:
         if suffix:
@@ -322,8 +328,11 @@ def _label(where: str, entry: Element, class_ids: dict[str, int], reading: Readi
 
 
 def _corners(entry: Element) -> list[float] | None:
+    texts = [entry.findtext(f"bndbox/{key}", "") for key in _CORNERS]
+    if any("_" in text for text in texts):  # which Python takes within numbers
+        return None
     try:
-        return [float(entry.findtext(f"bndbox/{key}", "")) for key in _CORNERS]
+        return [float(text) for text in texts]
     except ValueError:
         return None
 

@@ -253,6 +253,8 @@ def _report_left_over(
 
 def _compare(classes: ClassList, other: Path, reading: Reading) -> None:
     """Tell of a second list of classes that gives a number another name."""
+    if looks_like_labels(other):  # of a picture that is called classes.jpg
+        return
     with contextlib.suppress(UserError, NamingError):  # outside the data set, or empty: not read
         for number, names in enumerate(
             zip(classes.names, _class_list(reading.finder.check(other)).names, strict=False)
