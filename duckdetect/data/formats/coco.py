@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -43,20 +43,25 @@ def find(folder: Path) -> dict[str | None, Path]:
     """The COCO files of a folder by split; None stands for a single file, whatever its name."""
     if (folder / ROBOFLOW).is_file():
         return {None: folder / ROBOFLOW}
-    found = [path for path in json_files(folder) if _looks_like_coco(path)]
+    kinds = {path: _kind(path) for path in json_files(folder)}
+    found = [path for path, kind in kinds.items() if kind == "COCO"]
     # COCO's own folder holds key points and captions of the same pictures as well.
     found = [path for path in found if path.name.startswith("instances")] or found
-    if len(found) < 2:
+    # Reading it tells of it, where it is named as a split; else that would be missing in silence.
+    cut = [path for path, kind in kinds.items() if kind == "broken"] if found else []
+    if len(found) + len(cut) < 2:
         return dict.fromkeys([None], found[0]) if found else {}
     # Named as in instances_train2017.json: the word after the last underscore, without digits.
     by_split: dict[str | None, Path] = {}
-    for path in found:
+    for path in (*found, *cut):
         word = path.stem.lower().rpartition("_")[2].strip("0123456789-")
         for split, names in SPLIT_NAMES.items():
             if word in names and split not in by_split:
                 by_split[split] = path
     if by_split:
         return whole(by_split, found, folder, "COCO")
+    if len(found) < 2:
+        return {None: found[0]}
     counts = Counter(name for path in found for name in _file_names(path))
     if counts and max(counts.values()) == 1:  # a file for each picture, or for a part of them
         return {None: found[0].parent}
@@ -82,9 +87,24 @@ def _listed(folder: Path) -> list[Path]:
 
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a COCO file, or a folder of them; the pictures lie beside it, above it, or near there."""
-    if source.is_dir():
-        files = [path for path in json_files(source) if _looks_like_coco(path)]
-        return join([read(path, split, reading) for path in reading.all_inside(files)])
+    if not source.is_dir():
+        return _read(source, reading, _places(source, _image_folders(source.parent)))
+    folders: dict[Path, _ImageFolders] = {}  # to list folders for each file takes hours
+    parts = []
+    for path in reading.all_inside(json_files(source)):
+        kind = _kind(path)
+        if kind == "COCO":
+            if path.parent not in folders:
+                folders[path.parent] = _image_folders(path.parent)
+            parts.append(_read(path, reading, _places(path, folders[path.parent])))
+        elif kind == "broken":
+            reading(Problem(str(path), "is not JSON, it may be cut off", "export the labels again"))
+        else:
+            reading.warn(path, "is not COCO", "it is passed over")
+    return join(parts)
+
+
+def _read(source: Path, reading: Reading, places: Places) -> Dataset:
     content = parse(source)
     if content.get("unlabelled") is True:
         what = f"has no annotations: its {len(content['images'])} pictures are left out"
@@ -110,7 +130,6 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     for where, entry, image_id in entries:
         if label := _label(where, entry, class_ids, corners, reading):
             by_image[image_id].append(label)
-    places = _places(source)
     samples = []
     for image_id, entry in images.items():
         where = f"{source}, image {entry['id']}"
@@ -176,18 +195,19 @@ def parse(source: Path) -> dict[str, Any]:
     return content
 
 
-def _looks_like_coco(path: Path) -> bool:
+def _kind(path: Path) -> Literal["COCO", "broken", "other"]:
     try:
         content = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
-        return False
-    return (
+        return "broken"
+    is_coco = (
         isinstance(content, dict)
         and {"images", "categories"} <= content.keys()
         and isinstance(content["images"], list)
     )
+    return "COCO" if is_coco else "other"
 
 
 def _file_names(path: Path) -> set[str]:
@@ -307,7 +327,24 @@ def _classes(
     return classes, {c["id"]: place for c, place in zip(kept, places, strict=True)}
 
 
-def _places(source: Path) -> Places:
+class _ImageFolders(NamedTuple):
+    """Folders of pictures beside and above labels, and what lies below these."""
+
+    tops: list[Path]
+    below: list[Path]
+
+
+def _image_folders(beside: Path) -> _ImageFolders:
+    tops = [
+        path
+        for place in (beside, beside.parent)
+        for path in _listed(place)
+        if path.name.lower() in _IMAGE_FOLDERS and path.is_dir()
+    ]
+    return _ImageFolders(tops, [p for folder in tops for p in _listed(folder) if p.is_dir()])
+
+
+def _places(source: Path, folders: _ImageFolders) -> Places:
     """Where the pictures may lie."""
     beside, above = source.parent, source.parent.parent
     if source.name == ROBOFLOW:
@@ -315,15 +352,9 @@ def _places(source: Path) -> Places:
     # Two splits may have pictures of the same names: the folder named as the file goes first.
     split = source.stem.rpartition("_")[2]
     named = [place / split for place in (beside, above, above / "images")]
-    images = [
-        path
-        for place in (beside, above)
-        for path in _listed(place)
-        if path.is_dir() and path.name.lower() in _IMAGE_FOLDERS
-    ]
-    below = [path for folder in images for path in _listed(folder) if path.is_dir()]
-    places = dict.fromkeys([*named, beside, beside / "images", above, above / "images", *images])
-    below = own_split([path for path in below if path not in places], named)
+    tops = (beside, beside / "images", above, above / "images", *folders.tops)
+    places = dict.fromkeys([*named, *tops])
+    below = own_split([path for path in folders.below if path not in places], named)
     return [*places, *([below] if below else [])]
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.labelled_folders import put_image, voc_xml
+from helpers.labelled_folders import annotation, put_image, voc_xml
 
 import duckdetect as dd
+from duckdetect.data.check import check_dataset
 from duckdetect.data.dataset import Dataset
-from duckdetect.data.formats import places, voc
+from duckdetect.data.formats import coco, places, voc
 from duckdetect.data.loading import list_parts, load_dataset
 from duckdetect.errors import UserError
 
@@ -258,7 +259,7 @@ def test_several_folders_in_one_split(tmp_path: Path) -> None:
     assert dataset.n_boxes == 2
 
 
-@pytest.mark.parametrize("suffix", [".xml", ".json"])
+@pytest.mark.parametrize("suffix", [".xml", ".json", "Datumaro"])
 def test_folders_are_not_listed_for_each_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
@@ -267,14 +268,56 @@ def test_folders_are_not_listed_for_each_file(
     for i in range(30):
         put_image(tmp_path / f"{i}.jpg")
         labelme = json.dumps({"imagePath": f"{i}.jpg", "imageData": None, "shapes": [shape]})
-        label = labelme if suffix == ".json" else voc_xml(filename=f"{i}.jpg")
-        (tmp_path / f"{i}{suffix}").write_text(label)
+        datumaro = json.dumps(
+            {
+                "images": [{"id": 1, "file_name": f"{i}.jpg"}],
+                "categories": [{"id": 1, "name": "duck"}],
+                "annotations": [annotation()],
+            }
+        )
+        label = {".json": labelme, ".xml": voc_xml(filename=f"{i}.jpg"), "Datumaro": datumaro}
+        end = ".xml" if suffix == ".xml" else ".json"
+        (tmp_path / f"{i}{end}").write_text(label[suffix])
     listed = []
-    for module in (places, voc):
-        name = "children" if module is places else "_children"
+    for module, name in ((places, "children"), (voc, "_children"), (coco, "_listed")):
         children = getattr(module, name)
         monkeypatch.setattr(
             module, name, lambda folder, list_=children: (listed.append(folder), list_(folder))[1]
         )
     assert load_dataset(tmp_path).n_boxes == 30
-    assert 0 < len(listed) < 15
+    assert 0 < len(listed) < 20
+
+
+def _datumaro(folder: Path, *names: str) -> None:
+    for name in names:
+        put_image(folder / "images" / f"{name}.jpg")
+        content = {
+            "images": [{"id": 1, "file_name": f"{name}.jpg"}],
+            "categories": [{"id": 1, "name": "duck"}],
+            "annotations": [annotation()],
+        }
+        (folder / "annotations").mkdir(exist_ok=True)
+        (folder / "annotations" / f"{name}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("content", ["", '{"images": [{"id"'])
+def test_a_cut_file_among_files_of_pictures_is_told(tmp_path: Path, content: str) -> None:
+    _datumaro(tmp_path, "a", "b", "c")
+    assert load_dataset(tmp_path).n_boxes == 3
+    (tmp_path / "annotations" / "b.json").write_text(content)
+    with pytest.raises(UserError, match=r"b\.json: is not JSON, it may be cut off: export"):
+        load_dataset(tmp_path)
+    (tmp_path / "annotations" / "b.json").write_text('{"images": []}')
+    (told,) = (p for p in check_dataset(tmp_path) if "not COCO" in str(p))
+    assert "b.json: is not COCO" in str(told)
+
+
+def test_a_cut_file_that_is_named_as_a_split_is_told(tmp_path: Path) -> None:
+    _datumaro(tmp_path, "instances_train", "instances_val")
+    assert list_parts(tmp_path) == ["train", "valid"]
+    (tmp_path / "annotations" / "instances_val.json").write_text('{"images": [')
+    assert list_parts(tmp_path) == ["train", "valid"]
+    with pytest.raises(UserError, match=r"instances_val\.json is not JSON"):
+        load_dataset(tmp_path, "valid")
+    (tmp_path / "annotations" / "notes.json").write_text("mine")
+    assert load_dataset(tmp_path).n_boxes == 1
