@@ -22,13 +22,19 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from duckdetect.errors import UserError
-from duckdetect.utils.files import cache_folder, download_mark, one_at_a_time
+from duckdetect.utils.files import (
+    cache_folder,
+    download_mark,
+    one_at_a_time,
+    remove_leftovers,
+)
 from duckdetect.utils.reading import read_bytes
 
 Kind = Literal["data", "weights", "downloads", "npm"]
 
 # As data/loading.py names them: the zip's name and the start of its check sum.
 _UNPACKED = re.compile(r".+-[0-9a-f]{12}")
+_LEFTOVER = re.compile(r"\.(.+)\.duckdetect-[a-z0-9_]{8}")
 _PART, _NOTE = ".part", ".part.json"
 
 
@@ -84,9 +90,16 @@ def clear_cache(kind: str = "data", cache_dir: str | Path | None = None) -> list
     kinds = get_args(Kind)
     if kind not in (*kinds, "all"):
         raise UserError(f"{kind!r} is no part of the cache: give one of {', '.join(kinds)} or all")
-    removed = [entry for entry in list_cache(cache_dir) if kind in (entry.kind, "all")]
-    for entry in removed:
+    removed = []
+    for entry in list_cache(cache_dir):
+        if kind not in (entry.kind, "all"):
+            continue
         try:
+            if (target := _target_of(entry.path)) is not None:
+                remove_leftovers(target)
+                if not entry.path.exists():  # else a process is still at it
+                    removed.append(entry)
+                continue
             with one_at_a_time(entry.path):  # another process may just be filling it
                 if entry.path.is_dir():
                     with contextlib.suppress(FileNotFoundError):  # another clears it, too
@@ -95,6 +108,7 @@ def clear_cache(kind: str = "data", cache_dir: str | Path | None = None) -> list
                     entry.path.unlink(missing_ok=True)
             entry.path.with_name(f".{entry.path.name}.lock").unlink(missing_ok=True)
             download_mark(entry.path).unlink(missing_ok=True)
+            removed.append(entry)
         except OSError as error:
             raise UserError(
                 f"{entry.path} cannot be removed ({error.strerror}): change its permissions"
@@ -105,6 +119,12 @@ def clear_cache(kind: str = "data", cache_dir: str | Path | None = None) -> list
 def _kind(path: Path, folder: Path) -> Kind | None:
     if path.is_symlink():
         return None
+    if (target := _target_of(path)) is not None:
+        if not path.is_dir() or not _was_locked(target):
+            return None
+        if path.parent != folder:
+            return "npm" if path.parent == folder / "npm" else "data"
+        return "weights"
     if path.parent == folder / "npm":
         return "npm" if path.suffix == ".tgz" and path.is_file() and _was_locked(path) else None
     if path.parent != folder:
@@ -117,6 +137,12 @@ def _kind(path: Path, folder: Path) -> Kind | None:
         note = path if path.name.endswith(_NOTE) else path.with_name(f"{path.name}.json")
         return "downloads" if {"url", "validator", "size"} <= _keys(note) else None
     return "downloads" if path.is_file() and download_mark(path).is_file() else None
+
+
+def _target_of(path: Path) -> Path | None:
+    """What a killed process was filling when it left this folder; None if it is no such folder."""
+    found = _LEFTOVER.fullmatch(path.name)
+    return path.with_name(found[1]) if found else None
 
 
 def _was_locked(path: Path) -> bool:

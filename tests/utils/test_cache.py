@@ -16,7 +16,7 @@ from duckdetect.cli import main
 from duckdetect.errors import UserError
 from duckdetect.utils import cache as cache_module
 from duckdetect.utils.cache import clear_cache, list_cache
-from duckdetect.utils.files import file_sha256
+from duckdetect.utils.files import file_sha256, one_at_a_time
 
 
 @pytest.fixture
@@ -129,3 +129,18 @@ def test_what_another_process_removes_meanwhile_has_no_size(
 
     monkeypatch.setattr(cache_module, "_size", removed)
     assert {entry.size_bytes for entry in list_cache()} == {0}
+
+
+def test_what_a_killed_process_left_is_listed_and_cleared(cache: Path) -> None:
+    (unpacked,) = (cache / "data").glob("ducks-*")
+    for target in (unpacked, cache / "ssd"):
+        left = target.with_name(f".{target.name}.duckdetect-abcd1234") / target.name
+        left.mkdir(parents=True)
+        (left / "a.jpg").write_bytes(bytes(7_000_000))
+    assert [entry.kind for entry in list_cache()][:2] == ["data", "weights"]  # it has no lock
+    with one_at_a_time(cache / "ssd"):
+        pass
+    assert sorted(entry.kind for entry in list_cache()[:3]) == ["data", "weights", "weights"]
+    assert len(clear_cache("data")) == 2
+    assert len(clear_cache("all")) == 4
+    assert not [path for path in cache.rglob("*") if "duckdetect-" in path.name]
