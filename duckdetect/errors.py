@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+from collections.abc import Iterator
 
 from duckdetect.utils.terminal import printable
 
@@ -60,6 +62,16 @@ _SYSTEM = {
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
     errno.ENOMEM: "memory is used up: close other programs, or take smaller or fewer images",
 }
+
+
+@contextlib.contextmanager
+def saving(path: object) -> Iterator[None]:
+    """What the system refuses while `path` is written, as a UserError: in a callback nobody sees more."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise of_system(error) or UserError(f"{path} cannot be written ({reason})") from error
 
 
 def of_system(error: BaseException) -> UserError | None:

@@ -22,7 +22,7 @@ from duckdetect.annotation.canvas import to_jpeg
 from duckdetect.annotation.suggestions import suggest
 from duckdetect.data.corrections import apart, is_apart, read_corrections, write_corrections
 from duckdetect.data.dataset import Dataset, Sample
-from duckdetect.errors import UserError
+from duckdetect.errors import UserError, saving
 from duckdetect.training.run_folder import HANDED_BACK
 from duckdetect.utils.locks import folder_lock
 from duckdetect.utils.words import plural, some_names
@@ -81,7 +81,10 @@ class Handed:
         Raises:
             UserError: If the file is broken meanwhile, or cannot be written.
         """
-        with folder_lock(self.path.parent):  # another strip of this run writes there, too
+        with (
+            saving(self.path),
+            folder_lock(self.path.parent),
+        ):  # another strip of this run writes there, too
             self._earlier = self._read()
             self._hand_back(numbers)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from duckdetect.data.formats.coco import is_crowd
-from duckdetect.errors import UserError
+from duckdetect.errors import UserError, saving
 from duckdetect.utils.files import make_folder, write_json
 from duckdetect.utils.locks import folder_lock, stamp
 from duckdetect.utils.reading import refuse_pipes
@@ -338,7 +338,7 @@ class AnnotationStore:
         its stamp, and the change is made on that.
         """
         make_folder(self.path.parent)
-        with folder_lock(self.path.parent):
+        with saving(self.path), folder_lock(self.path.parent):
             for _ in range(_MOST_TRIES):
                 found = stamp(self.path)
                 coco = self._read()

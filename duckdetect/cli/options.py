@@ -202,7 +202,7 @@ def _options(field_: Field[Any], kind: type) -> list[inspect.Parameter]:
     if kind is bool:
         flags += f"/{flag(field_.name, False)}"
     shown = default_text(field_)
-    if kind is bool and field_.default is not None:
+    if kind is bool:
         shown = flag(field_.name, field_.default).removeprefix("--")
     option = typer.Option(
         flags,

@@ -38,12 +38,12 @@ def random_views(
         plain: The images, at least one of them with a box.
         n: How many.
         seed: Decides windows, colours and distractors.
-        two_stage: Narrower windows: wider ones were measured for one stage only.
-        distractors: Whether the views get hard negatives.
+        two_stage: Narrower windows, and never distractors: both were measured for one stage only.
+        distractors: Whether a one-stage base's views get hard negatives.
         rotate: Whether they are also turned by quarters.
     """
     views = augmented_views(plain, n, seed, WIDEST_TWO_STAGE if two_stage else WIDEST, rotate)
-    return with_distractors(views, plain, seed) if distractors else views
+    return with_distractors(views, plain, seed) if distractors and not two_stage else views
 
 
 @dataclass(frozen=True)

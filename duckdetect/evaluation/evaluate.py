@@ -504,7 +504,10 @@ def read_evaluation(run: str | Path, dataset: Dataset) -> Evaluation | None:
     ):
         raise UserError(f"{path} is of other images or classes than the data: {cure}")
     detections = [found.get(sample.image_id, _nothing()) for sample in dataset.samples]
-    metrics = score_detections(dataset, detections)
+    try:
+        metrics = score_detections(dataset, detections)
+    except ValueError as error:  # of some a mask, of others none
+        raise UserError(f"{path} is broken ({error}): {cure}") from error
     return Evaluation(dataset, detections, metrics, about, Path(run))
 
 

@@ -141,6 +141,7 @@ def bulk(
     written = out / "detections.json" if to == "coco" else None
     _check_out(out, written)  # at once, not after a detector is loaded
     detector = load_detector(run)  # here, for its errors come before any worker starts
+    detector.changed(fast=fast)
     kept = detector.threshold if threshold is None else check_score(threshold)
     paths, notes = list_source(source)
     make_folder(out)

@@ -85,16 +85,24 @@ class LightDetector(Detector):
         self.about = about
         self._runtime = runtime
 
+    def changed(self, *, fast: bool = False, **more: Any) -> Detector:
+        """As `Detector.changed`.
+
+        Raises:
+            UserError: If it is to be fast, and was exported with two scales.
+        """
+        if fast and self.high_res_hw is not None:
+            raise UserError(
+                f"{self.path} sees each picture at two sizes, always: export one with --scales 1"
+            )
+        return super().changed(fast=fast, **more)
+
     def _predict_batch(
         self, images: Sequence[np.ndarray], kept: float, masks: Masks
     ) -> list[sv.Detections]:
         return [self._predict_one(image, kept, masks) for image in images]
 
     def _predict_one(self, image: np.ndarray, kept: float, masks: Masks) -> sv.Detections:
-        if self.high_res_hw is None and len(self.about.inputs) > 1:
-            raise UserError(
-                f"{self.path} sees each picture at two sizes, always: export one with --scales 1"
-            )
         prepared = [one.run(shrink(image, one.size_hw)) for one in self.about.inputs]
         found, probability = self._runtime.run([one for one, _ in prepared], kept, bool(masks))
         return to_detections(
@@ -211,9 +219,9 @@ class _OnnxRuntime:
                 providers=["CPUExecutionProvider"],
                 enable_fallback=0,  # it would print what it does
             )
+            properties = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # a dozen kinds, of no common base
             raise _broken(path, error) from error
-        properties = self._session.get_modelmeta().custom_metadata_map
         if NAME not in properties:
             raise _foreign(path, "onnx")
         if CHECKSUM in properties:

@@ -139,10 +139,10 @@ class TrainConfig:
         True,
         "Start a new class as the base's own classes that it resembles most, instead of at random.",
     )
-    distractors: bool | None = setting(
-        None,
-        "Draw plain shapes in the object's colours beside it, which are not the object.",
-        default_text="yes; no with Faster and Mask R-CNN, where its worth is not measured",
+    distractors: bool = setting(
+        True,
+        "One-stage bases: draw plain shapes in the object's colours beside it, which are not the "
+        "object.",
     )
     rotate: bool = setting(
         False,
@@ -280,17 +280,7 @@ class TrainConfig:
                 steps = min(steps + _STEPS_PER_IMAGE * further, _MOST_STEPS)
             if batch_size == TrainConfig.batch_size:
                 batch_size //= 2
-        distractors = self.distractors
-        if distractors is None:
-            distractors = spec.family.stages == 1
-        return replace(
-            self,
-            train=train,
-            views=views,
-            steps=steps,
-            batch_size=batch_size,
-            distractors=distractors,
-        )
+        return replace(self, train=train, views=views, steps=steps, batch_size=batch_size)
 
     def candidates(self, spec: BaseSpec, n_images: int, n_boxes: int) -> list[TrainConfig]:
         """What `for_data` may make of the settings: of "auto" each level that it may mean."""

@@ -390,7 +390,7 @@ def _train_one_stage(
         plain,
         config.views or 0,
         config.seed,
-        distractors=bool(config.distractors),
+        distractors=config.distractors,
         rotate=config.rotate,
         corner_part=base.input_hw[0] / base.high_res_hw[0]
         if high_res and base.high_res_hw is not None

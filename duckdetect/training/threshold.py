@@ -66,7 +66,7 @@ def choose_threshold(
         if len(known) < len(plain):  # what is found elsewhere may be right
             plain = PlainViews(known)
         return threshold_on_views(
-            detector, plain, config.seed, bool(config.distractors), progress, config.rotate
+            detector, plain, config.seed, config.distractors, progress, config.rotate
         )
     return detector.threshold
 
@@ -85,8 +85,8 @@ def threshold_on_views(
         detector: The trained detector.
         plain: The training images.
         seed: The training's seed.
-        distractors: Whether the views get distractors (data/distractors.py), as the detector's
-            training views did: false positives on them show how high the background scores.
+        distractors: Whether a one-stage detector's views get distractors (data/distractors.py), as
+            its training views did: false positives on them show how high the background scores.
         progress: Show a bar on stderr.
         rotate: Whether the views are turned by quarters, as its training views were.
     """

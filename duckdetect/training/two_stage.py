@@ -386,12 +386,7 @@ def train_two_stage(
     if config.class_init and base.own_last_layers is not None:
         init_two_stage_classes(base, base.own_last_layers, plain)
     views = TrainingViews(
-        plain,
-        config.views or 0,
-        config.seed,
-        two_stage=True,
-        distractors=bool(config.distractors),
-        rotate=config.rotate,
+        plain, config.views or 0, config.seed, two_stage=True, rotate=config.rotate
     )
     trainer.cache_views(views, len(views), progress)
     if trainer.on_disk and progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,6 +123,25 @@ def test_a_click_that_cannot_be_saved_says_so_and_replaces_nothing(handed: Hande
     widget.wrong = [0, 1]
     assert widget.trouble == ""
     assert handed.path.exists()
+
+
+def test_a_click_that_the_disk_refuses_says_so(
+    handed: Handed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widget = strip(handed)
+    widget.wrong = [0]
+    before = handed.path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(handed.path))
+
+    monkeypatch.setattr("duckdetect.annotation.correct.write_corrections", full)
+    widget.wrong = [0, 1]
+    assert "no space is left" in widget.trouble
+    assert handed.path.read_bytes() == before
+    monkeypatch.setattr("duckdetect.annotation.store.write_json", full)
+    with pytest.raises(UserError, match="no space is left"):
+        AnnotationStore(handed.path.parent).put("a.jpg", (60, 80), [], DUCK)
 
 
 def test_a_run_without_a_folder_has_no_place_for_it(tmp_path: Path) -> None:

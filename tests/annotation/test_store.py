@@ -217,7 +217,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"coco\.json cannot be written \(disk full\)"):
         AnnotationStore(tmp_path).put("c.jpg", (60, 80), [], DUCK)
     assert (tmp_path / FILE_NAME).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]

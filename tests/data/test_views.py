@@ -35,12 +35,10 @@ def test_the_order_of_a_runs_views(plain: PlainViews) -> None:
             np.testing.assert_array_equal(one.xyxy, other.xyxy)
 
 
-def test_two_stage_views_are_narrower(plain: PlainViews) -> None:
-    views = list(augmented_views(plain, 4, 0, WIDEST_TWO_STAGE))
-    for distractors, expected in ((False, views), (True, with_distractors(views, plain, 0))):
-        made = random_views(plain, 4, 0, two_stage=True, distractors=distractors)
-        for one, other in zip(made, expected, strict=True):
-            np.testing.assert_array_equal(one.image, other.image)
+def test_two_stage_views_are_narrower_and_have_no_distractors(plain: PlainViews) -> None:
+    made = random_views(plain, 4, 0, two_stage=True, distractors=True)
+    for one, other in zip(made, augmented_views(plain, 4, 0, WIDEST_TWO_STAGE), strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
 
 
 def test_images_without_a_box_give_corners(plain: PlainViews) -> None:

@@ -98,6 +98,17 @@ def test_eight_bits_at_one_scale(original, tflite, images, tmp_path, monkeypatch
     assert overlap[0, 0] > 0.7
 
 
+def test_bulk_refuses_what_an_export_cannot_before_any_worker_starts(
+    tflite, project_data, tmp_path
+):
+    pytest.importorskip("ray", reason="needs duckdetect[bulk]")
+    from duckdetect.inference.bulk import bulk
+
+    with pytest.raises(UserError, match="export one with --scales 1"):
+        bulk(tflite.path, project_data / "ducks" / "train", tmp_path / "out", fast=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_onnx_is_the_whole_detector(original, images, tmp_path):
     for module in ("tf2onnx", "onnxruntime", "onnx"):
         pytest.importorskip(module, reason=f"{module} is not installed: {NEEDS}")
@@ -119,6 +130,11 @@ def test_onnx_is_the_whole_detector(original, images, tmp_path):
             found = light.changed(**mode).predict(image, 0.05)
             assert_same(found, wanted.predict(image, 0.05), 1e-4, 0.1)
     _assert_a_changed_weight_is_told(exported.path, tmp_path / "changed.onnx")
+    content = bytearray(exported.path.read_bytes())
+    content[content.rindex(b'"classes"') + 1] = 0xE8  # no UTF-8
+    (tmp_path / "damaged.onnx").write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged\.onnx is broken"):
+        dd.load_detector(tmp_path / "damaged.onnx")
 
 
 def _assert_a_changed_weight_is_told(exported, path):

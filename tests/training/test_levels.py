@@ -41,13 +41,6 @@ def test_auto_goes_as_deep_as_the_boxes_allow():
     assert settled(train="towers").train == "towers"
 
 
-def test_distractors_are_on_where_they_were_measured():
-    assert settled().distractors
-    assert not settled("mask_rcnn").distractors
-    assert settled("mask_rcnn", distractors=True).distractors
-    assert not settled(distractors=False).distractors
-
-
 def test_views_and_steps_grow_with_the_images_where_the_backbone_is_trained():
     few, many, very_many = (settled(n_images=n, n_boxes=n) for n in (5, 50, 5000))
     assert (few.views, few.steps, few.batch_size) == (100, 250, 4)

@@ -12,7 +12,6 @@ from helpers.rcnn_bases import tiny_rcnn, write_archive
 import duckdetect as dd
 from duckdetect import UserError
 from duckdetect.cli.app import main
-from duckdetect.data import distractors
 from duckdetect.data.augment import PlainViews
 from duckdetect.models.tfod.load import load_two_stage
 from duckdetect.models.weights import fetch
@@ -217,21 +216,13 @@ def test_all_of_it_is_trained_bit_for_bit_the_same_again(archive, cache, ducks):
         np.testing.assert_array_equal(one, other)
 
 
-def test_heads_with_validation_and_distractors_through_the_command_line(
-    archive, cache, ducks, tmp_path, monkeypatch
-):
-    drawn = []
-    draw = distractors._put_distractor
-    monkeypatch.setattr(
-        distractors, "_put_distractor", lambda *given: (drawn.append(1), draw(*given))
-    )
+def test_heads_with_validation_and_looks_through_the_command_line(archive, cache, ducks, tmp_path):
     out = tmp_path / "run"
     labelled = str(ducks.root)
     sizes = ["--proposals", "20", "--proposal-batch", "10", "--batch-size", "2", "--looks", "2"]
     source = ["--base", "mask_rcnn", "--weights", str(archive[0])]
     argv = ["train", labelled, *source, "--out", str(out), "--steps", "2", *sizes]
-    assert main([*argv, "--val", labelled, "--distractors"]) == 0
-    assert drawn
+    assert main([*argv, "--val", labelled]) == 0
     config = json.loads((out / "config.json").read_text())
     assert config["done"]
     assert config["model"]["proposals"] == 20
