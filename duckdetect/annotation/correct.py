@@ -81,10 +81,8 @@ class Handed:
         Raises:
             UserError: If the file is broken meanwhile, or cannot be written.
         """
-        with (
-            saving(self.path),
-            folder_lock(self.path.parent),
-        ):  # another strip of this run writes there, too
+        # Another strip of this run writes there, too.
+        with saving(self.path), folder_lock(self.path.parent):
             self._earlier = self._read()
             self._hand_back(numbers)
 

@@ -348,10 +348,8 @@ def _earlier(folder: Path, known: Mapping[str, Any], detector: Detector) -> Data
     Raises:
         UserError: If there was more than is left, which training again would forget.
     """
-    path, n_trained_on = (
-        folder / run_folder.CORRECTIONS,
-        (known.get("start") or {}).get("corrected"),
-    )
+    path = folder / run_folder.CORRECTIONS
+    n_trained_on = (known.get("start") or {}).get("corrected")
     left = Dataset(folder, detector.classes, ())
     if path.is_file():
         left = read_corrections(path, detector.classes)
