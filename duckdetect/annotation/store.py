@@ -359,7 +359,7 @@ class AnnotationStore:
             _check(coco)
         except FileNotFoundError:
             return {"info": {}, "licenses": [], "categories": [], "images": [], "annotations": []}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._broken(error) from error
         return coco
 

@@ -435,7 +435,7 @@ def read_about(run: str | Path) -> dict[str, Any] | None:
         )
         threshold = about["detector"].get("threshold")
         typed &= threshold is None or (is_number(threshold) and 0 <= threshold <= 1)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return about if same and known and typed else None
 

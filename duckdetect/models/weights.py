@@ -53,7 +53,7 @@ def read_origin(folder: Path) -> dict[str, Any]:
         origin = read_json(folder / ORIGIN_FILE, "").values
         sums = {name: (file["size"], file["sha256"]) for name, file in origin["files"].items()}
         return dict(origin) if origin["origin"] and sums else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 

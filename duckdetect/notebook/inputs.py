@@ -232,7 +232,7 @@ def _own_name(project: Path, path: Path) -> str:
         fields = read_json(file, "remove it")
         for stem in fields.values:
             if not is_path(fields.text(stem)):
-                fields.fail(f"{short(stem)} is no path's name")
+                fields.fail(f"{short(stem)} is no path")
         names = fields.values
     taken = names.get(path.stem, place)  # as before there was such a file, the first gets it
     is_free = taken == place or not Path(taken).exists()

@@ -122,9 +122,9 @@ def _kind(path: Path, folder: Path) -> Kind | None:
     if (target := _target_of(path)) is not None:
         if not path.is_dir() or not _was_locked(target):
             return None
-        if path.parent != folder:
-            return "npm" if path.parent == folder / "npm" else "data"
-        return "weights"
+        if path.parent == folder:
+            return "weights"
+        return "npm" if path.parent.name == "npm" else "data"
     if path.parent == folder / "npm":
         return "npm" if path.suffix == ".tgz" and path.is_file() and _was_locked(path) else None
     if path.parent != folder:

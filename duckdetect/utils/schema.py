@@ -215,7 +215,7 @@ def fields_of(text: str | bytes, where: str, cure: str) -> Fields:
     """JSON that lies within another file, as an object; errors as `parse_json`."""
     try:
         value = json_value(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         reason = (str(error).splitlines() or [""])[0][:_MAX_SHOWN]
         raise UserError(f"{where} is broken ({reason}): {cure}") from error
     if not isinstance(value, dict):

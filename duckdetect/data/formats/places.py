@@ -58,7 +58,7 @@ def load(path: Path) -> Any:
     try:
         # From bytes, json itself tells UTF-8, with or without a mark, from UTF-16 and UTF-32.
         return json_value(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         reason = str(error) if text else "it is empty"
         raise UserError(f"{path} is not JSON ({reason}): export the labels again") from error
 
