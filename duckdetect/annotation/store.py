@@ -347,7 +347,7 @@ class AnnotationStore:
                 if json.dumps(coco) == before and found is not None:
                     return
                 if stamp(self.path) == found:
-                    write_json(self.path, coco)
+                    write_json(self.path.resolve(), coco)  # of a link the file that it leads to
                     return
         raise UserError(f"{self.path} is written by others all the time: try again")
 

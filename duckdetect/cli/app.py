@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,6 +79,7 @@ def _check_empty(arguments: Sequence[str]) -> None:
 
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
+_ENDED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # again while they are made, and once more at the end: a third of the start-up, and a second.
     gc.set_threshold(100_000, 20, 10)
     atexit.register(gc.freeze)
+    if argv is None:  # a process of its own
+        # An end that the system asks for cleans up as Ctrl-C does; otherwise half a copy stays.
+        for ended in _ENDED:
+            if signal.getsignal(ended) is signal.SIG_DFL:  # nohup ignores one
+                signal.signal(ended, signal.default_int_handler)
     given = list(sys.argv[1:] if argv is None else argv)
     # Of every verb that loads a detector; here, so that no verb can forget it.
     trusted = "--trust" in given

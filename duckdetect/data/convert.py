@@ -179,7 +179,7 @@ class Converted:
         folder: The data set.
         format: "coco", "voc" or "yolo".
         images: How many, by split; None stands for the folder itself.
-        boxes: How many were read.
+        boxes: How many were written.
         lost: A line for each thing that the format cannot hold, and each that was left out as broken.
     """
 
@@ -224,10 +224,13 @@ def convert_dataset(
     }
     lost = write_splits(parts, to, out, overwrite)
     notes += left_over(parts.values())
+    n_boxes = sum(part.n_boxes for part in parts.values())
+    if to == "yolo":
+        n_boxes -= sum(int(s.crowd.sum()) for part in parts.values() for s in part.samples)
     return Converted(
         out,
         to,
         {split: len(part) for split, part in parts.items()},
-        sum(part.n_boxes for part in parts.values()),
+        n_boxes,
         (*lost, *dict.fromkeys(map(str, notes))),
     )

@@ -314,3 +314,19 @@ def test_a_picture_of_a_folder_below_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"below/a\.jpg is no picture of .* itself"):
         store.put("below/a.jpg", (60, 80), [], DUCK)
     assert store.looked_at() == set()
+
+
+def test_boxes_go_into_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "boxes.json"
+    kept.parent.mkdir()
+    (tmp_path / "images").mkdir()
+    store = AnnotationStore(tmp_path / "images")
+    store.path.symlink_to(kept)
+    for name in ("a.jpg", "b.jpg"):
+        store.put(name, (60, 80), [Box((1, 2, 11, 22), "duck")], ["duck"])
+    assert store.path.is_symlink()
+    assert [image["file_name"] for image in json.loads(kept.read_text())["images"]] == [
+        "a.jpg",
+        "b.jpg",
+    ]
+    assert [path.name for path in kept.parent.iterdir()] == ["boxes.json"]

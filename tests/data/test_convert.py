@@ -150,6 +150,7 @@ def test_what_voc_cannot_hold(tmp_path: Path) -> None:
 
 def test_what_yolo_cannot_hold(tmp_path: Path) -> None:
     done = convert_dataset(mixed(tmp_path / "in"), "yolo", tmp_path / "out")
+    assert "with 4 boxes written as yolo" in done.text()
     assert sorted(done.lost) == [
         "1 box marked crowd or difficult is left out: YOLO cannot mark it",
         "1 mask of run lengths is left out, its boxes kept: YOLO has none",

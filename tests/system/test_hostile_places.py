@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,3 +57,32 @@ def test_a_detour_leaves_no_empty_folder(tmp_path: Path) -> None:
     assert as_path(tmp_path / "link" / ".." / "z", "out") == tmp_path / "link" / ".." / "z"
     assert as_path("../a", "out") == Path("../a")
     assert as_path("a/..", "out") == Path()
+
+
+SLOW = """
+import shutil, sys, time
+copy = shutil.copyfile
+shutil.copyfile = lambda *names: (copy(*names), time.sleep(60))
+from duckdetect.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_an_end_that_the_system_asks_for_leaves_nothing(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    data = put_coco(tmp_path / "data")
+    out = tmp_path / "out"
+    argv = [sys.executable, "-c", SLOW, "convert", str(data), "--to", "yolo", "--out", str(out)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 60
+        while not list(tmp_path.glob(".out.*/out/**/*.jpg")):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(how)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert told == "duckdetect: interrupted\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]

@@ -33,8 +33,9 @@ from duckdetect.utils.words import some_names
 _COLUMNS = {
     "name": ("filename", "file_name", "image", "image_name", "imagename", "image_id", "imageid",
              "image_path", "img", "path", "file", "frame", "image_names"),
-    "class": ("class", "label", "labelname", "class_name", "classname", "category", "object",
-              "name", "category_name", "classes"),
+    # Names before what may be their numbers, where a table has both.
+    "class": ("class_name", "classname", "category_name", "labelname", "class", "label", "category",
+              "object", "name", "classes"),
     "x1": ("xmin", "x_min", "x1", "left", "bbox_xmin", "x0"),
     "y1": ("ymin", "y_min", "y1", "top", "bbox_ymin", "y0"),
     "x2": ("xmax", "x_max", "x2", "right", "bbox_xmax"),
@@ -73,6 +74,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     if twice := sorted(name for name in read_ones if names.count(name) > 1):
         what = f"it has several columns {some_names(twice)}"
         reading.warn(source, what, "the first of each is read")
+    if len(of_class := [name for name in dict.fromkeys(names) if name in _COLUMNS["class"]]) > 1:
+        read_one = names[columns["class"]]
+        reading.warn(
+            source, f"the columns {some_names(of_class)} may be classes", f"{read_one!r} is read"
+        )
     rows: list[tuple[int, dict[str, str]]] = []
     try:
         for number, cells in table:
@@ -161,7 +167,9 @@ def lacking(path: Path) -> str | None:
     looks = len(names) > 2 and ("name" not in missing or "class" not in missing)
     if not looks or not missing:
         return None
-    wanted = ", ".join({"name": "filename"}.get(k, _COLUMNS[k][0]) for k in missing)
+    wanted = ", ".join(
+        {"name": "filename", "class": "class"}.get(k, _COLUMNS[k][0]) for k in missing
+    )
     return f"is a table with the columns {', '.join(names[:12])}, but without {wanted}"
 
 

@@ -392,6 +392,10 @@ def test_a_table_that_says_more_than_is_read(tmp_path: Path) -> None:
     table.write_text(f"{head},xmin\na.jpg,duck,1,2,30,40,9\n")
     assert load_dataset(tmp_path).samples[0].xyxy[0, 0] == 1
     assert "it has several columns xmin" in str(check_dataset(tmp_path)[0])
+    table.write_text(f"{head},class_name\na.jpg,0,1,2,30,40,duck\n")
+    assert load_dataset(tmp_path).classes == ("duck",)
+    told = "the columns class, class_name may be classes: 'class_name' is read"
+    assert told in str(check_dataset(tmp_path)[0])
     more = ",".join(f"column_{i}" for i in range(900))
     table.write_text(f"{more},{head}\n" + "," * 900 + "a.jpg,duck,1,2,30,40\n")
     assert load_dataset(tmp_path).n_boxes == 1
