@@ -15,7 +15,7 @@ from typing import Any
 
 from duckdetect.data.check import left_over
 from duckdetect.data.contact_sheet import check_sheet
-from duckdetect.data.dataset import Dataset, Problem, classes_alike, noting
+from duckdetect.data.dataset import SPLIT_NAMES, Dataset, Problem, classes_alike, noting
 from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
@@ -89,6 +89,9 @@ def file_names(dataset: Dataset, by_stem: bool) -> list[str]:
     """
     free = FreeNames(by_stem)
     free.take("_annotations.coco", ".json")  # COCO's labels lie among the pictures
+    if not by_stem:
+        for split in SPLIT_NAMES:  # as may the splits' folders, and a picture may have no suffix
+            free.take(split, "")
     return [
         free.take(_UNWRITTEN.sub("_", sample.path.stem), sample.path.suffix)
         for sample in dataset.samples

@@ -26,6 +26,7 @@ _OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Where a file system has no locks, a part that nobody has touched for so long has no writer any more.
 _STALE_SECONDS = 24 * 3600
+_MOST_NAME_BYTES = 255  # of a file's name, on the usual file systems
 
 
 @contextlib.contextmanager
@@ -174,10 +175,13 @@ class FreeNames:
         def key(stem: str) -> str:
             return (stem if self._by_stem else stem + suffix).casefold()
 
-        name = stem
+        name, kept = stem, stem
         while key(name) in self._taken:
             self._number[key(stem)] += 1
-            name = f"{stem}_{self._number[key(stem)] + 1}"
+            number = f"_{self._number[key(stem)] + 1}"
+            while kept and len(os.fsencode(kept + number + suffix)) > _MOST_NAME_BYTES:
+                kept = kept[:-1]
+            name = kept + number
         self._taken.add(key(name))
         return name + suffix
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,25 @@ def test_names_that_would_share_their_labels(tmp_path: Path) -> None:
     named = Sample(tmp_path / "_annotations.coco.json", 1, SIZE_HW, np.zeros((0, 4)), np.zeros(0))
     (taken,) = file_names(Dataset(tmp_path, (), (named,)), by_stem=False)
     assert taken == "_annotations.coco_2.json"
+    # Or a picture without a suffix the place of a split's folder.
+    named = replace(named, path=tmp_path / "train")
+    assert file_names(Dataset(tmp_path, (), (named,)), by_stem=False) == ["train_2"]
+    # A number does not make a name too long.
+    stem = "ü" * 125
+    twins = (replace(named, path=tmp_path / folder / f"{stem}x.jpg") for folder in "ab")
+    names = file_names(Dataset(tmp_path, (), tuple(twins)), by_stem=True)
+    assert names == [f"{stem}x.jpg", f"{stem[:-1]}_2.jpg"]
+
+
+def test_what_is_not_read_of_coco_is_said(tmp_path: Path) -> None:
+    said = annotation(keypoints=[1, 2, 2], attributes={"occluded": True})
+    put_coco(
+        tmp_path / "in", [annotation(attributes={"occluded": False, "rotation": 0.0}, keypoints=[])]
+    )
+    assert convert_dataset(tmp_path / "in", "coco", tmp_path / "out").lost == ()
+    put_coco(tmp_path / "in", [said])
+    (lost,) = convert_dataset(tmp_path / "in", "coco", tmp_path / "out", overwrite=True).lost
+    assert "its annotations have keypoints and attributes: they are not read, and nothing" in lost
 
 
 def test_what_no_label_names_is_said_once(tmp_path: Path) -> None:

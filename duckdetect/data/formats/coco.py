@@ -113,6 +113,10 @@ def _read(source: Path, reading: Reading, places: Places) -> Dataset:
     images = _images(content["images"], source, reading)
     classes, class_ids = _classes(content["categories"], content["annotations"], source, reading)
     entries = list(_annotations(content["annotations"], images, source, reading))
+    unread = [key for key in _UNREAD if any(_is_said(entry.get(key)) for _, entry, _ in entries)]
+    if unread:
+        cure = "they are not read, and nothing that is written has them"
+        reading.warn(source, f"its annotations have {' and '.join(unread)}", cure)
     ours = content.get("info") == {"description": _WRITTEN}  # which are in pixels, however small
     boxes = [box for _, entry, _ in entries if (box := _numbers(entry.get("bbox"))) is not None]
     if not ours and are_parts(value for box in boxes for value in box):
@@ -217,6 +221,16 @@ def _file_names(path: Path) -> set[str]:
         for entry in (images if isinstance(images, list) else [])
         if isinstance(entry, dict)
     }
+
+
+_UNREAD = ("keypoints", "attributes")
+
+
+def _is_said(value: Any) -> bool:
+    """Whether it holds anything: CVAT gives every box its attributes, with `occluded` false."""
+    return (
+        any(value.values()) if isinstance(value, dict) else isinstance(value, list) and any(value)
+    )
 
 
 _MOST_DIGITS = 100  # of an id that is written as a text; Python reads no more than 4,300
