@@ -31,13 +31,49 @@ _LIST = "trusted-detectors.txt"
 # Who calls Python functions has decided what to load; the command line asks.
 _POLICY: ContextVar[Literal["load", "refuse", "remember"]] = ContextVar("policy", default="load")
 
-# Operations that reach beyond the graph: files, Python, the network, other processes, the log. Those that
-# restore variables are TensorFlow's own and are not of the functions that a detector has.
-_REACHES_OUT = re.compile(
-    r"ReadFile|WriteFile|MatchingFiles|.*Reader.*|Save|SaveV2|SaveSlices|Restore.*|MergeV2Checkpoints"
-    r"|.*PyFunc.*|.*Dataset.*|.*Iterator.*|.*Summary.*|Print.*|Debug.*|.*Dump.*|.*FromTextFile.*"
-    r"|Sqlite.*|.*Rpc.*|_?Host?Send|_?Host?Recv|Send|Recv|.*Bigtable.*|.*Remote.*|Abort|.*Checkpoint.*"
-    r"|LoadLibrary.*|Experimental.*|.*ServiceV?\d*|Collective.*"
+# What detectors are made of: numbers in, numbers out. A list of what is not would have holes: many of
+# TensorFlow's 1,500 operations read or write files, call Python or reach the network.
+_OPERATIONS = frozenset(
+    """
+    Abs AccumulateNV2 Acos Acosh Add AddN AddV2 AdjustContrastv2 AdjustHue AdjustSaturation All Any
+    ApproximateEqual ArgMax ArgMin Asin Asinh Assert Atan Atan2 Atanh AvgPool AvgPool3D BatchMatMul
+    BatchMatMulV2 BatchMatMulV3 BatchToSpace BatchToSpaceND BiasAdd BiasAddV1 Bincount Bitcast
+    BitwiseAnd BitwiseOr BitwiseXor BroadcastArgs BroadcastTo Bucketize Case Cast Ceil CheckNumerics
+    CheckNumericsV2 ClipByValue CombinedNonMaxSuppression Concat ConcatOffset ConcatV2 Conj Const Conv
+    Conv2D Conv2DBackpropInput Conv3D Cos Cosh CropAndResize Cross Cumprod Cumsum CumulativeLogsumexp
+    DenseBincount DepthToSpace DepthwiseConv2dNative Diag DiagPart Digamma Dilation2D Div DivNoNan
+    DynamicPartition DynamicStitch Einsum Elu EmptyTensorList EnsureShape Equal Erf Erfc Erfinv
+    EuclideanNorm Exp ExpandDims Expm1 ExtractImagePatches FakeQuantWithMinMaxArgs
+    FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel Fill Floor FloorDiv FloorMod
+    FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 FusedPadConv2D Gather GatherNd GatherV2
+    GenerateBoundingBoxProposals Greater GreaterEqual HSVToRGB HistogramFixedWidth Identity IdentityN If
+    ImageProjectiveTransformV3 InTopK InTopKV2 Inv Invert InvertPermutation IsFinite IsInf IsNan L2Loss
+    LRN LeakyRelu LeftShift Less LessEqual Lgamma LinSpace ListDiff Log Log1p LogSoftmax LogicalAnd
+    LogicalNot LogicalOr LowerBound MatMul MatrixBandPart MatrixDiag MatrixDiagPart MatrixDiagPartV3
+    MatrixDiagV3 MatrixSetDiagV3 Max MaxPool MaxPoolV2 MaxPoolWithArgmax Maximum Mean Min Minimum
+    MirrorPad Mod Mul MulNoNan Neg NoOp NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3
+    NonMaxSuppressionV4 NonMaxSuppressionV5 NonMaxSuppressionWithOverlaps NotEqual NthElement OneHot
+    OnesLike Pack Pad PadV2 ParallelDynamicStitch PartitionedCall Placeholder PlaceholderWithDefault
+    PopulationCount Pow PreventGradient Prod RGBToHSV Range Rank ReadVariableOp RealDiv Reciprocal Relu
+    Relu6 Reshape ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor ResourceGather
+    ResourceGatherNd Reverse ReverseSequence ReverseV2 RightShift Rint Roll Round Rsqrt
+    ScaleAndTranslate ScatterNd ScatterNdNonAliasingAdd SegmentMax SegmentMean SegmentMin SegmentProd
+    SegmentSum Select SelectV2 Selu Shape ShapeN Sigmoid Sign Sin Sinh Size Slice Snapshot Softmax
+    SoftmaxCrossEntropyWithLogits Softplus Softsign SpaceToBatch SpaceToBatchND SpaceToDepth
+    SparseSoftmaxCrossEntropyWithLogits Split SplitV Sqrt Square SquaredDifference Squeeze
+    StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile StopGradient StridedSlice Sub Sum
+    Tan Tanh TensorArrayCloseV3 TensorArrayConcatV3 TensorArrayGatherV3 TensorArrayReadV3
+    TensorArrayScatterV3 TensorArraySizeV3 TensorArraySplitV3 TensorArrayV3 TensorArrayWriteV3
+    TensorListConcat TensorListConcatLists TensorListConcatV2 TensorListElementShape
+    TensorListFromTensor TensorListGather TensorListGetItem TensorListLength TensorListPopBack
+    TensorListPushBack TensorListReserve TensorListResize TensorListScatter
+    TensorListScatterIntoExistingList TensorListScatterV2 TensorListSetItem TensorListSplit
+    TensorListStack TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub
+    TensorScatterUpdate TensorStridedSliceUpdate Tile ToBool TopK TopKV2 Transpose TruncateDiv
+    TruncateMod Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 Unpack UnravelIndex
+    UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum UpperBound
+    VarIsInitializedOp VariableShape Where While Xdivy Xlog1py Xlogy ZerosLike
+    """.split()  # noqa: SIM905  (a list would be a column of two hundred lines)
 )
 
 
@@ -84,16 +120,18 @@ def check_trust(folder: str | Path) -> None:
             f"{folder} was not trained on this machine, and a detector is a program: "
             "give --trust once if you know who made it"
         )
+    check_operations(_detector(folder))
     if not remember(folder):
         told = f"{cache_folder()} cannot be written: --trust is needed again the next time"
         tqdm.write(printable(told), file=stream())
 
 
 def check_operations(folder: Path) -> None:
-    """Refuse a SavedModel whose functions hold operations that no detector needs.
+    """Refuse a SavedModel whose functions hold operations that no detector has.
 
     Raises:
-        UserError: If there are any, or the file cannot be read.
+        UserError: If there are any, it is of TensorFlow 1, which runs operations as it loads, or the file
+            cannot be read.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -103,24 +141,31 @@ def check_operations(folder: Path) -> None:
         model.ParseFromString(read_bytes(path))
     except Exception as error:  # protobuf's DecodeError, and the system's
         raise UserError(f"{path} is no SavedModel ({error}): train it again") from error
-    for graph in model.meta_graphs:
-        functions = {f.signature.name: f.node_def for f in graph.graph_def.library.function}
-        # All that may be called after, or while, the model is loaded.
-        entered = set(graph.object_graph_def.concrete_functions)
-        reached: set[str] = set()
-        waiting = [name for name in entered if name in functions]
-        while waiting:
-            name = waiting.pop()
-            if name in reached:
-                continue
-            reached.add(name)
-            for node in functions[name]:
-                if _REACHES_OUT.fullmatch(node.op):
-                    raise UserError(
-                        f"{path} holds the operation {node.op}, which no detector needs: it is not "
-                        "loaded; get the detector from whom you know, or train it again"
-                    )
-                waiting += [n for n in _called(node) if n in functions]
+    graphs = model.meta_graphs
+    if len(graphs) != 1 or not graphs[0].HasField("object_graph_def"):
+        raise UserError(
+            f"{path} is a SavedModel of TensorFlow 1, which no detector is, and is not loaded: get the "
+            "detector from whom you know, or train it again"
+        )
+    (graph,) = graphs
+    functions = {f.signature.name: f.node_def for f in graph.graph_def.library.function}
+    # All that may be called after, or while, the model is loaded.
+    waiting = [name for name in graph.object_graph_def.concrete_functions if name in functions]
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        for node in functions[name]:
+            known = node.op in _OPERATIONS or node.op in functions
+            # One that was trained here is known whatever a later TensorFlow makes it of.
+            if not known and not is_trusted(folder):
+                raise UserError(
+                    f"{path} holds the operation {printable(node.op)}, which no detector needs, and is "
+                    "not loaded: get the detector from whom you know, or train it again"
+                )
+            waiting += [n for n in _called(node) if n in functions]
 
 
 def _called(node: Any) -> Iterable[str]:

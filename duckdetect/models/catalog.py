@@ -222,6 +222,10 @@ def spec_for(name: str) -> BaseSpec:
         UserError: If there is none, with the names that come nearest; or if the zoo has it but it
             is of a family that is not loaded.
     """
+    if not isinstance(name, str):
+        raise UserError(
+            f"the base model is {name!r}: give its name, `duckdetect bases` lists them all"
+        )
     for spec in _SPECS:
         if name in (spec.name, spec.zoo_name):
             return spec

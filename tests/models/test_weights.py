@@ -105,6 +105,8 @@ def _one_line(error: pytest.ExceptionInfo[UserError]) -> str:
 def test_names() -> None:
     assert spec_for(NAME) is spec_for(ZOO_NAME)
     assert spec_for(NAME).kind == "checkpoint"
+    with pytest.raises(UserError, match="the base model is None: give its name"):
+        spec_for(None)  # type: ignore[arg-type]
     assert spec_for("ssd_mobilenet_v2").kind == "frozen_graph"
     assert spec_for("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8").name.startswith("ssd_mob")
     assert spec_for("mask_rcnn").zoo_name == "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"

@@ -23,7 +23,7 @@ from helpers.labelled_folders import annotation, put_coco, put_image, put_yolo
 from PIL import Image
 
 from duckdetect.cli.app import main
-from duckdetect.inference.trust import remember
+from duckdetect.inference.trust import _OPERATIONS, remember
 from duckdetect.utils.outputs import MANIFEST, check_outputs
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "v0_1_0" / "project"
@@ -591,28 +591,92 @@ def test_a_detector_of_a_stranger_is_asked_for_once(
     assert "--trust" in refused("detect", tmp_path / "copy", tmp_path / "in", "--out", "x")
 
 
-def test_a_detector_that_writes_files_is_not_loaded(tmp_path: Path) -> None:
+def of_tensorflow_1(folder: Path, owned: Path) -> None:
+    """A SavedModel that writes a file as it is loaded."""
     import tensorflow as tf
 
-    class Evil(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
-        def prepare(self, image: tf.Tensor) -> tf.Tensor:
-            return tf.cond(tf.shape(image)[0] > 0, lambda: self._write(), lambda: 0)
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        number = v1.placeholder(tf.float32, [1])
+        signature = v1.saved_model.predict_signature_def({"x": number}, {"y": number + 1})
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], {"serving_default": signature},
+            main_op=tf.io.write_file(str(owned), "owned"),
+        )  # fmt: skip
+        builder.save()
 
-        @tf.function
-        def _write(self) -> tf.Tensor:
-            tf.io.write_file(str(tmp_path / "owned"), "owned")
-            return 0
 
-    tf.saved_model.save(Evil(), str(tmp_path / "run" / "detector"))
+def that_calls(operation: Callable[[Path], Any]) -> Callable[[Path, Path], None]:
+    """What makes a SavedModel that calls an operation in a branch of a function."""
+
+    def make(folder: Path, owned: Path) -> None:
+        import tensorflow as tf
+
+        class Evil(tf.Module):
+            @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+            def prepare(self, image: tf.Tensor) -> tf.Tensor:
+                return tf.cond(tf.shape(image)[0] > 0, lambda: self._call(), lambda: 0)
+
+            @tf.function
+            def _call(self) -> tf.Tensor:
+                operation(owned)
+                return 0
+
+        tf.saved_model.save(Evil(), str(folder))
+
+    return make
+
+
+def write_file(path: Path) -> Any:
+    import tensorflow as tf
+
+    return tf.io.write_file(str(path), "owned")
+
+
+def map_file(path: Path) -> Any:
+    import tensorflow as tf
+
+    path.write_text("secret")
+    return tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=[5], memory_region_name=str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (that_calls(write_file), "the operation WriteFile, which no detector needs"),
+        (that_calls(map_file), "the operation ImmutableConst, which no detector needs"),
+        (of_tensorflow_1, "a SavedModel of TensorFlow 1, which no detector is"),
+    ],
+)
+def test_a_detector_that_reaches_files_is_not_loaded(
+    tmp_path: Path, make: Callable[[Path, Path], None], named: str
+) -> None:
+    make(tmp_path / "run" / "detector", tmp_path / "owned")
+    (tmp_path / "owned").unlink(missing_ok=True)
     settings = json.loads((FIXTURE / "runs" / "ssd" / "detector" / "detector.json").read_text())
     (tmp_path / "run" / "detector" / "detector.json").write_text(json.dumps(settings))
     put_image(tmp_path / "in" / "a.png")
-    line = refused(
-        "detect", tmp_path / "run", tmp_path / "in", "--out", tmp_path / "out", "--trust"
-    )
-    assert "holds the operation WriteFile, which no detector needs" in line
+    argv = "detect", tmp_path / "run", tmp_path / "in", "--out", tmp_path / "out"
+    assert named in refused(*argv, "--trust")
     assert not (tmp_path / "owned").exists()
+    assert "was not trained on this machine" in refused(*argv)  # and is not trusted since
+
+
+def test_operations_of_detectors_know_no_files() -> None:
+    """Where TensorFlow names a file, it does so by a string."""
+    from tensorflow.core.framework import op_def_pb2, types_pb2
+    from tensorflow.python.client import pywrap_tf_session as tensorflow
+
+    registered = op_def_pb2.OpList()
+    registered.ParseFromString(tensorflow.TF_GetBuffer(tensorflow.TF_GetAllOpList()))
+    ours = [op for op in registered.op if op.name in _OPERATIONS]
+    assert len(ours) == len(_OPERATIONS)
+    for op in ours:
+        arguments = [*op.input_arg, *op.output_arg]
+        assert all(arg.type != types_pb2.DT_STRING for arg in arguments), op.name
+        assert not [a.name for a in op.attr if "file" in a.name or "path" in a.name], op.name
+    assert any(arg.type == types_pb2.DT_STRING for op in registered.op for arg in op.input_arg)
 
 
 # Pictures and paths of strangers

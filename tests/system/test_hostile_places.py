@@ -86,3 +86,26 @@ def test_an_end_that_the_system_asks_for_leaves_nothing(
     assert process.returncode == 1
     assert told == "duckdetect: interrupted\n"
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_streams_that_were_closed_before(tmp_path: Path) -> None:
+    """The bars hung for ever without a stderr, and what is opened next would have its number."""
+    data = put_coco(tmp_path / "data")
+    code = (
+        "import os, sys; from duckdetect.cli import main; code = main(); "
+        "os.write(2, b'lost'); print('lost'); sys.exit(code)"
+    )
+    argv = [
+        sys.executable,
+        "-c",
+        code,
+        "convert",
+        str(data),
+        "--to",
+        "yolo",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    closed = " ".join(["exec", '"$@"', "<&-", ">&-", "2>&-"])
+    subprocess.run(["sh", "-c", closed, "sh", *argv], timeout=60, check=True)
+    assert (tmp_path / "out" / "data.yaml").exists()

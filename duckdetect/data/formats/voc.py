@@ -30,6 +30,7 @@ from duckdetect.data.dataset import (
     are_normalised,
     make_sample,
 )
+from duckdetect.data.formats.places import children
 from duckdetect.data.names import MissingError, NamingError
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import turned_box_xyxy
@@ -111,19 +112,15 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
 def xml_files(folder: Path) -> list[Path]:
     """The XML files of a folder: its own, and those of `Annotations`, `labels` and the like and below."""
     found = _xml_in(folder)
-    for place in _children(folder):
+    for place in children(folder):
         if place.name.lower() in _LABEL_FOLDERS:
-            found += _xml_in(place) + [x for below in _children(place) for x in _xml_in(below)]
+            found += _xml_in(place) + [x for below in children(place) for x in _xml_in(below)]
     return found
 
 
 def _xml_in(folder: Path) -> list[Path]:
     found = (p for p in folder.glob("*.[xX][mM][lL]") if not is_hidden(p))
     return sorted(found, key=natural_key)
-
-
-def _children(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*") if not is_hidden(p) and p.is_dir())
 
 
 def _image_sets(folder: Path) -> dict[str, list[Path]]:
@@ -140,8 +137,8 @@ def _image_sets(folder: Path) -> dict[str, list[Path]]:
 
 def _list_files(folder: Path) -> list[Path]:
     main = next(
-        (below for place in _children(folder) if place.name.lower() == "imagesets"
-         for below in _children(place) if below.name.lower() == "main"),
+        (below for place in children(folder) if place.name.lower() == "imagesets"
+         for below in children(place) if below.name.lower() == "main"),
         None,
     )  # fmt: skip
     return sorted(main.glob("*.[tT][xX][tT]")) if main is not None else []
@@ -263,7 +260,7 @@ def _places(source: Path, labels: Path) -> list[Path]:
     for top in dict.fromkeys((source, above, above.parent if above != source else above)):
         if not top.resolve().is_relative_to(source.resolve()) and top != above:
             continue
-        images = [p for p in _children(top) if p.name.lower() in _IMAGE_FOLDERS]
+        images = [p for p in children(top) if p.name.lower() in _IMAGE_FOLDERS]
         folders += [place / split for place in images] + [top, *images]
     return list(dict.fromkeys(folders))
 

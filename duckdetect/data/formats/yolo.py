@@ -39,6 +39,7 @@ from duckdetect.data.dataset import (
     Sample,
     make_sample,
 )
+from duckdetect.data.formats.places import children
 from duckdetect.data.names import MissingError, NamingError
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head, list_folder, list_images, natural_key
@@ -172,7 +173,7 @@ def _labels_folder(folder: Path, reading: Reading) -> Path:
     top = _images_above(folder)
     if top is None:
         return folder
-    beside = next((p for p in _children(top.parent) if p.name.lower() == "labels"), None)
+    beside = next((p for p in children(top.parent) if p.name.lower() == "labels"), None)
     if beside is None:
         return folder
     below = beside / folder.relative_to(top)
@@ -189,10 +190,6 @@ def _labels_folder(folder: Path, reading: Reading) -> Path:
 def _images_above(folder: Path) -> Path | None:
     """The last `images` of a folder's path."""
     return next((p for p in (folder, *folder.parents) if p.name.lower() == "images"), None)
-
-
-def _children(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*") if not is_hidden(p) and p.is_dir())
 
 
 def _label_files(images: list[Path], folder: Path, reading: Reading) -> dict[Path, Path]:
@@ -525,7 +522,7 @@ def _images_below(folder: Path) -> list[Path]:
             return []
         seen.add(real)
         found = list_folder(place).images
-        folders = _children(place) if depth < _DEPTH else []
+        folders = children(place) if depth < _DEPTH else []
         return found + [
             p for f in folders if f.name.lower() != "labels" for p in below(f, depth + 1)
         ]
@@ -661,7 +658,7 @@ def find_plain(folder: Path) -> dict[str | None, Path]:
         settings = _plain_settings(lists)
         splits = [s for s, names in SPLIT_NAMES.items() if any(name in settings for name in names)]
         return dict.fromkeys(splits or ["train"], lists)
-    for place in (folder, *(p for p in _children(folder) if p.name.lower() == "labels")):
+    for place in (folder, *(p for p in children(folder) if p.name.lower() == "labels")):
         # A list of classes alone says little: other tools write one, too.
         if (names := file_of(place, CLASS_FILES)) is not None and text_labels(folder):
             return {None: names}
@@ -680,8 +677,8 @@ def file_of(folder: Path, names: Sequence[str]) -> Path | None:
 
 def text_labels(folder: Path) -> list[Path]:
     """The text files that may be labels, in a folder and in `labels` below it."""
-    below = [place for place in _children(folder) if place.name.lower() == "labels"]
-    below += [place for top in below for place in _children(top)]
+    below = [place for place in children(folder) if place.name.lower() == "labels"]
+    below += [place for top in below for place in children(top)]
     return [
         path
         for place in (folder, *below)
@@ -695,7 +692,7 @@ def read_plain(source: Path, split: str | None, reading: Reading) -> Dataset:
     folder = source.parent
     if source.name.lower() != _LISTS:
         folder = folder.parent if folder.name.lower() == "labels" else folder
-        place = next((p for p in _children(folder) if p.name.lower() == "images"), None)
+        place = next((p for p in children(folder) if p.name.lower() == "images"), None)
         images = _images_below(place) if place is not None else list_images(folder)
         upright = (folder / "notes.json").is_file()  # Label Studio draws in a browser
         return read_images(folder, _class_list(source), images, reading, split, upright)

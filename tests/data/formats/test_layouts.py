@@ -279,7 +279,7 @@ def test_folders_are_not_listed_for_each_file(
         end = ".xml" if suffix == ".xml" else ".json"
         (tmp_path / f"{i}{end}").write_text(label[suffix])
     listed = []
-    for module, name in ((places, "children"), (voc, "_children"), (coco, "_listed")):
+    for module, name in ((places, "children"), (voc, "children"), (coco, "_listed")):
         children = getattr(module, name)
         monkeypatch.setattr(
             module, name, lambda folder, list_=children: (listed.append(folder), list_(folder))[1]
