@@ -76,12 +76,14 @@ def saving(path: object) -> Iterator[None]:
 
 def of_system(error: BaseException) -> UserError | None:
     """What an error of the operating system or of memory means to a user; None for any other error."""
-    exhausted = type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's, of a disk too
-    if exhausted and os.strerror(errno.ENOSPC) in str(error):
-        place, _, rest = str(error).partition("; ")
-        return UserError(
-            f"{place if rest else 'a file, or what is printed'}: {_SYSTEM[errno.ENOSPC]}"
-        )
+    if type(error).__module__.startswith("tensorflow."):  # whose own kinds say it in words
+        number = next((n for n in _SYSTEM if os.strerror(n) in str(error)), None)
+        if number is not None:
+            place, _, rest = str(error).partition("; ")
+            return UserError(
+                f"{place if rest else 'a file, or what is printed'}: {_SYSTEM[number]}"
+            )
+    exhausted = type(error).__name__ == "ResourceExhaustedError"
     unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
     if isinstance(error, MemoryError) or exhausted or unmapped:
         return UserError(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from duckdetect.data.contact_sheet import label_sheet
+from duckdetect.data.contact_sheet import MOST_IMAGES, label_sheet
 from duckdetect.data.convert import write_splits
 from duckdetect.data.dataset import Dataset, Problem, Sample
 from duckdetect.data.similar import hash_distances, image_hash
@@ -178,7 +178,11 @@ def write_suggestions(
 def suggestion_sheet(
     found: Suggestions, ranked: Sequence[Ranked], out: str | Path | None = None
 ) -> np.ndarray:
-    """Draw ranked images with their boxes, each with the reason below; (H, W, 3) uint8 RGB."""
+    """Draw ranked images with their boxes, each with the reason below; (H, W, 3) uint8 RGB.
+
+    Of more than `MOST_IMAGES` the first.
+    """
+    ranked = ranked[:MOST_IMAGES]
     reasons = [Problem(str(one.sample.path), one.reason, "", "warning") for one in ranked]
     dataset = found.labels([one.sample for one in ranked])
     return label_sheet(dataset, out, images=len(ranked), problems=reasons, verb="suggest")

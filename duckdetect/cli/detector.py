@@ -293,6 +293,7 @@ def suggest(
     )
     from duckdetect.annotation.suggestions import rank as choose
     from duckdetect.annotation.suggestions import suggest as find
+    from duckdetect.data.contact_sheet import MOST_IMAGES
     from duckdetect.data.convert import check_out, writer_of
 
     # At once, not after detecting.
@@ -305,7 +306,7 @@ def suggest(
     ranked = None if rank is None else choose(found, rank)
     lost = write_suggestions(found, out, to, ranked, overwrite)
     if sheet is not None:
-        suggestion_sheet(found, ranked or choose(found, len(found.dataset)), sheet)
+        suggestion_sheet(found, ranked or choose(found, MOST_IMAGES), sheet)
     for one in ranked or ():
         say(f"{one.sample.path}: {one.reason}")
     for line in (*lost, *(f"not read: {reason}" for reason in found.failed)):
@@ -315,5 +316,7 @@ def suggest(
         f"{plural(n.n_boxes, 'suggested box')} on {plural(len(n), 'picture')} in {out}: correct them, "
         "then train"
     )
+    if sheet is not None and len(n) > MOST_IMAGES:
+        say(f"{sheet} shows {MOST_IMAGES} of them")
     if found.failed:
         raise typer.Exit(1)

@@ -24,6 +24,10 @@ from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import plural
 
+MOST_IMAGES = 1000
+"""On a sheet, which takes 300 MB then."""
+_MOST_ROWS = 200  # a JPEG has 65,535 rows of pixels at most
+
 _CELL_PX = 300
 
 _LINE_PX = 13
@@ -74,7 +78,7 @@ def label_sheet(
         source: A data set, or where one lies, as `load_dataset` takes it; then all its splits.
         out: A JPEG file to write; only an earlier sheet is replaced.
         images: How many at most. Of more, those with problems, and evenly chosen others.
-        columns: How many in a row.
+        columns: How many in a row; more where the sheet would get too tall.
         problems: What `check_dataset` found; it is written below the pictures that it is about.
         verb: The command that writes it.
 
@@ -82,10 +86,10 @@ def label_sheet(
         (H, W, 3) uint8 RGB.
 
     Raises:
-        UserError: If no picture can be read, or `images` is below 1; as `check_sheet`.
+        UserError: If no picture can be read, or `images` is not 1 to `MOST_IMAGES`; as `check_sheet`.
     """
-    if images < 1:
-        raise UserError(f"--images is {images}: give at least 1")
+    if not 1 <= images <= MOST_IMAGES:
+        raise UserError(f"--images is {images}: give 1 to {MOST_IMAGES}")
     if isinstance(source, Dataset):
         parts: dict[str | None, Dataset] = {None: source}
     else:
@@ -103,6 +107,7 @@ def label_sheet(
     ]
     if not cells:
         raise UserError(f"{source} holds no labelled picture that can be read: check it first")
+    columns = max(columns, -(-len(cells) // _MOST_ROWS))
     sheet = draw_grid(cells, columns=columns, cell_px=_CELL_PX)
     if out is not None:
         save_jpeg(out, sheet, verb=verb)

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".tflite", ".onnx")
 """The files that `load_light` reads."""
 _MOST_ABOUT_BYTES = 4 << 20
+# Of a file read from memory; otherwise ONNX Runtime takes the folder that we run in.
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class Runtime(Protocol):
@@ -209,10 +211,13 @@ class _OnnxRuntime:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = (
+            4  # errors are raised as well, with names that are printed safely
+        )
+        # A stranger's file may say that its weights lie in other files: below this, none do.
+        options.add_session_config_entry(_WEIGHTS_FOLDER, os.devnull)
         content = read_bytes(path)
         try:
-            # From memory: weights in other files, which a stranger's may name, are not read.
             self._session = onnxruntime.InferenceSession(
                 content,
                 options,

@@ -169,6 +169,10 @@ def check_run(
                 _remove_states(folder)
                 return "done"
             _refuse_links(folder)
+            if found.get(
+                "done"
+            ):  # its detector is gone, and what somebody changed since must not go
+                _check_own(folder)
             return "resumable"
         if not overwrite:
             on = f", or train on from it: `duckdetect train {folder}`" if found.get("done") else ""
@@ -191,20 +195,25 @@ def _refuse_links(folder: Path) -> None:
                 )
 
 
-def _remove_run(folder: Path) -> None:
-    """Remove what a run wrote, its detector first: a folder must never hold half of two runs.
-
-    What somebody handed back stays: it is said of pictures, not of the run.
-
-    Raises:
-        UserError: If its folders hold anything else, or a file was changed; nothing is removed then.
-    """
+def _check_own(folder: Path) -> None:
+    """Raise UserError if a run's folders hold what no training wrote, or a file was changed since."""
     for name, known in _FOLDERS.items():
         check_folder(folder / name, known, "train")
     # A run that was interrupted, or of an earlier version, has no manifest.
     check_outputs([folder / name for name in _FILES], "train", known="")
     for name, known in _FOLDERS.items():
         check_outputs([folder / name], "train", known=known)
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove what a run wrote, its detector first: a folder must never hold half of two runs.
+
+    What somebody handed back stays: it is said of pictures, not of the run.
+
+    Raises:
+        UserError: As `_check_own`; nothing is removed then.
+    """
+    _check_own(folder)
     for name, (verb, known) in _RESULTS.items():
         check_outputs([folder / name], verb, known=known)
     for name in (*_FOLDERS, *_FILES, *_RESULTS):

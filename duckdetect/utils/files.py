@@ -26,6 +26,8 @@ _OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Where a file system has no locks, a part that nobody has touched for so long has no writer any more.
 _STALE_SECONDS = 24 * 3600
+# An empty part may be another writer's that is about to lock it.
+_NEW_SECONDS = 10
 _MOST_NAME_BYTES = 255  # of a file's name, on the usual file systems
 
 
@@ -101,18 +103,25 @@ def remove_leftovers(target: str | Path) -> None:
     except OSError:
         return
     for part_dir in found:
-        # What somebody may have put there is not ours to remove.
-        if part_dir.is_symlink() or not part_dir.is_dir():
-            continue
-        if not {path.name for path in part_dir.iterdir()} <= {target.name, _REPLACED}:
-            continue
-        with folder_lock(part_dir, wait=False) as is_ours:
-            if not is_ours and time.time() - part_dir.stat().st_mtime < _STALE_SECONDS:
-                continue
-            replaced = part_dir / _REPLACED
-            if replaced.exists() and not target.exists():
-                replaced.replace(target)
-            shutil.rmtree(part_dir, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # its writer is done with it
+            _remove_leftover(part_dir, target)
+
+
+def _remove_leftover(part_dir: Path, target: Path) -> None:
+    # What somebody may have put there is not ours to remove.
+    if part_dir.is_symlink() or not part_dir.is_dir():
+        return
+    names = {path.name for path in part_dir.iterdir()}
+    age = time.time() - part_dir.stat().st_mtime
+    if not names <= {target.name, _REPLACED} or (not names and age < _NEW_SECONDS):
+        return
+    with folder_lock(part_dir, wait=False) as is_ours:
+        if not is_ours and age < _STALE_SECONDS:
+            return
+        replaced = part_dir / _REPLACED
+        if replaced.exists() and not target.exists():
+            replaced.replace(target)
+        shutil.rmtree(part_dir, ignore_errors=True)
 
 
 def _prefix(target: Path) -> str:

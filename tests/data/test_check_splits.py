@@ -12,6 +12,7 @@ from PIL import Image
 
 import duckdetect as dd
 from duckdetect.cli.app import main
+from duckdetect.data import contact_sheet
 from duckdetect.data.convert import write_splits
 from duckdetect.data.dataset import Problem
 from duckdetect.errors import UserError
@@ -166,3 +167,16 @@ def test_the_command_line(
     assert told.err.endswith("1 error(s), listed above: fix them before training\n")
     assert main(["check", str(tmp_path / "none.zip")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_sheet_is_no_taller_than_a_jpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a thousand images it was, and Pillow raised what nobody understood."""
+    put_coco(tmp_path, names=[f"{i}.jpg" for i in range(7)])
+    monkeypatch.setattr(contact_sheet, "_MOST_ROWS", 1)
+    sheet = dd.data.label_sheet(tmp_path, images=6)
+    assert sheet.shape[0] < sheet.shape[1]
+    monkeypatch.undo()
+    tallest = contact_sheet._MOST_ROWS * (sheet.shape[0] + 1)
+    assert tallest < 65_535
+    with pytest.raises(UserError, match="--images is 1001: give 1 to 1000"):
+        dd.data.label_sheet(tmp_path, images=1001)

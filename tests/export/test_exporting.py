@@ -109,7 +109,7 @@ def test_bulk_refuses_what_an_export_cannot_before_any_worker_starts(
     assert not (tmp_path / "out").exists()
 
 
-def test_onnx_is_the_whole_detector(original, images, tmp_path):
+def test_onnx_is_the_whole_detector(original, images, tmp_path, monkeypatch, capfd):
     for module in ("tf2onnx", "onnxruntime", "onnx"):
         pytest.importorskip(module, reason=f"{module} is not installed: {NEEDS}")
     import onnx
@@ -135,6 +135,31 @@ def test_onnx_is_the_whole_detector(original, images, tmp_path):
     (tmp_path / "damaged.onnx").write_bytes(content)
     with pytest.raises(UserError, match=r"damaged\.onnx is broken"):
         dd.load_detector(tmp_path / "damaged.onnx")
+    _assert_no_other_file_is_read(model, tmp_path, monkeypatch, capfd)
+
+
+def _assert_no_other_file_is_read(model, folder, monkeypatch, capfd):
+    """ONNX Runtime takes weights in other files from the folder that it runs in, and logs their names."""
+    import onnx
+
+    largest = max(model.graph.initializer, key=lambda one: len(one.raw_data))
+    weights = largest.raw_data
+    (folder / "secret").write_bytes(weights)
+    largest.ClearField("raw_data")
+    largest.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "secret"), ("offset", "0"), ("length", str(len(weights)))):
+        entry = largest.external_data.add()
+        entry.key, entry.value = key, value
+    del model.metadata_props[:]
+    largest.name, name = "\x1b[2J", largest.name
+    for node in model.graph.node:
+        node.input[:] = [largest.name if each == name else each for each in node.input]
+    (folder / "reaching.onnx").write_bytes(model.SerializeToString())
+    monkeypatch.chdir(folder)
+    capfd.readouterr()
+    with pytest.raises(UserError, match=r"reaching\.onnx is broken"):
+        dd.load_detector(folder / "reaching.onnx")
+    assert "\x1b" not in capfd.readouterr().err
 
 
 def _assert_a_changed_weight_is_told(exported, path):

@@ -8,6 +8,7 @@ and one line on stderr, soon, and what it did not write stays.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -478,6 +479,8 @@ for i in range(40):
     ("number", "said"),
     [
         (28, "no space is left"),
+        (errno.EDQUOT, "your quota there is used up"),
+        (errno.EFBIG, "the file would be too large"),
         (30, "read-only file system"),
         (24, "too many files are open"),
         (13, "permission denied"),
@@ -496,14 +499,18 @@ def test_what_the_system_refuses_is_one_line(
     assert line.startswith("duckdetect: somewhere: ")
     assert said in line
 
-    class ResourceExhaustedError(Exception):
-        """As TensorFlow names what it says of memory and of a full disk."""
+    import tensorflow as tf
 
-    def fill_disk(*_: Any, **__: Any) -> None:
-        raise ResourceExhaustedError("/x/variables; No space left on device [Op:SaveV2]")
+    def refuse_tensorflow(*_: Any, **__: Any) -> None:
+        kind = (
+            tf.errors.OutOfRangeError if number == errno.EFBIG else tf.errors.ResourceExhaustedError
+        )
+        raise kind(None, None, f"/x/variables; {os.strerror(number)} [Op:SaveV2]")
 
-    monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", fill_disk)
-    assert "no space is left" in refused("check", data, "--sheet", tmp_path / "sheet.jpg")
+    monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", refuse_tensorflow)
+    line = refused("check", data, "--sheet", tmp_path / "sheet.jpg")
+    assert line.startswith("duckdetect: /x/variables: ")
+    assert said in line
 
     def fill_file(*_: Any, **__: Any) -> None:
         raise OSError(28, os.strerror(28))  # as `write` says it, of no file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from duckdetect.training.config import TrainConfig
 from duckdetect.training.run_folder import (
     begin_run,
     check_run,
+    close_run,
     load_state,
     only_trainer,
     read_history,
@@ -121,6 +123,17 @@ def test_overwriting_keeps_what_somebody_did_by_hand(run: Path) -> None:
     assert check_run(run, identity(run, steps=7), True) == "new"
     assert (run / "handed_back.json").exists()
     assert not (run / "detector").exists()
+
+
+def test_what_was_edited_stays_where_the_detector_is_gone(run: Path) -> None:
+    close_run(run)
+    (run / "history.csv").write_text("step,loss\n1,2\nmy,notes\n")
+    assert check_run(run, identity(run), False) == "done"
+    shutil.rmtree(run / "detector")
+    with pytest.raises(UserError, match=r"history\.csv was changed since `duckdetect train`"):
+        check_run(run, identity(run), False)
+    (run / "history.csv").unlink()
+    assert check_run(run, identity(run), False) == "resumable"
 
 
 def everything(folder: Path) -> list[Path]:

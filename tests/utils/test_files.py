@@ -52,6 +52,21 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> Non
     assert names(tmp_path) == ["frames"]
 
 
+MANY = """
+import sys
+from duckdetect.utils.files import write_json
+for i in range(200):
+    write_json(sys.argv[1], {"i": i})
+"""
+
+
+def test_two_writers_of_one_file_leave_each_others_parts(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", MANY, str(tmp_path / "a.json")]
+    writers = [subprocess.Popen(argv, cwd=Path(__file__).parents[2]) for _ in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert names(tmp_path) == ["a.json"]
+
+
 def test_a_scratch_folder_is_gone_afterwards_and_what_a_killed_process_left_of_it(
     tmp_path: Path,
 ) -> None:
