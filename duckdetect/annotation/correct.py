@@ -25,6 +25,7 @@ from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.errors import UserError, saving
 from duckdetect.training.run_folder import HANDED_BACK
 from duckdetect.utils.locks import folder_lock
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import plural, some_names
 
 _MOST = 60  # crops: more are not looked at
@@ -117,17 +118,19 @@ def correct(run: Any, source: str | Path, threshold: float | None = None) -> Han
     """Show all detections on new pictures, cropped; those that are clicked are handed back.
 
     Args:
-        run: A `TrainRun` with a folder.
+        run: A `TrainRun` with a folder, or a run's folder.
         source: A picture or a folder of pictures.
         threshold: The least score to show; the detector's own if None.
 
     Raises:
         UserError: If the run has no folder, or no picture can be read.
     """
-    if run.folder is None:
+    folder = getattr(run, "folder", run)
+    if folder is None:
         raise UserError("the run was not written to a folder: give `train` an out")
-    found = suggest(run.detector, source, threshold)
-    handed = Handed(found.labels(), Path(run.folder) / HANDED_BACK)
+    folder = as_path(folder, "the run")
+    found = suggest(run, source, threshold)
+    handed = Handed(found.labels(), folder / HANDED_BACK)
     if handed.crops:
         from IPython.display import display
 

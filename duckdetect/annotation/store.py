@@ -211,13 +211,13 @@ class AnnotationStore:
             boxes: All its boxes of `classes`; boxes of other classes in the file are kept.
             classes: The classes that were asked for; those without a box lose theirs here.
         """
-        if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
+        if isinstance(classes, str) or not all(map(_is_name, classes)):
             raise UserError(f"the classes are {classes!r}: give a list of names")
         if not isinstance(file_name, str | os.PathLike) or not str(file_name):
             raise UserError(f"{file_name!r} is no picture's name: give one, such as 'a.jpg'")
         try:
             height, width = map(int, size_hw)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UserError(f"size_hw is {size_hw!r}: give height and width in pixels") from None
         if not isinstance(boxes, Sequence) or not all(isinstance(box, Box) for box in boxes):
             raise UserError(f"the boxes are {boxes!r}: give a list of Box")
@@ -369,6 +369,10 @@ class AnnotationStore:
         return UserError(
             f"{self.path} is not a COCO file ({reason}): fix it, or move it away and draw again"
         )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and is_unicode(value)
 
 
 def _plain(box: Box) -> Box:

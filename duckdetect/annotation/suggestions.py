@@ -25,6 +25,7 @@ from duckdetect.imaging.io import list_images
 from duckdetect.inference.detect import loaded_images, predicted_images
 from duckdetect.inference.detector import as_detector
 from duckdetect.inference.suppression import check_score
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted
 
 _LOWEST = 0.05  # below it a score says nothing of an image
@@ -106,10 +107,10 @@ def images_of(source: Any) -> tuple[Path, list[Path]]:
     Raises:
         UserError: If there is none.
     """
-    if isinstance(source, str | Path):
-        root = Path(source)
+    if isinstance(source, str) or not isinstance(source, Sequence):
+        root = as_path(source, "the source")
         return root, [root] if root.is_file() else list_images(root)
-    paths = list(dict.fromkeys(map(Path, source)))
+    paths = list(dict.fromkeys(as_path(one, "a picture") for one in source))
     if not paths:
         raise UserError("the list of pictures is empty: give at least one")
     return paths[0].parent, paths

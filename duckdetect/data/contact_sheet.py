@@ -21,7 +21,7 @@ from duckdetect.imaging.geometry import draw_outlines
 from duckdetect.imaging.io import ImageArray, check_jpeg, fit, letterbox, save_jpeg
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.outputs import check_outputs
-from duckdetect.utils.reading import as_path
+from duckdetect.utils.reading import as_path, as_whole
 from duckdetect.utils.words import plural
 
 MOST_IMAGES = 1000
@@ -88,8 +88,7 @@ def label_sheet(
     Raises:
         UserError: If no picture can be read, or `images` is not 1 to `MOST_IMAGES`; as `check_sheet`.
     """
-    if not 1 <= images <= MOST_IMAGES:
-        raise UserError(f"--images is {images}: give 1 to {MOST_IMAGES}")
+    as_whole(images, "--images", 1, MOST_IMAGES, f"give 1 to {MOST_IMAGES}")
     if isinstance(source, Dataset):
         parts: dict[str | None, Dataset] = {None: source}
     else:

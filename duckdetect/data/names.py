@@ -19,8 +19,9 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden, quick_kind
@@ -73,6 +74,7 @@ class Finder:
         self._stemmed: dict[Path, dict[str, list[Path]]] = {}
         self._uploaded: dict[Path, dict[str, list[Path]]] = {}
         self._inside: dict[Path, bool] = {}
+        self._holders: dict[tuple[int, str], tuple[Sequence[Path], dict[str, list[Path]]]] = {}
 
     def find(self, name: str, places: Places) -> Path:
         """The picture of that name.
@@ -167,7 +169,8 @@ class Finder:
         """The file of the first tail and place that hold one; equals in a place are too many."""
         for tail in tails:
             for place in places:
-                found = [path for folder in _group(place) for path in lookup(folder, tail)]
+                holding = self._holding(place, self._folds, fold(tail[0]))
+                found = [path for folder in holding for path in lookup(folder, tail)]
                 found = [path for path in found if not path.is_dir()]
                 if found:
                     return self._single(found, name)
@@ -178,9 +181,10 @@ class Finder:
         return [
             path
             for tail in tails
+            if tail
             for place in places
-            for folder in _group(place)
-            for path in (self._alike(folder, tail) if tail else [])
+            for folder in self._holding(place, self._folds, fold(tail[0]))
+            for path in self._alike(folder, tail)
             if path.is_dir()
         ]
 
@@ -210,7 +214,7 @@ class Finder:
             for place in places:
                 found = [
                     path
-                    for folder in _group(place)
+                    for folder in self._holding(place, self._stems, fold(stem))
                     for path in self._stems(folder).get(fold(stem), [])
                     if key(path.stem) == key(stem)
                 ]
@@ -220,13 +224,16 @@ class Finder:
 
     def _without_upload(self, names: Sequence[str], places: Places, name: str) -> Path | None:
         """The file has Label Studio's prefix, the label does not."""
-        wanted = {fold(each) for each in names}
+        wanted = sorted({fold(each) for each in names})
         for place in places:
-            for folder in _group(place):
-                uploads = self._uploads(folder)
-                found = [path for each in sorted(wanted) for path in uploads.get(each, ())]
-                if found:
-                    return self._single(found, name)
+            found = [
+                path
+                for each in wanted
+                for folder in self._holding(place, self._uploads, each)
+                for path in self._uploads(folder).get(each, ())
+            ]
+            if found:
+                return self._single(found, name)
         return None
 
     def _climbing(self, forms: Sequence[str], places: Places) -> Path | None:
@@ -235,10 +242,10 @@ class Finder:
             if ".." not in form.split("/") or form.startswith("/"):
                 continue
             for place in places:
-                for folder in _group(place):
-                    path = folder / form
-                    if _is_file(path) and not _is_below(path.resolve(), self._own):
-                        return self.check(path)
+                # From one of many folders below the pictures' no name is meant to lead out.
+                path = place / form if isinstance(place, Path) else None
+                if path and _is_file(path) and not _is_below(path.resolve(), self._own):
+                    return self.check(path)
         return None
 
     def _whole_path(self, forms: Sequence[str]) -> Path | None:
@@ -251,13 +258,29 @@ class Finder:
     def _near(self, names: Sequence[str], places: Places) -> str:
         """A picture of the same name but another suffix, for the message."""
         for name in names:
+            stem = fold(Path(name).stem)
             for place in places:
-                for folder in _group(place):
-                    for path in self._stems(folder).get(fold(Path(name).stem), []):
+                for folder in self._holding(place, self._stems, stem):
+                    for path in self._stems(folder).get(stem, []):
                         return f" ({path.name} lies there)"
         return ""
 
     # Folders, each listed once.
+
+    def _holding(
+        self, place: Path | Sequence[Path], listing: Callable[[Path], Mapping[str, Any]], key: str
+    ) -> Sequence[Path]:
+        """The folders of a place in which a listing has the key: of thousands, not each is asked."""
+        if isinstance(place, Path):
+            return (place,)
+        index = id(place), listing.__name__
+        if index not in self._holders:
+            holders: dict[str, list[Path]] = {}
+            for folder in place:
+                for each in listing(folder):
+                    holders.setdefault(each, []).append(folder)
+            self._holders[index] = place, holders  # with the place, which keeps its id
+        return self._holders[index][1].get(key, ())
 
     def _entries(self, folder: Path) -> dict[str, Path]:
         if folder not in self._listed:

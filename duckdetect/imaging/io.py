@@ -34,6 +34,7 @@ MAX_PIXELS = 150_000_000
 
 _MOST_TILES = 200_000  # a decoder is made for each; a row of pixels each is the most that is usual
 _MOST_PAGES = 1000
+_SCAN, _MOST_SCANS = b"\xff\xda", 500  # of a JPEG; ten are usual
 _MOST_READS = 200_000  # of a picture's head, in pieces of two bytes and more
 
 _ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 stand for a quarter turn
@@ -365,10 +366,14 @@ def _read(path: Path, use: Callable[[Image.Image], T]) -> T:
 
 
 class _Head:
-    """A file whose head is read in few pieces: Pillow passes padding and comments byte by byte."""
+    """A file whose head is read in few pieces: Pillow passes padding and comments byte by byte.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Of a JPEG also one of few scans: each goes over all pixels, and may be said in a hundred bytes.
+    """
+
+    def __init__(self, file: BinaryIO, is_jpeg: bool) -> None:
         self._file = file
+        self._scans_left = _MOST_SCANS if is_jpeg else None
         self.reads_left: int | None = _MOST_READS
 
     def read(self, n: int = -1) -> bytes:
@@ -376,7 +381,12 @@ class _Head:
             if not self.reads_left:
                 raise ValueError("its head has no end")
             self.reads_left -= 1
-        return self._file.read(n)
+        content = self._file.read(n)
+        if self._scans_left is not None:
+            self._scans_left -= content.count(_SCAN)
+            if self._scans_left < 0:
+                raise ValueError(f"it has over {_MOST_SCANS} scans")
+        return content
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -395,7 +405,7 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
     decoders = _DECODERS[kind.name]
     if kind.name == "HEIC":
         _need_heif(path)
-    head = _Head(file)
+    head = _Head(file, kind.name == "JPEG")
     try:
         image = Image.open(head, formats=decoders)
     except Image.DecompressionBombError:

@@ -120,7 +120,8 @@ def bulk(
         run: A run's folder, or a `.tflite` or `.onnx` file; on a cluster each node must find it there.
         source: A folder, which is read with all folders below it; a text file with a path or an address
             a line; or an address that Arrow reads, such as `s3://bucket/folder`.
-        out: The folder to write. If an earlier run lies there, only what it has not done is done.
+        out: The folder to write. If an earlier run lies there, only what it has not done is done, and
+            files that were replaced since.
         threshold: Keep detections with at least this score; the detector's own if None.
         workers: Processes that detect; as many as there are cores if None.
         to: "coco" for detections.json, made of all shards at the end.
@@ -156,8 +157,11 @@ def bulk(
     with only_writer(out):
         _check_out(out, written)
         _begin(out, settings)
-        _forget_failed(out, paths)
+        _forget_outdated(out, paths)
         done = _done(out)
+        if gone := len(done.difference(paths)):
+            told = counted(gone, "pictures of earlier runs are")
+            notes = (*notes, f"{told} not in {source} any more; {out} keeps what was found there")
         missing = [path for path in paths if path not in done]
         start, n_rows = time.monotonic(), 0
         if missing:
@@ -313,30 +317,44 @@ def _done(out: Path) -> set[str]:
     return done
 
 
-def _forget_failed(out: Path, paths: Sequence[str]) -> None:
-    """Take out the rows of pictures that could not be read, if one of them can be now.
+def _forget_outdated(out: Path, paths: Sequence[str]) -> None:
+    """Take out the rows of pictures that are other ones by now.
 
-    It was repaired, or the store that all of them lie in answers again.
+    Files that changed since their shard was written; and all that could not be read, if one of them can
+    be now: it was repaired, or the store that all of them lie in answers again.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    wanted, failed = set(paths), {}
+    wanted = set(paths)
+    outdated: dict[Path, set[str]] = {}
+    failed: dict[Path, set[str]] = {}
     for shard in _shard_paths(out):
         with _intact(shard):
             table = pq.read_table(shard, columns=["path", "error"])
+            every = wanted.intersection(table["path"].to_pylist())
             names = table.filter(pc.is_valid(table["error"]))["path"].to_pylist()
-        if names := wanted.intersection(names):
-            failed[shard] = sorted(names)
-    if all(isinstance(_load(path), str) for names in failed.values() for path in names):
-        return
-    for shard, names in failed.items():
+        written = shard.stat().st_mtime
+        outdated[shard] = {path for path in every if _changed_after(path, written)}
+        failed[shard] = wanted.intersection(names)
+    if any(not isinstance(_load(path), str) for names in failed.values() for path in sorted(names)):
+        outdated = {shard: names | failed[shard] for shard, names in outdated.items()}
+    for shard, found in outdated.items():
+        if not found:
+            continue
         with _intact(shard):
             table = pq.read_table(shard)
-            kept = table.filter(pc.invert(pc.is_in(table["path"], pa.array(names))))
+            kept = table.filter(pc.invert(pc.is_in(table["path"], pa.array(sorted(found)))))
         with atomic_path(shard) as part:
             pq.write_table(kept, part)
+
+
+def _changed_after(path: str, seconds: float) -> bool:
+    """Whether a local file was written or put there since; of addresses nobody asks."""
+    with contextlib.suppress(OSError, ValueError):
+        return not _ADDRESS.match(path) and os.stat(path).st_ctime > seconds  # noqa: PTH116
+    return False
 
 
 @contextlib.contextmanager

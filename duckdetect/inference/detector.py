@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from duckdetect.errors import UserError
+from duckdetect.errors import UserError, of_system
 from duckdetect.imaging.geometry import RLE_KEY, encode_mask, from_normalised, rle_column
 from duckdetect.imaging.io import shrink
 from duckdetect.inference import trust
@@ -225,7 +225,15 @@ class Detector:
         masks = self.has_masks and masks
         found: list[sv.Detections] = []
         for start in range(0, len(arrays), _BATCH):
-            found += self._predict_batch(arrays[start : start + _BATCH], kept, masks)
+            try:
+                found += self._predict_batch(arrays[start : start + _BATCH], kept, masks)
+            except Exception as error:
+                # Of a file, which may be anybody's; one that was trained just now has no folder.
+                if self.folder is None or isinstance(error, UserError) or of_system(error):
+                    raise
+                raise UserError(
+                    f"{self.folder} is a broken detector ({_reason(error)}): train it again"
+                ) from error
         return found[0] if is_one else found
 
     def _predict_batch(
@@ -358,6 +366,9 @@ class Detector:
         return export(self, out, to, **settings)
 
 
+_MORE_THAN_SURE = 1.01  # whole numbers of 8 bits round
+
+
 def to_detections(
     size_hw: tuple[int, ...],
     filled_hw: np.ndarray,
@@ -383,9 +394,17 @@ def to_detections(
         masks: (D, h, w), the probabilities of masks within their boxes.
         suppression: What becomes of the lower-scored of two overlapping detections.
         rle: Whether masks become run lengths, one at a time.
+
+    Raises:
+        UserError: If the arrays do not belong together, or hold what is no score or no class.
     """
     import supervision as sv  # takes half a second, which training hides
 
+    shapes = [array.shape for array in (y1x1y2x2, score, class_id)]
+    if shapes != [(len(score), 4), (len(score),), (len(score),)]:
+        raise UserError(f"the detector's output is of shapes {shapes}: train or export it again")
+    if not ((score >= 0) & (score < _MORE_THAN_SURE)).all():  # NaN as well
+        raise UserError(f"the detector scores {score.max()}, not 0 to 1: train or export it again")
     height, width = size_hw[:2]
     xyxy = from_normalised(y1x1y2x2, (height, width), filled_hw)
     xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
@@ -523,8 +542,7 @@ def load_detector(folder: Any) -> Detector:
         _check_inputs(functions, sizes, two_stage)
         _check_classes(functions, len(classes))
     except Exception as error:  # TensorFlow and protobuf raise a dozen kinds for a broken model
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{folder} is a broken detector ({reason}): {cure}") from error
+        raise UserError(f"{folder} is a broken detector ({_reason(error)}): {cure}") from error
     input_hw, high_res_hw = sizes["input_hw"], sizes.get("fine_hw")
     detector = Detector(
         functions,
@@ -539,6 +557,10 @@ def load_detector(folder: Any) -> Detector:
     )
     detector.folder = folder
     return detector
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _check_inputs(functions: Any, sizes: Mapping[str, Sequence[int]], two_stage: bool) -> None:

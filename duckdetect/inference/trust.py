@@ -142,6 +142,10 @@ def check_operations(folder: Path) -> None:
     except Exception as error:  # protobuf's DecodeError, and the system's
         raise UserError(f"{path} is no SavedModel ({error}): train it again") from error
     graphs = model.meta_graphs
+    if not graphs:
+        raise UserError(
+            f"{folder} is a broken detector ({path.name} holds no graph): train it again"
+        )
     if len(graphs) != 1 or not graphs[0].HasField("object_graph_def"):
         raise UserError(
             f"{path} is a SavedModel of TensorFlow 1, which no detector is, and is not loaded: get the "

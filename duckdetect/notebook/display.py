@@ -197,14 +197,26 @@ def keep_animation(project: Path, found: Detected, class_name: str) -> None:
     say(f"The animation is also in {path}.")
 
 
+def _folder_of(run: Any) -> Path:
+    """The folder of what `train` returned.
+
+    Raises:
+        UserError: If it has none, or is something else.
+    """
+    if not hasattr(run, "folder"):
+        raise UserError(f"the run is {run!r}: give what `train` has returned")
+    if run.folder is None:
+        raise UserError("the run was not written to a folder: give `train` an out")
+    return Path(run.folder)
+
+
 def show_history(run: TrainRun) -> None:
     """Show the curves of losses and accuracy that a run has drawn into its folder."""
     from IPython.display import Image, display
 
-    if run.folder is None:
-        raise ValueError("the run was not written to a folder")
+    run_folder = _folder_of(run)
     say_result(run.text())
-    display(Image(filename=str(run.folder / CURVES)))
+    display(Image(filename=str(run_folder / CURVES)))
 
 
 def show_tensorboard(folder: str | Path) -> None:
@@ -294,8 +306,7 @@ def show_problems(problems: list[Problem], dataset: Dataset | None) -> None:
 
 def measure(run: TrainRun, folder: str | Path) -> Evaluation | None:
     """Measure a run on a folder's images, if boxes are drawn on them; say and draw how good it is."""
-    if run.folder is None:
-        raise ValueError("the run was not written to a folder")
+    run_folder = _folder_of(run)
     ground_truth = annotated(folder)
     if ground_truth is None:
         say(
@@ -304,7 +315,7 @@ def measure(run: TrainRun, folder: str | Path) -> Evaluation | None:
         )
         return None
     measured = evaluate(run, ground_truth)
-    _show_metrics(run.folder, measured)
+    _show_metrics(run_folder, measured)
     return measured
 
 
@@ -316,12 +327,11 @@ def measure_split(run: TrainRun, data: str | Path, split: str = "test") -> Evalu
     Raises:
         UserError: As `evaluate`.
     """
-    if run.folder is None:
-        raise ValueError("the run was not written to a folder")
-    measured = read_evaluation(run.folder, load_dataset(data, split))
+    run_folder = _folder_of(run)
+    measured = read_evaluation(run_folder, load_dataset(data, split))
     if measured is None:
         measured = evaluate(run, data, split, progress=True)
-    _show_metrics(run.folder, measured)
+    _show_metrics(run_folder, measured)
     return measured
 
 
@@ -344,20 +354,18 @@ def keep_threshold(run: TrainRun, threshold: float) -> None:
     Raises:
         UserError: If the threshold is no score.
     """
-    if run.folder is None:
-        raise ValueError("the run was not written to a folder")
-    before = change_threshold(run.folder, threshold)
+    run_folder = _folder_of(run)
+    before = change_threshold(run_folder, threshold)
     run.detector.threshold = threshold
-    say(f"The threshold of {run.folder.name} is {threshold:.2f}, it was {before:.2f}.")
+    say(f"The threshold of {run_folder.name} is {threshold:.2f}, it was {before:.2f}.")
 
 
 def show_report(run: TrainRun) -> Written:
     """Write a run's report, and show the page below the cell."""
     from IPython.display import display
 
-    if run.folder is None:
-        raise ValueError("the run was not written to a folder")
-    written = write_report(run.folder)
+    run_folder = _folder_of(run)
+    written = write_report(run_folder)
     page = html.escape(written.html.read_text(encoding="utf-8"), quote=True)
     # Inside the notebook itself: a page of Drive or of the server cannot be linked to everywhere.
     frame = (
@@ -366,7 +374,7 @@ def show_report(run: TrainRun) -> Written:
     )
     say_result(f"The report is in {written.html} and {written.pdf}.")
     if written.missing:
-        say(written.missing.removesuffix(how_to_measure(run.folder)).rstrip())
+        say(written.missing.removesuffix(how_to_measure(run_folder)).rstrip())
     display({"text/html": frame, "text/plain": "(The report as a page.)"}, raw=True)
     return written
 
@@ -385,12 +393,11 @@ def export_run(run: TrainRun, to: str = "web") -> Exported:
     """
     from IPython.display import FileLink, display
 
-    if run.folder is None:
-        raise ValueError("the run was not written to a folder")
+    run_folder = _folder_of(run)
     name = "served" if to == "saved-model" else f"detector{TARGETS.get(to, '')}"
     fast = to in ("web", "tflite") and run.detector.high_res_hw is not None
-    folder = make_folder(run.folder / "export")
-    exported = export_detector(run.folder, folder / name, to, scales=1 if fast else None)
+    folder = make_folder(run_folder / "export")
+    exported = export_detector(run_folder, folder / name, to, scales=1 if fast else None)
     say_result(f"Compared with the run's own detector:\n{exported.parity.table()}")
     say(f"The export is in {exported.path}.")
     if exported.path.is_dir():

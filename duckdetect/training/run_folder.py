@@ -165,7 +165,7 @@ def check_run(
     else:
         found = read_identity(folder)
         if _same(found, identity):
-            if found.get("done") and (folder / "detector").is_dir():
+            if found.get("done") and (folder / "detector" / "saved_model.pb").is_file():
                 _remove_states(folder)
                 return "done"
             _refuse_links(folder)

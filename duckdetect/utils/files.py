@@ -18,7 +18,7 @@ from typing import Any
 
 from duckdetect.errors import PlaceError, UserError
 from duckdetect.utils.locks import folder_lock
-from duckdetect.utils.reading import refuse_pipes
+from duckdetect.utils.reading import MOST_NAME_BYTES, refuse_pipes
 
 _REPLACED = "replaced"
 _OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -28,7 +28,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STALE_SECONDS = 24 * 3600
 # An empty part may be another writer's that is about to lock it.
 _NEW_SECONDS = 10
-_MOST_NAME_BYTES = 255  # of a file's name, on the usual file systems
 
 
 @contextlib.contextmanager
@@ -188,7 +187,7 @@ class FreeNames:
         while key(name) in self._taken:
             self._number[key(stem)] += 1
             number = f"_{self._number[key(stem)] + 1}"
-            while kept and len(os.fsencode(kept + number + suffix)) > _MOST_NAME_BYTES:
+            while kept and len(os.fsencode(kept + number + suffix)) > MOST_NAME_BYTES:
                 kept = kept[:-1]
             name = kept + number
         self._taken.add(key(name))

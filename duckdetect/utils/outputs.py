@@ -130,13 +130,16 @@ def own_output(
         A path to write to; it becomes `target` only if the block succeeds.
 
     Raises:
-        UserError: As `check_outputs`; if it is `new`, and another process put something there meanwhile.
+        UserError: As `check_outputs`, before the block and after it; if it is `new`, and another process
+            put something there meanwhile.
     """
     target = Path(target)
     if verb is not None:
         check_outputs([target], verb, inputs, known)
     with atomic_path(target) as part:
         yield part
+        if verb is not None and not new:  # it may have taken minutes
+            check_outputs([target], verb, known=known)
         # Noted before it is put in place: a run that is killed in between finds both versions its own.
         if verb is not None:
             note_output(target, verb, part)

@@ -53,7 +53,7 @@ def _can_be_called(path: Path) -> bool:
         parts = [os.fsencode(part) for part in path.parts]
     except UnicodeEncodeError:  # half a letter of JSON
         return False
-    return all(b"\0" not in part and len(part) <= _LONGEST for part in parts)
+    return all(b"\0" not in part and len(part) <= MOST_NAME_BYTES for part in parts)
 
 
 def _without_detours(path: Path) -> Path:
@@ -92,7 +92,8 @@ def _shown(given: Any) -> str:
 
 
 _MOST_SHOWN = 60
-_LONGEST = 255  # bytes of a name, on all usual file systems
+MOST_NAME_BYTES = 255
+"""Of a file's name, on all usual file systems."""
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -147,6 +147,18 @@ def test_a_click_that_the_disk_refuses_says_so(
 def test_a_run_without_a_folder_has_no_place_for_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give `train` an out"):
         correct(SimpleNamespace(folder=None, detector=Detector()), tmp_path)
+    with pytest.raises(UserError, match="the run is 5: give the path"):
+        correct(5, tmp_path)
+    with pytest.raises(UserError, match="the source is None: give the path"):
+        correct(tmp_path / "run", None)  # type: ignore[arg-type]
+
+
+def test_a_run_may_be_given_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_images(tmp_path / "new", a=(80, 60))
+    monkeypatch.setattr("duckdetect.annotation.suggestions.as_detector", lambda _: Detector())
+    handed = correct(tmp_path / "run", folder)
+    assert len(handed.crops) == 1
+    assert handed.path == tmp_path / "run" / "handed_back.json"
 
 
 def test_pictures_that_are_labelled_already_are_not_ranked(tmp_path: Path) -> None:

@@ -166,6 +166,37 @@ def test_links_inside_and_a_linked_root_are_good(tmp_path: Path) -> None:
     assert len(load_dataset(tmp_path / "link")) == 1
 
 
+def test_names_are_not_looked_for_in_each_of_many_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder for each video: 1,200 pictures in 600 of them took 24 seconds."""
+    n = 100
+    for i in range(n):
+        folder = tmp_path / "images" / f"video_{i}"
+        folder.mkdir(parents=True)
+        for name in (f"a{i}.jpg", f"b{i}.png"):
+            (folder / name).touch()
+    asked = []
+    listings = {
+        name: getattr(Finder, name) for name in ("_folds", "_stems", "_uploads", "_entries")
+    }
+    for name, listing in listings.items():
+        monkeypatch.setattr(
+            Finder, name,
+            lambda self, folder, listing=listing: (asked.append(folder), listing(self, folder))[1],
+        )  # fmt: skip
+        getattr(Finder, name).__name__ = name
+    finder = Finder(tmp_path)
+    places = [tmp_path, sorted((tmp_path / "images").iterdir())]
+    for i in range(n):
+        video = tmp_path / "images" / f"video_{i}"
+        assert finder.find(f"D:\\old\\place\\A{i}.jpg", places) == video / f"a{i}.jpg"
+        assert finder.of_stem(f"b{i}", places) == video / f"b{i}.png"
+        with pytest.raises(MissingError):
+            finder.find(f"gone_{i}.jpg", places)
+    assert len(asked) < 60 * n
+
+
 def test_forms_begin_with_the_name_as_it_is() -> None:
     assert name_forms("a%20b.jpg")[0] == "a%20b.jpg"
     assert fold("Ä.JPG ") == fold("a\u0308.jpg")

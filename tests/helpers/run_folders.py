@@ -49,7 +49,8 @@ def put_run(
             [{"step": k, "loss": 3.5 / k, "AP": 0.3, "AP50": 0.5 + k / 1000} for k in marks],
         )
     (folder / "detector").mkdir(exist_ok=True)
-    (folder / "detector" / "detector.json").write_text("{}")
+    for name in ("detector.json", "saved_model.pb"):
+        (folder / "detector" / name).write_text("{}")
     return folder
 
 

@@ -408,3 +408,15 @@ def test_a_head_without_end_is_not_read_byte_by_byte(
             with pytest.raises(UserError, match="is damaged, or not a picture that can be read"):
                 read(tmp_path / name)
     assert load_image(tmp_path / "a.jpg").shape == (60, 80, 3)
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused(tmp_path: Path) -> None:
+    """Each of a hundred bytes goes over all pixels: a megabyte took a minute."""
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (64, 64), (200, 100, 50)).save(path, progressive=True)
+    content = path.read_bytes()
+    assert load_image(path).shape == (64, 64, 3)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    path.write_bytes(content[:-2] + 600 * scan + content[-2:])
+    with pytest.raises(UserError, match="over 500 scans"):
+        load_image(path)

@@ -52,7 +52,7 @@ def rows_of(out: Path) -> list[dict]:
     ]
 
 
-def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_path):
+def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_path, monkeypatch):
     out, run = tmp_path / "found", RUNS / "ssd"
     script = (
         "import duckdetect.inference.bulk as b; b._SHARD_ROWS, b._TASK = 8, 8\n"
@@ -102,14 +102,26 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
     with pytest.raises(UserError, match="was begun with another threshold"):
         bulk(run, pictures, out, 0.123, progress=False)
     shutil.copy(rows[0]["path"], pictures / "broken.jpg")  # repaired: its row is tried again
-    bulk_module._forget_failed(out, [row["path"] for row in rows[:5]])  # but not of other pictures
+    bulk_module._forget_outdated(
+        out, [row["path"] for row in rows[:5]]
+    )  # but not of other pictures
     assert len(rows_of(out)) == N
-    bulk_module._forget_failed(out, list_source(pictures)[0])
+    bulk_module._forget_outdated(out, list_source(pictures)[0])
     assert sorted(row["path"] for row in rows_of(out)) == sorted(
         row["path"] for row in rows if not row["error"]
     )
     with pytest.raises(UserError, match="which is not of `bulk`"):
         bulk(run, pictures, pictures, progress=False)
+    # A file that was put in another's place, with the time that it had elsewhere, and one that is gone.
+    replaced, gone = (Path(row["path"]) for row in rows_of(out)[:2])
+    shutil.copy2(rows[5]["path"], replaced)
+    bulk_module._forget_outdated(out, list_source(pictures)[0])
+    assert str(replaced) not in {row["path"] for row in rows_of(out)}
+    assert len(rows_of(out)) == N - 2
+    monkeypatch.setattr(bulk_module, "_detected", lambda *_: iter(()))
+    gone.unlink()
+    (note,) = bulk(run, pictures, out, 0.2, progress=False).notes
+    assert note.startswith(f"1 picture of earlier runs is not in {pictures} any more; {out} keeps")
 
 
 def test_sources(pictures, tmp_path):

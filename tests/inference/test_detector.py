@@ -184,3 +184,43 @@ def test_what_was_found_before_is_drawn_as_if_found_now(project_data, tmp_path):
     assert len(files) == 11
     for file in files:
         assert (tmp_path / "now" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
+
+
+def _ones(images, boxes=((0.1, 0.1, 0.5, 0.5),), scores=(0.9,)):
+    """What a detector answers that finds one and the same in each image."""
+    n = tf.shape(images)[0]
+    return (
+        tf.tile(tf.constant([boxes]), [n, 1, 1]),
+        tf.tile(tf.constant([scores]), [n, 1]),
+        tf.zeros([n, len(scores)], tf.int32),
+        tf.fill([n], len(scores)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda x: _ones(x, scores=(float("nan"),)), "the detector scores nan, not 0 to 1"),
+        (lambda x: _ones(x, scores=(7.0,)), "the detector scores 7.0, not 0 to 1"),
+        (lambda x: _ones(x, boxes=((0.1, 0.1, 0.5),)), "output is of shapes"),
+        (lambda x: _ones(x)[:3], r"is a broken detector \(not enough values to unpack"),
+        (lambda x: {"boxes": x}, "is a broken detector"),
+        (lambda x: tuple(values[:0] for values in _ones(x)), "is a broken detector"),
+    ],
+)
+def test_a_detector_that_answers_otherwise_is_told(tmp_path, answer, told):
+    class Other(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+        def prepare(self, image):
+            return tf.image.resize(tf.cast(image, tf.float32), [300, 300]), tf.ones(2)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 300, 300, 3])])
+        def detect(self, images):
+            return answer(images)
+
+    tf.saved_model.save(Other(), str(tmp_path))
+    said = {"format": 1, "classes": ["duck"], "threshold": 0.5, "base": "x", "input_hw": [300, 300]}
+    (tmp_path / "detector.json").write_text(json.dumps(said))
+    detector = dd.load_detector(tmp_path)
+    with pytest.raises(UserError, match=told):
+        detector.predict(noise(40, 60))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 from helpers.labelled_folders import put_coco
 
 import duckdetect as dd
+from duckdetect.annotation.store import AnnotationStore
 from duckdetect.data.convert import convert_dataset
 from duckdetect.data.loading import load_dataset
 from duckdetect.data.outline import outline_dataset
 from duckdetect.data.split import split_dataset
 from duckdetect.errors import UserError
+from duckdetect.notebook import display
 
 
 @pytest.fixture
@@ -45,6 +48,28 @@ def test_of_data_sets(data: Path, tmp_path: Path) -> None:
     assert not out.exists()
     assert not file.exists()
     assert split_dataset(data, file=file, seed=np.int64(3)).seed == 3  # type: ignore[arg-type]
+
+
+def test_of_sheets_and_stores(data: Path) -> None:
+    for wrong in ("x", 0, 1001, True):
+        assert f"--images is {wrong!r}: give 1 to 1000" in refused(
+            dd.data.label_sheet, data, None, wrong
+        )
+    store = AnnotationStore(data)
+    assert "size_hw is (80, inf)" in refused(store.put, "a.jpg", (80, 1e400), [], ["duck"])
+    for name in ("\udcff", " "):
+        assert "give a list of names" in refused(store.put, "a.jpg", (60, 80), [], [name])
+
+
+def test_of_notebooks(tmp_path: Path) -> None:
+    functions = display.show_history, display.show_report, display.export_run
+    for function in functions:
+        assert "the run is '': give what `train` has returned" in refused(function, "")
+        nowhere = SimpleNamespace(folder=None)
+        assert "was not written to a folder: give `train` an out" in refused(function, nowhere)
+    assert "the run is 5" in refused(display.measure, 5, tmp_path)
+    assert "the run is 5" in refused(display.measure_split, 5, tmp_path)
+    assert "the run is 5" in refused(display.keep_threshold, 5, 0.5)
 
 
 @pytest.mark.parametrize(

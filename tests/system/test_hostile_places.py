@@ -15,6 +15,8 @@ import duckdetect.data.check
 import duckdetect.inference.bulk
 import duckdetect.inference.detector
 from duckdetect.cli import main
+from duckdetect.errors import UserError
+from duckdetect.utils.outputs import own_output
 from duckdetect.utils.reading import as_path
 
 
@@ -109,3 +111,28 @@ def test_streams_that_were_closed_before(tmp_path: Path) -> None:
     closed = " ".join(["exec", '"$@"', "<&-", ">&-", "2>&-"])
     subprocess.run(["sh", "-c", closed, "sh", *argv], timeout=60, check=True)
     assert (tmp_path / "out" / "data.yaml").exists()
+
+
+def test_what_is_put_there_while_a_command_works_stays(tmp_path: Path) -> None:
+    """Outlines take minutes, in which somebody may edit what is about to be replaced."""
+    data = put_coco(tmp_path / "data")
+    out = tmp_path / "out"
+    argv = ["convert", str(data), "--to", "coco", "--out", str(out)]
+    assert main(argv) == 0
+    labels = (out / "_annotations.coco.json").read_bytes()
+
+    def convert_while(name: str) -> None:
+        with own_output(out, "convert") as part:
+            part.mkdir()
+            (out / name).write_text("mine")
+
+    with pytest.raises(UserError, match=r"mine\.txt was not written by"):
+        convert_while("mine.txt")
+    (out / "mine.txt").unlink()  # which is still there, as is the rest
+    assert (out / "_annotations.coco.json").read_bytes() == labels
+    with pytest.raises(UserError, match=r"_annotations\.coco\.json was changed since"):
+        convert_while("_annotations.coco.json")
+    assert (out / "_annotations.coco.json").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"data", "out"}
+    (out / "_annotations.coco.json").write_bytes(labels)
+    assert main([*argv, "--overwrite"]) == 0

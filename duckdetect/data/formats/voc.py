@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import functools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
 
@@ -84,9 +85,10 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     samples: list[Sample] = []
     read_labels: list[Label] = []
     places: dict[Path, list[Path]] = {}  # to list folders for each file takes hours
+    image_folders = functools.cache(_image_folders)
     for path, root in parsed:
         if path.parent not in places:
-            places[path.parent] = _places(source, path.parent)
+            places[path.parent] = _places(source, path.parent, image_folders)
         image = _image(path, root, places[path.parent], reading)
         if image is None:
             continue
@@ -253,14 +255,18 @@ def _as_utf8(content: bytes) -> bytes:
     return content[found.end() :].decode(codec.name).encode("utf-8")
 
 
-def _places(source: Path, labels: Path) -> list[Path]:
+def _image_folders(top: Path) -> list[Path]:
+    return [p for p in children(top) if p.name.lower() in _IMAGE_FOLDERS]
+
+
+def _places(source: Path, labels: Path, image_folders: Callable[[Path], list[Path]]) -> list[Path]:
     """Where the pictures of a folder of XML files may lie."""
     above, split = labels.parent, labels.name
     folders = [labels]
     for top in dict.fromkeys((source, above, above.parent if above != source else above)):
         if not top.resolve().is_relative_to(source.resolve()) and top != above:
             continue
-        images = [p for p in children(top) if p.name.lower() in _IMAGE_FOLDERS]
+        images = image_folders(top)
         folders += [place / split for place in images] + [top, *images]
     return list(dict.fromkeys(folders))
 

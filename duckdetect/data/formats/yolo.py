@@ -23,7 +23,7 @@ import contextlib
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +46,7 @@ from duckdetect.imaging.io import image_head, list_folder, list_images, natural_
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.reading import decoded, read_bytes
 from duckdetect.utils.schema import is_path, read_yaml, short
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import plural, some_names
 
 CLASS_FILES = (
     "classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt", "classes.names",
@@ -99,6 +99,7 @@ def read_images(
         by_folder.setdefault(image.parent, []).append(image)
     places = {folder: _labels_folder(folder, reading) for folder in by_folder}
     files: dict[Path, Path] = {}
+    read_from: dict[Path, list[Path]] = {}  # several folders of pictures may have one of labels
     for folder, of_folder in by_folder.items():
         place = places[folder]
         found = _label_files(of_folder, place, reading)
@@ -108,7 +109,10 @@ def read_images(
             reading.warn(folder, what, "label them to measure with them")
             images = [image for image in images if image.parent != folder]
         else:
-            _report_left_over(of_folder, found, folder, place, reading)
+            _report_unread(of_folder, found, folder, place, reading)
+            read_from.setdefault(place, []).append(folder)
+    for place, folders in read_from.items():
+        _report_left_over(place, folders, set(files.values()), reading)
     _report_shared(files, places, reading)
     for folder in dict.fromkeys(
         [root, *(near for place in places.values() for near in (place, place.parent))]
@@ -215,34 +219,41 @@ def _label_files(images: list[Path], folder: Path, reading: Reading) -> dict[Pat
     return found
 
 
-def _report_left_over(
+def _report_unread(
     images: list[Path],
     files: Mapping[Path, Path],
     folder: Path,
     labels_folder: Path,
     reading: Reading,
 ) -> None:
-    """Tell of labels without a picture, of labels in another place, and of no labels at all."""
+    """Tell of a folder's pictures without labels, and of labels beside them that are not read."""
     if not files:
         what = f"none of its {plural(len(images), 'picture')} has a text file of labels"
         reading(Problem(str(folder), what, "put them beside the pictures or in `labels`"))
-    used = set(files.values())
-    if labels_folder != folder:
-        beside = {path.stem: path for path in reading.finder.files(folder)
-                  if path.suffix.lower() == ".txt"}  # fmt: skip
-        for image in images:
-            path = beside.get(image.stem)
-            if path is not None and image not in files and looks_like_labels(path):
-                what = f"is not read: the labels of these pictures lie in {labels_folder}"
-                reading(Problem(str(path), what, "move it there, or remove it"))
+    if labels_folder == folder:
+        return
+    beside = {
+        path.stem: path for path in reading.finder.files(folder) if path.suffix.lower() == ".txt"
+    }
+    for image in images:
+        path = beside.get(image.stem)
+        if path is not None and image not in files and looks_like_labels(path):
+            what = f"is not read: the labels of these pictures lie in {labels_folder}"
+            reading(Problem(str(path), what, "move it there, or remove it"))
+
+
+def _report_left_over(
+    labels_folder: Path, folders: Sequence[Path], used: Set[Path], reading: Reading
+) -> None:
+    """Tell of labels that no picture of the folders that are labelled from there has."""
     for path in sorted(reading.finder.files(labels_folder), key=natural_key):
         if path.suffix.lower() != ".txt" or path in used or path.name.lower() in _NO_LABELS:
             continue
         if path.name.lower() in CLASS_FILES or not path.is_file():
             continue
-        what = f"has no picture in {folder}"
+        what = f"has no picture in {some_names(folders)}"
         problem = Problem(str(path), what, "put the picture there, or remove its labels")
-        if labels_folder != folder:
+        if labels_folder not in folders:
             reading(problem)
         elif looks_like_labels(path):  # among the pictures, a text file may be anything
             reading.warn(path, what, problem.cure)

@@ -288,6 +288,23 @@ def test_folders_are_not_listed_for_each_file(
     assert 0 < len(listed) < 20
 
 
+def test_folders_are_not_listed_for_each_folder_of_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder for each video: 2,400 files in 1,200 of them took 26 seconds."""
+    for i in range(30):
+        put_image(tmp_path / "JPEGImages" / f"video{i}" / f"{i}.jpg")
+        (tmp_path / "Annotations" / f"video{i}").mkdir(parents=True)
+        xml = voc_xml(filename=f"{i}.jpg")
+        (tmp_path / "Annotations" / f"video{i}" / f"{i}.xml").write_text(xml)
+    listed = []
+    monkeypatch.setattr(
+        voc, "children", lambda folder: (listed.append(folder), places.children(folder))[1]
+    )
+    assert load_dataset(tmp_path).n_boxes == 30
+    assert 0 < len([folder for folder in listed if folder == tmp_path]) < 10
+
+
 def _datumaro(folder: Path, *names: str) -> None:
     for name in names:
         put_image(folder / "images" / f"{name}.jpg")

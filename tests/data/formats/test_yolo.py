@@ -208,6 +208,21 @@ def test_labels_without_a_image_are_not_lost_silently(tmp_path: Path) -> None:
         load_dataset(tmp_path)
 
 
+def test_labels_of_several_folders_are_told_once(tmp_path: Path) -> None:
+    """Of 400 folders of videos with one of labels there were 160,000 lines."""
+    for i in range(5):
+        put_image(tmp_path / "images" / f"video{i}" / f"{i}.jpg")
+    (tmp_path / "labels").mkdir()
+    for i in range(6):
+        (tmp_path / "labels" / f"{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [duck]\n")
+    told = [str(p) for p in check_dataset(tmp_path) if "has no picture in" in str(p)]
+    assert len(told) == 1
+    assert "5.txt" in told[0]
+    (tmp_path / "labels" / "5.txt").unlink()
+    assert load_dataset(tmp_path).n_boxes == 5
+
+
 def test_no_labels_at_all(tmp_path: Path) -> None:
     put_yolo(tmp_path)
     (tmp_path / "train" / "labels" / "train.txt").unlink()
