@@ -72,6 +72,14 @@ def write_splits(
         if writer.settings is not None:
             classes = next(iter(parts.values())).classes
             writer.settings(folder, classes, {str(s): f"{s}/{writer.images}" for s in parts})
+    if not writer.lists_classes:
+        every = {name for part in parts.values() for name in part.classes}
+        used = {
+            part.classes[c] for part in parts.values() for s in part.samples for c in s.class_id
+        }
+        lost["classes without a box are dropped: the format has no list of classes"] += len(
+            every - used
+        )
     return [counted(count, what) for what, count in lost.items() if count]
 
 

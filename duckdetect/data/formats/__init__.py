@@ -46,12 +46,14 @@ class Writer(NamedTuple):
         images: Where the images lie below the split's folder.
         by_stem: Whether labels are found by an image's name without suffix, so that no two may share it.
         settings: Writes what the splits have in common: the folder, class names, each split's images.
+        lists_classes: Whether a class is written that no box is of.
     """
 
     labels: Callable[[Path, Dataset, Sequence[str]], Counter[str]]
     images: str = ""
     by_stem: bool = True
     settings: Callable[[Path, Sequence[str], Mapping[str, str]], None] | None = None
+    lists_classes: bool = True
 
 
 # In this order: a folder may hold a list of classes beside Pascal VOC's files, so plain YOLO comes last.
@@ -69,6 +71,6 @@ READERS: tuple[Reader, ...] = (
 
 WRITERS: dict[str, Writer] = {
     "coco": Writer(coco.write, by_stem=False),
-    "voc": Writer(voc.write),
+    "voc": Writer(voc.write, lists_classes=False),
     "yolo": Writer(yolo.write, images="images", settings=yolo.write_settings),
 }

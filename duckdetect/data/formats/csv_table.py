@@ -74,10 +74,13 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     if twice := sorted(name for name in read_ones if names.count(name) > 1):
         what = f"it has several columns {some_names(twice)}"
         reading.warn(source, what, "the first of each is read")
-    if len(of_class := [name for name in dict.fromkeys(names) if name in _COLUMNS["class"]]) > 1:
-        read_one = names[columns["class"]]
+    for key in ("class", *_NUMBERS) if names else ():
+        of_key = [name for name in dict.fromkeys(names) if name in _COLUMNS[key]]
+        if len(of_key) < 2:
+            continue
+        read_one = names[columns[key]]
         reading.warn(
-            source, f"the columns {some_names(of_class)} may be classes", f"{read_one!r} is read"
+            source, f"the columns {some_names(of_key)} say the same", f"{read_one!r} is read"
         )
     rows: list[tuple[int, dict[str, str]]] = []
     try:

@@ -48,6 +48,9 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     shards = [path for path in reading.all_inside(shards) if path.is_file()]
     by_number = _label_map(source, reading)
     found: list[tuple[str, Path, list[tuple[list[float], str, bool]]]] = []
+    # One for all shards, so that a picture that is in two of them is known for one.
+    digest = hashlib.sha256("".join(map(file_sha256, shards)).encode()).hexdigest()
+    folder = cache_folder() / "data" / f"tfrecord-{digest[:12]}"
     for shard in shards:
         if shard.stat().st_size == 0:
             reading(Problem(str(shard), "is empty", "copy it again"))
@@ -55,7 +58,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         packed = "GZIP" if read_head(shard, 2) == b"\x1f\x8b" else ""
         if packed:
             refuse_bomb(shard)
-        folder = make_folder(cache_folder() / "data" / f"tfrecord-{file_sha256(shard)[:12]}")
+        make_folder(folder)
         try:
             for number, record in enumerate(tf.data.TFRecordDataset(str(shard), packed), 1):
                 where = f"{shard}, record {number}"
@@ -68,7 +71,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             if isinstance(error, UserError):
                 raise
             # TensorFlow's own words begin with the places of its graph.
-            reason = (str(error).splitlines() or [""])[0].rpartition("}} ")[2][:100]
+            reason = (
+                (str(error).splitlines() or [""])[0]
+                .rpartition("}} ")[2]
+                .partition(" [Op:")[0][:100]
+            )
             raise UserError(f"{shard} is damaged ({reason}): copy it again") from error
     classes = tuple(by_number.values()) or places.class_names(
         n for *_, bs in found for _, n, _ in bs

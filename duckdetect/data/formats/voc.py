@@ -396,10 +396,6 @@ def write(folder: Path, dataset: Dataset, file_names: Sequence[str]) -> Counter[
         What the format cannot hold, and how often that was met.
     """
     lost: Counter[str] = Counter()
-    used = {int(c) for sample in dataset.samples for c in sample.class_id}
-    lost["classes without a box are dropped: Pascal VOC has no list of classes"] += sum(
-        class_id not in used for class_id in range(len(dataset.classes))
-    )
     for sample, name in zip(dataset.samples, file_names, strict=True):
         root = Element("annotation")
         SubElement(root, "filename").text = name

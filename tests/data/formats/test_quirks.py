@@ -296,6 +296,16 @@ def test_records_of_one_name_keep_their_own_pictures(
         np.testing.assert_array_equal(sample.load(), noise(seed=seed))
 
 
+def test_a_picture_in_two_shards_is_told(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    for number, box in (("00000", 0.1), ("00001", 0.2)):
+        with tf.io.TFRecordWriter(str(tmp_path / f"x.tfrecord-{number}-of-00002")) as file:
+            file.write(_record(b"a.png", 1, box))
+    with pytest.raises(UserError, match=r"2 entries are named a\.png"):
+        load_dataset(tmp_path)
+
+
 def test_packed_records_that_are_a_bomb_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,7 +404,7 @@ def test_a_table_that_says_more_than_is_read(tmp_path: Path) -> None:
     assert "it has several columns xmin" in str(check_dataset(tmp_path)[0])
     table.write_text(f"{head},class_name\na.jpg,0,1,2,30,40,duck\n")
     assert load_dataset(tmp_path).classes == ("duck",)
-    told = "the columns class, class_name may be classes: 'class_name' is read"
+    told = "the columns class, class_name say the same: 'class_name' is read"
     assert told in str(check_dataset(tmp_path)[0])
     more = ",".join(f"column_{i}" for i in range(900))
     table.write_text(f"{more},{head}\n" + "," * 900 + "a.jpg,duck,1,2,30,40\n")
