@@ -112,7 +112,8 @@ def bulk(
 ) -> BulkResult:
     """Detect on all pictures of a folder tree, a list or an object store; write Parquet shards.
 
-    A shard's columns: `path`, `width` and `height` in pixels, `boxes` (a list of x1, y1, x2, y2 in
+    A shard's columns: `path`, `file` (the size in bytes and the time of change in nanoseconds of a local
+    one), `width` and `height` in pixels, `boxes` (a list of x1, y1, x2, y2 in
     pixels), `scores`, `class_ids`, `classes`, `masks` (COCO run lengths as JSON; null of detectors
     without masks) and `error` (null if the picture was read).
 
@@ -147,6 +148,7 @@ def bulk(
     paths, notes = list_source(source)
     make_folder(out)
     settings = {
+        "source": _place_of(source),
         "run": str(run) if _ADDRESS.match(str(run)) else str(Path(run).resolve()),
         "detector": _weights_sum(Path(run)),
         "classes": list(detector.classes),
@@ -278,7 +280,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
         return
     before = read_json(path, "choose another --out")
     for name, value in settings.items():
-        if name == "detector" and not before.has(name):
+        if name in ("detector", "source") and not before.has(name):
             continue  # of a version that did not write it down
         if not before.has(name):
             before.fail(f"it has no {name}")
@@ -287,6 +289,14 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
             raise UserError(
                 f"{out} was begun with another {name} ({there}, here {here}): choose another --out"
             )
+
+
+def _place_of(source: str | Path) -> str:
+    """Where a source's pictures lie: the same paths may lead to other ones from another folder."""
+    if _ADDRESS.match(str(source)):
+        return str(source)
+    place = Path(source).resolve()
+    return str(place) if place.is_dir() else f"{place}, read in {Path.cwd()}"
 
 
 def _weights_sum(run: Path) -> str:
@@ -320,7 +330,7 @@ def _done(out: Path) -> set[str]:
 def _forget_outdated(out: Path, paths: Sequence[str]) -> None:
     """Take out the rows of pictures that are other ones by now.
 
-    Files that changed since their shard was written; and all that could not be read, if one of them can
+    Local files that changed since they were looked at; and all that could not be read, if one of them can
     be now: it was repaired, or the store that all of them lie in answers again.
     """
     import pyarrow as pa
@@ -332,11 +342,15 @@ def _forget_outdated(out: Path, paths: Sequence[str]) -> None:
     failed: dict[Path, set[str]] = {}
     for shard in _shard_paths(out):
         with _intact(shard):
-            table = pq.read_table(shard, columns=["path", "error"])
-            every = wanted.intersection(table["path"].to_pylist())
+            # Earlier versions did not write down which file it was.
+            known = [_FILE] if _FILE in pq.read_schema(shard).names else []
+            table = pq.read_table(shard, columns=["path", "error", *known])
             names = table.filter(pc.is_valid(table["error"]))["path"].to_pylist()
-        written = shard.stat().st_mtime
-        outdated[shard] = {path for path in every if _changed_after(path, written)}
+            files = zip(*(table[key].to_pylist() for key in ("path", *known)), strict=True)
+            outdated[shard] = {
+                path for path, *file in files
+                if path in wanted and file and file[0] != _file_stamp(path)
+            }  # fmt: skip
         failed[shard] = wanted.intersection(names)
     if any(not isinstance(_load(path), str) for names in failed.values() for path in sorted(names)):
         outdated = {shard: names | failed[shard] for shard, names in outdated.items()}
@@ -350,11 +364,16 @@ def _forget_outdated(out: Path, paths: Sequence[str]) -> None:
             pq.write_table(kept, part)
 
 
-def _changed_after(path: str, seconds: float) -> bool:
-    """Whether a local file was written or put there since; of addresses nobody asks."""
+_FILE = "file"
+
+
+def _file_stamp(path: str) -> str | None:
+    """What tells a local file from another of its name: size and time; None for addresses."""
     with contextlib.suppress(OSError, ValueError):
-        return not _ADDRESS.match(path) and os.stat(path).st_ctime > seconds  # noqa: PTH116
-    return False
+        if not _ADDRESS.match(path):
+            found = os.stat(path)  # noqa: PTH116  (a million times)
+            return f"{found.st_size} {found.st_mtime_ns}"
+    return None
 
 
 @contextlib.contextmanager
@@ -532,10 +551,18 @@ def _row(path: str, image: Any, found: Any, error: str | None) -> dict[str, Any]
     if found is None:
         empty: dict[str, Any] = {"boxes": [], "scores": [], "class_ids": [], "classes": []}
         size = {"width": None, "height": None} if image is None else {}
-        return {"path": path, **size, **empty, "masks": None, "error": error}
+        return {
+            "path": path,
+            _FILE: _file_stamp(path),
+            **size,
+            **empty,
+            "masks": None,
+            "error": error,
+        }
     rles = detection_rles(found)
     return {
         "path": path,
+        _FILE: _file_stamp(path),
         "width": image.shape[1],
         "height": image.shape[0],
         "boxes": found.xyxy.tolist(),
@@ -553,7 +580,7 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
     numbers = pa.list_(pa.float32())
     schema = pa.schema(
         {
-            "path": pa.string(), "width": pa.int32(), "height": pa.int32(),
+            "path": pa.string(), _FILE: pa.string(), "width": pa.int32(), "height": pa.int32(),
             "boxes": pa.list_(numbers), "scores": numbers, "class_ids": pa.list_(pa.int32()),
             "classes": pa.list_(pa.string()), "masks": pa.list_(pa.string()), "error": pa.string(),
         }

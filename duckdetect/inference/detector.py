@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -138,6 +139,7 @@ class Detector:
         self.high_res_hw = high_res_hw
         self.suppression = suppression
         self.folder: Path | None = None
+        self._process = os.getpid()
 
     def __repr__(self) -> str:
         return (
@@ -153,6 +155,17 @@ class Detector:
     @threshold.setter
     def threshold(self, value: float) -> None:
         self._threshold = check_score(value)
+
+    def __copy__(self) -> Detector:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Of pickle and deepcopy, which know no networks."""
+        raise UserError(
+            "a detector is not copied whole: load it again where it is needed, with `load_detector`"
+        )
 
     def __call__(self, images: Any, threshold: float | None = None, **more: Any) -> Any:
         """`predict`."""
@@ -218,6 +231,11 @@ class Detector:
             UserError: If an image is of another shape or type, or cannot be read; or the threshold is
                 no number from 0 to 1; or `masks` is none of these.
         """
+        if os.getpid() != self._process:  # its threads are not here, and it would wait for them
+            raise UserError(
+                "the detector was loaded in another process, of which this one is a fork: load it here, "
+                'or start processes by multiprocessing.get_context("spawn")'
+            )
         if masks not in (True, False, "rle"):
             raise UserError(f'masks is {masks!r}: give True, False or "rle"')
         kept = self.threshold if threshold is None else check_score(threshold)

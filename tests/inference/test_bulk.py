@@ -119,9 +119,10 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
     assert str(replaced) not in {row["path"] for row in rows_of(out)}
     assert len(rows_of(out)) == N - 2
     monkeypatch.setattr(bulk_module, "_detected", lambda *_: iter(()))
-    gone.unlink()
+    gone.rename(tmp_path / "gone.jpg")
     (note,) = bulk(run, pictures, out, 0.2, progress=False).notes
     assert note.startswith(f"1 picture of earlier runs is not in {pictures} any more; {out} keeps")
+    (tmp_path / "gone.jpg").rename(gone)
 
 
 def test_sources(pictures, tmp_path):
@@ -153,6 +154,23 @@ def test_sources(pictures, tmp_path):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UserError):
             list_source(wrong)
+
+
+def test_the_same_paths_of_another_place_are_another_source(tmp_path, monkeypatch):
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+    (tmp_path / "list.txt").write_text("a.jpg")
+    (tmp_path / "today").symlink_to(tmp_path / "monday")
+    monkeypatch.chdir(tmp_path / "monday")
+    sources = ".", "../today", "../list.txt"
+    folder, link, listed = map(bulk_module._place_of, sources)
+    assert folder == link == str(tmp_path / "monday")
+    monkeypatch.chdir(tmp_path / "tuesday")
+    (tmp_path / "today").unlink()
+    (tmp_path / "today").symlink_to(tmp_path / "tuesday")
+    for before, source in zip((folder, link, listed), sources, strict=True):
+        assert bulk_module._place_of(source) != before
+    assert bulk_module._place_of("s3://bucket/a") == "s3://bucket/a"
 
 
 def test_what_an_earlier_run_left_is_looked_at(tmp_path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
+import pickle
 
 import numpy as np
 import pytest
@@ -224,3 +227,14 @@ def test_a_detector_that_answers_otherwise_is_told(tmp_path, answer, told):
     detector = dd.load_detector(tmp_path)
     with pytest.raises(UserError, match=told):
         detector.predict(noise(40, 60))
+
+
+def test_a_detector_is_of_one_process(detector, monkeypatch):
+    """In a fork TensorFlow waits for threads that are not there, for ever."""
+    monkeypatch.setattr(os, "getpid", lambda: 0)
+    with pytest.raises(UserError, match="loaded in another process, of which this one is a fork"):
+        detector.predict(noise(40, 60))
+    monkeypatch.undo()
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(UserError, match="is not copied whole: load it again"):
+            copied(detector)
