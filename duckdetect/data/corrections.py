@@ -11,11 +11,12 @@ detections.json:
       {"file": "new/b.jpg", "wrong": [{"bbox": [200, 40, 50, 50]}]},
       {"file": "new/c.jpg", "objects": [{"class": "duck", "bbox": [5, 5, 90, 70]}]}]}
 
-`file` is relative to the file's own folder, or absolute. Of a `whole` picture all objects are listed; it
-becomes a labelled picture. Of another one, `objects` are some that were missed and `wrong` are false
-detections; the rest of it nobody has looked at, and it is neither object nor background. An object may
-also have COCO's `segmentation`, and `"crowd": true`, which is not trained on. Where they are
-added to pictures, a copy under another name is that picture.
+`file` is relative to the file's own folder, or absolute; what we write also has its `sha256`, so that
+no other picture takes its place. Of a `whole` picture all objects are listed; it becomes a labelled
+picture. Of another one, `objects` are some that were missed and `wrong` are false detections; the rest
+of it nobody has looked at, and it is neither object nor background. An object may also have COCO's
+`segmentation`, and `"crowd": true`, which is not trained on. Where they are added to pictures, a copy
+under another name is that picture.
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
         fields.fail(f"its format is not {FORMAT!r}")
     _only(fields, "format", "pictures")
     said: list[tuple[Fields, str, list[Label], list[Label], bool]] = []
+    sums: dict[str, str] = {}
     boxes: dict[str, list[Label]] = {}  # a picture that is spoken of often is opened once
     for row in rows_of(fields.list("pictures"), f"{path}: pictures", _CURE):
-        _only(row, "file", "whole", "objects", "wrong")
+        _only(row, "file", "sha256", "whole", "objects", "wrong")
         name = row.text("file")
         if not is_path(name):
             row.fail("file is no path")
@@ -81,14 +83,21 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
         whole = row.flag("whole", default=False)
         if not (whole or labels or wrong):
             row.fail("it says nothing of its picture: give objects, wrong, or whole")
+        if row.has("sha256"):
+            sums.setdefault(name, row.text("sha256"))
         said.append((row, name, labels, wrong, whole))
         boxes.setdefault(name, []).extend([*labels, *wrong])
     pictures: dict[str, Sample] = {}
     for name, of_image in boxes.items():
+        quoted = json.dumps(name, ensure_ascii=False)
         if not (path.parent / name).is_file():
             raise UserError(
-                f"{path}: the picture {json.dumps(name, ensure_ascii=False)} is not there: put it "
-                "back, or remove its entry"
+                f"{path}: the picture {quoted} is not there: put it back, or remove its entry"
+            )
+        if name in sums and file_sha256(path.parent / name) != sums[name]:
+            raise UserError(
+                f"{path}: the picture {quoted} is another one than was corrected: put it back as it was, "
+                "or remove its entry"
             )
         picture = make_sample(path.parent / name, 0, None, of_image, strict)
         assert picture is not None  # strict would have raised
@@ -182,6 +191,7 @@ def write_corrections(path: str | Path, corrections: Dataset) -> None:
             file = str(sample.path.resolve())
         return {
             "file": file,
+            "sha256": file_sha256(sample.path),
             "whole": sample.whole,
             "objects": objects,
             **({"wrong": wrong} if wrong else {}),

@@ -19,6 +19,7 @@ from duckdetect.annotation.suggestions import suggest
 from duckdetect.data.corrections import FORMAT, read_corrections
 from duckdetect.data.dataset import Dataset
 from duckdetect.errors import UserError
+from duckdetect.utils.files import file_sha256
 
 pytest.importorskip("anywidget", reason="anywidget is not installed")
 
@@ -78,10 +79,10 @@ def test_a_click_keeps_what_else_was_said_of_pictures(handed: Handed, tmp_path: 
     missed = {"class": DUCK[0], "bbox": [50.0, 5.0, 20.0, 20.0]}
     make_images(tmp_path / "new", c=(80, 60))
     rows = [
-        {"file": "new/a.jpg", "whole": False, "objects": [missed]},
-        {"file": "new/b.jpg", "whole": True, "objects": []},
-        {"file": "new/c.jpg", "whole": True, "objects": []},
-    ]
+        {"file": f"new/{name}.jpg", "sha256": file_sha256(tmp_path / "new" / f"{name}.jpg"),
+         "whole": whole, "objects": objects}
+        for name, whole, objects in (("a", False, [missed]), ("b", True, []), ("c", True, []))
+    ]  # fmt: skip
     handed.path.write_text(json.dumps({"format": FORMAT, "pictures": rows}))
     handed.hand_back([crops["a.jpg"]])
     written = json.loads(handed.path.read_text())["pictures"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.labelled_folders import put_image
 from PIL import Image
 
 from duckdetect import UserError
@@ -238,3 +239,19 @@ def test_copies_among_files_of_one_size_are_found_by_one_look_at_each(tmp_path, 
     assert len(both) == 40
     assert sum(sample.path.name == "19.bmp" for sample in both) == 1
     assert len(read) == 41
+
+
+def test_a_picture_that_took_anothers_place_is_told(tmp_path):
+    picture = put_image(tmp_path / "a.jpg")
+    path = tmp_path / "corrections.json"
+    said = {"file": "a.jpg", "wrong": [{"bbox": [1, 2, 30, 20]}]}
+    path.write_text(json.dumps({"format": FORMAT, "pictures": [said]}))
+    write_corrections(path, read_corrections(path, ("duck",)))
+    before = picture.read_bytes()
+    picture.write_bytes(put_image(tmp_path / "b.jpg", size_hw=(60, 90)).read_bytes())
+    with pytest.raises(
+        UserError, match=r"\"a\.jpg\" is another one than was corrected: put it back"
+    ):
+        read_corrections(path, ("duck",))
+    picture.write_bytes(before)
+    assert len(read_corrections(path, ("duck",))) == 1
