@@ -25,6 +25,7 @@ from duckdetect.evaluation.matching import match_detections
 from duckdetect.evaluation.metrics import score_detections
 from duckdetect.inference.detector import Detector
 from duckdetect.inference.run_config import read_config
+from duckdetect.utils.files import file_sha256
 from duckdetect.utils.words import plural
 
 _MOST_IMAGES = 200
@@ -171,9 +172,11 @@ def known_test(run: str | Path, without: Dataset) -> Dataset | None:
         test = _last_test(run) or _own_test(run)
     except UserError:
         return None
-    seen = {sample.path.resolve() for sample in without.samples}
-    left = [i for i, s in enumerate(test.samples if test else ()) if s.path.resolve() not in seen]
-    return test.subset(left) if test is not None and left else None
+    if test is None:
+        return None
+    seen = {file_sha256(sample.path) for sample in without.samples}  # under whatever name
+    left = [i for i, s in enumerate(test.samples) if not seen or file_sha256(s.path) not in seen]
+    return test.subset(left) if left else None
 
 
 def _last_test(run: str | Path) -> Dataset | None:

@@ -36,6 +36,7 @@ FORMAT = 1
 MOST_INPUT_PX = 10_000
 """No network sees a larger input; EfficientDet D7's is 1536."""
 _MOST_SCALES = 2
+_MOST_BOXES = 10_000  # each is compared with each
 _MOST_VALUE = 1e6  # of the factors of a colour, which are about 1, and of what is added
 _CURE = "export the detector again"
 
@@ -117,10 +118,10 @@ def _postprocess(one: Fields) -> PostProcess:
     return PostProcess(
         iou=one.number("iou", 0, 1),
         min_score=one.number("min_score", 0, 1),
-        max_per_class=one.whole("max_per_class", least=1),
-        max_total=one.whole("max_total", least=1),
+        max_per_class=one.whole("max_per_class", least=1, most=_MOST_BOXES),
+        max_total=one.whole("max_total", least=1, most=_MOST_BOXES),
         voting=one.flag("voting"),
         vote_iou=one.number("vote_iou", 0, 1),
-        voters=one.whole("voters", least=1),
+        voters=one.whole("voters", least=1, most=_MOST_BOXES),
         soft_nms_sigma=one.number("soft_nms_sigma", 1e-6, 1e6),
     )

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -266,6 +268,12 @@ def test_runs_that_were_renamed_and_name_each_other_are_no_loop(
         found = known_test(run, nobody)
         assert found is not None
         assert len(found) == 30
+    # What was trained on since is no test, under whatever name.
+    copied = shutil.copy(found.samples[3].path, tmp_path / "copy.jpg")
+    copies = replace(nobody, samples=(replace(found.samples[3], path=Path(copied)),))
+    found = known_test(run, copies)
+    assert found is not None
+    assert len(found) == 29
 
 
 def test_a_run_whose_pictures_are_gone_is_not_trained_on(project_data, tmp_path, monkeypatch):
