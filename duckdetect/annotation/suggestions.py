@@ -113,6 +113,8 @@ def images_of(source: Any) -> tuple[Path, list[Path]]:
     paths = list(dict.fromkeys(as_path(one, "a picture") for one in source))
     if not paths:
         raise UserError("the list of pictures is empty: give at least one")
+    if folder := next((path for path in paths if path.is_dir()), None):
+        raise UserError(f"{folder} is a folder among pictures: give it alone")
     return paths[0].parent, paths
 
 

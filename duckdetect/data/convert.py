@@ -19,6 +19,7 @@ from duckdetect.data.dataset import SPLIT_NAMES, Dataset, Problem, classes_alike
 from duckdetect.data.formats import WRITERS, Writer
 from duckdetect.data.loading import list_parts, read_dataset
 from duckdetect.errors import UserError
+from duckdetect.imaging.io import image_head
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.files import FreeNames, remove_leftovers
 from duckdetect.utils.outputs import check_apart, check_outputs, own_output
@@ -120,6 +121,8 @@ def _copy(dataset: Dataset, folder: Path, names: Sequence[str]) -> Counter[str]:
         try:
             # The bytes alone: pictures of a read-only place must not make the copies read-only.
             shutil.copyfile(sample.path, folder / name)
+            if image_head(folder / name).size_hw != sample.size_hw:
+                raise UserError(f"{sample.path} was changed while it was copied: start again")
         except OSError as error:
             raise UserError(
                 f"{sample.path} cannot be copied ({error.strerror}): check it, and the space left"

@@ -28,6 +28,7 @@ from duckdetect.imaging.geometry import (
     turn_xyxy,
 )
 from duckdetect.imaging.io import ImageHead, image_head, load_image
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.terminal import printable
 from duckdetect.utils.words import plural, some_names
 
@@ -83,6 +84,13 @@ class ReadOptions:
     allow_outside: tuple[Path, ...] = ()
     spellings: dict[str, str] = field(default_factory=dict, compare=False)
 
+    def __post_init__(self) -> None:
+        given = self.allow_outside
+        if isinstance(given, str | Path):
+            given = (given,)
+        folders = tuple(as_path(folder, "allow_outside") for folder in given)
+        object.__setattr__(self, "allow_outside", folders)
+
 
 _OPTIONS: ContextVar[ReadOptions | None] = ContextVar("read_options", default=None)
 
@@ -90,6 +98,8 @@ _OPTIONS: ContextVar[ReadOptions | None] = ContextVar("read_options", default=No
 @contextlib.contextmanager
 def read_options(options: ReadOptions) -> Iterator[None]:
     """Read labels so within the block, whoever reads them there (training, evaluation, reports)."""
+    if not isinstance(options, ReadOptions):
+        raise UserError(f"the options are {options!r}: give a ReadOptions")
     token = _OPTIONS.set(options)
     try:
         yield

@@ -18,12 +18,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -268,10 +269,10 @@ def _read(
     if part.below is not None and below is None:
         what = f"its labels lie in {part.below}"
         report(Problem(str(path), what, "they are read from there", "warning"))
+    if part.below is None and unpacked(path).is_dir():
+        _report_hidden(part.root, parts, report)
     if part.read is None:
         return _read(part.source, None, report, root, part.below, (*beside, *part.beside))
-    if part.split is None and part.below is None and unpacked(path).is_dir():
-        _report_hidden(part.root, report)
     reading = Reading(root, report, (*beside, *part.beside))
     if part.source != path:  # else the user has named the file itself
         reading.inside(part.source)
@@ -282,15 +283,31 @@ def _read(
     return replace(dataset, options=reading.options)
 
 
-def _report_hidden(path: Path, report: Report) -> None:
-    """Folders below with labels of their own, which those of this folder would hide."""
+def _report_hidden(path: Path, parts: Collection[str | None], report: Report) -> None:
+    """Folders below with labels of their own, of no split, or which this folder's would hide."""
     mean_something = {*places.IMAGE_FOLDERS, *places.LABEL_FOLDERS}
-    mean_something |= {name for names in SPLIT_NAMES.values() for name in names}
-    below = places.children(path)[:_MOST_FOLDERS]
-    hidden = [f for f in below if f.name.lower() not in mean_something and _has_labels(f)]
-    for folder in hidden:
-        cure = "give that folder for them, or move them up to have both"
-        report(Problem(str(folder), "has labels of its own, which are left out", cure, "warning"))
+    mean_something |= {name for part in parts if part for name in SPLIT_NAMES[part]}
+    for folder in places.locked(path):
+        cure = "change its permissions if it holds any"
+        report(
+            Problem(
+                str(folder), "is not looked into for labels: it may not be read", cure, "warning"
+            )
+        )
+    below = places.children(path)
+    for folder in below[:_MOST_FOLDERS]:
+        if folder.name.lower() in mean_something:
+            continue
+        texts = itertools.islice(yolo.text_labels(folder), _FEW_TEXTS)
+        if _has_labels(folder) or any(map(yolo.looks_like_labels, texts)):
+            what, cure = (
+                "has labels of its own",
+                "give that folder for them, or move them up to have both",
+            )
+            report(Problem(str(folder), f"{what}, which are left out", cure, "warning"))
+    if len(below) > _MOST_FOLDERS:
+        what = f"{len(below) - _MOST_FOLDERS} folders here were not looked into for labels of their own"
+        report(Problem(str(path), what, "give each that has any", "warning"))
 
 
 def _read_part(part: Any, reading: Reading) -> Dataset:
@@ -455,18 +472,25 @@ def _of_parent(path: Path) -> dict[str | None, _Part]:
 
 
 _DEPTH = 3  # folders further down are not searched for labels
-_MOST_FOLDERS = 300
+_MOST_FOLDERS = 1000
+_FEW_TEXTS = 3  # the first may be notes
 
 
 def _parts_below(path: Path) -> dict[str | None, _Part]:
     """The labels of the one folder below that has any (`VOCdevkit/VOC2007`, a download's top folder)."""
     level = [path]
     for _ in range(_DEPTH):
-        level = [below for folder in level for below in places.children(folder)][:_MOST_FOLDERS]
-        found = {folder: parts for folder in level if (parts := _own_parts(folder, surely=True))}
+        level = [below for folder in level for below in places.children(folder)]
+        looked = level[:_MOST_FOLDERS]
+        found = {folder: parts for folder in looked if (parts := _own_parts(folder, surely=True))}
         if len(found) > 1:
             names = ", ".join(folder.relative_to(path).as_posix() for folder in list(found)[:5])
             raise UserError(f"{path} holds several folders of labels ({names}): give one of them")
+        if len(level) > len(looked):
+            raise UserError(
+                f"{path} holds {len(level)} folders that may have labels, more than are looked into: "
+                "give the one that has"
+            )
         for folder, parts in found.items():
             below = folder.relative_to(path).as_posix()
             return {split: part._replace(root=path, below=below) for split, part in parts.items()}
@@ -515,6 +539,8 @@ def require_boxes(dataset: Dataset) -> None:
 
 def describe_dataset(dataset: Dataset) -> list[str]:
     """A few lines for people: pictures, boxes, classes, sizes."""
+    if not isinstance(dataset, Dataset):
+        raise UserError(f"{dataset!r} is no Dataset: give what `load_dataset` returns")
     empty = sum(len(s.class_id) == 0 for s in dataset.samples)
     lines = [
         f"{plural(len(dataset), 'picture')}, {plural(dataset.n_boxes, 'box')}, "

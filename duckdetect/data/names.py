@@ -147,6 +147,10 @@ class Finder:
         found = self._exact(folder, (name,)) or self._alike(folder, (name,))
         return self._single(found, name)
 
+    def entry(self, folder: Path, name: str) -> Path | None:
+        """What is called exactly so in a folder, wherever it leads."""
+        return self._entries(folder).get(name)
+
     def check(self, path: Path) -> Path:
         """The same path.
 

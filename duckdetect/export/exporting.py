@@ -197,7 +197,8 @@ def _at_scales(detector: Detector, scales: int | None, to: str) -> Detector:
 def _datasets(folder: Path, data: str | Path | None, notes: list[str]) -> dict[str, Dataset]:
     """The run's own pictures by name: training, validation and test, as far as they are still there."""
     if data is not None:
-        return {Path(data).name: load_dataset(data)}
+        data = as_path(data, "the data")
+        return {data.name: load_dataset(data)}
     try:
         config = read_config(folder.parent)
     except UserError:

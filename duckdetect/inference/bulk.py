@@ -39,7 +39,7 @@ from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
 from duckdetect.utils.progress import progress_bar
-from duckdetect.utils.reading import as_path, read_bytes
+from duckdetect.utils.reading import as_path, as_whole, read_bytes
 from duckdetect.utils.schema import read_json, short
 from duckdetect.utils.words import counted, plural
 
@@ -137,8 +137,9 @@ def bulk(
         raise UserError(f"--to is {to!r}: coco is the only other format")
     if find_spec("ray") is None or find_spec("pyarrow") is None:
         raise UserError(f"bulk needs Ray, which is not installed: {INSTALL}")
-    if workers is not None and workers < 1:
-        raise UserError(f"{workers} workers: at least 1")
+    if workers is not None:
+        workers = as_whole(workers, "--workers", 1)
+    as_path(run, "the run")  # which may be an address
     out = as_path(out, "out")
     written = out / "detections.json" if to == "coco" else None
     _check_out(out, written)  # at once, not after a detector is loaded
@@ -202,7 +203,8 @@ def list_source(source: str | Path) -> tuple[list[str], tuple[str, ...]]:
     elif Path(text).is_dir():
         found = [
             os.path.join(folder, name)  # noqa: PTH118  (a million times)
-            for folder, _, names in os.walk(text)
+            for folder, below, names in os.walk(text)
+            if _without_hidden(below)
             for name in names
             if _is_local_image(os.path.join(folder, name))  # noqa: PTH118
         ]
@@ -225,6 +227,12 @@ def list_source(source: str | Path) -> tuple[list[str], tuple[str, ...]]:
     if twice := len(found) - len(known):
         notes.append(counted(twice, "pictures are given twice: each is looked at once"))
     return known, tuple(notes)
+
+
+def _without_hidden(folders: list[str]) -> bool:
+    """Let `os.walk` pass over hidden folders, as other commands do."""
+    folders[:] = [name for name in folders if not name.startswith(".")]
+    return True
 
 
 def _is_image(name: str) -> bool:

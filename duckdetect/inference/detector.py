@@ -236,7 +236,7 @@ class Detector:
                 "the detector was loaded in another process, of which this one is a fork: load it here, "
                 'or start processes by multiprocessing.get_context("spawn")'
             )
-        if masks not in (True, False, "rle"):
+        if not (isinstance(masks, bool) or (isinstance(masks, str) and masks == "rle")):
             raise UserError(f'masks is {masks!r}: give True, False or "rle"')
         kept = self.threshold if threshold is None else check_score(threshold)
         arrays, is_one = as_images(images)

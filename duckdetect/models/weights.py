@@ -39,6 +39,7 @@ from duckdetect.utils.files import (
     write_json,
 )
 from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.reading import as_path, refuse_pipes
 from duckdetect.utils.schema import read_json
 
 ORIGIN_FILE = "origin.json"
@@ -290,12 +291,17 @@ def fetch(
             weights; then it names every place with its reason, and how to give a file by hand.
     """
     spec = spec_for(name)
+    own = None
+    if source is not None:
+        own = as_path(source, "the place of the weights").expanduser().resolve()
+        for path in (own, *own.glob("*"), *own.glob("*/*")):
+            refuse_pipes(path)
     folder = cache_folder(cache_dir) / spec.name
     problem = cache_problem(spec, folder, verify)
-    if source is None and problem is None:
+    if own is None and problem is None:
         return _base_files(spec, folder)
     make_folder(folder.parent)
-    given = source is not None and Path(source).expanduser().resolve() == folder.resolve()
+    given = own == folder.resolve()
     if (
         not given
         and folder.is_dir()
@@ -307,9 +313,8 @@ def fetch(
             "DUCKDETECT_CACHE to another place"
         )
     with one_at_a_time(folder):
-        if source is not None:
-            path = Path(source).expanduser().resolve()
-            install(spec, folder, path, str(path))
+        if own is not None:
+            install(spec, folder, own, str(own))
             return _base_files(spec, folder)
         problem = cache_problem(spec, folder, verify)  # another process may have just fetched it
         if problem is None:

@@ -71,6 +71,7 @@ def choose_pictures(project: Path, choice: str) -> Pictures:
     Raises:
         UserError: If there is no image, or they cannot be downloaded.
     """
+    project = as_path(project, "the project")
     images, test_images = project / "images", make_folder(project / "test_images")
     own = _count(images)
     if choice == OWN:
@@ -115,11 +116,12 @@ def new_pictures(project: Path, folder: str = "", upload: bool = False) -> Path:
     Raises:
         UserError: If there is nothing, or the upload brought nothing or does not work here.
     """
+    project = as_path(project, "the project")
     new_images = make_folder(project / "new_images")
     if upload:
         return _uploaded(new_images)
     if folder:
-        return project / folder  # an absolute path stays what it is
+        return project / as_path(folder, "the folder")  # an absolute path stays what it is
     if _count(new_images):
         return new_images
     own = [project / name for name in ("test_images", "images") if _count(project / name)]
@@ -201,6 +203,7 @@ def choose_data(project: Path, choice: str, path: str = "") -> Data:
     Raises:
         UserError: If nothing is there, or it cannot be downloaded.
     """
+    project = as_path(project, "the project")
     if choice == SAMPLE_DUCKS:
         data = Data(_SAMPLE_NAME, SAMPLE, is_sample=True)
     elif choice == PENN_FUDAN:

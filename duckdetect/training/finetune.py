@@ -193,6 +193,12 @@ def train(
         val = load_dataset(val)
     if not isinstance(config, TrainConfig | Mapping | None):
         raise UserError(f"config is {config!r}: give a TrainConfig, or a dictionary of settings")
+    if not isinstance(val, Dataset | None):
+        raise UserError(f"val is {val!r}: give labelled pictures that are not trained on")
+    if start is not None and add_to is not None:
+        raise UserError(
+            "start and add_to are both given: train on from a run, or add a class to one"
+        )
     if from_base and start is None:
         raise UserError("from_base says how a run is trained on from: give it with start")
     more: dict[str, Any] = {

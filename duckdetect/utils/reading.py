@@ -127,7 +127,15 @@ def decoded(content: bytes) -> str:
         # A head of a file may be cut within a letter.
         if error.start >= len(content) - 3 and error.reason == "unexpected end of data":
             return content.decode("utf-8-sig", errors="ignore")
-        return content.decode("cp1252", errors="replace")
+        # Line by line: of tables that were put together each may have its own.
+        return b"".join(map(_as_utf8, content.splitlines(keepends=True))).decode("utf-8")
+
+
+def _as_utf8(line: bytes) -> bytes:
+    try:
+        return line.decode("utf-8-sig").encode()
+    except UnicodeDecodeError:
+        return line.decode("cp1252", errors="replace").encode()
 
 
 def refuse_pipes(path: str | Path) -> None:

@@ -388,3 +388,19 @@ def test_what_cannot_be_written(tmp_path: Path, make: Any, to: str, message: str
     with pytest.raises(UserError, match=message):
         convert_dataset(tmp_path / "in", to, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_changes_while_it_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_coco(tmp_path / "in", names=["a.jpg", "b.jpg"])
+    copy = shutil.copyfile
+    smaller = put_image(tmp_path / "small.jpg", (20, 20))
+
+    def copied(source: Path, target: Path) -> Any:
+        return copy(smaller if source.name == "b.jpg" else source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copied)
+    with pytest.raises(UserError, match=r"b\.jpg was changed while it was copied: start again"):
+        convert_dataset(tmp_path / "in", "yolo", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -99,6 +99,16 @@ def _one_line(error: pytest.ExceptionInfo[UserError]) -> str:
     return text
 
 
+def test_weights_that_are_no_file(tmp_path: Path) -> None:
+    """/dev/zero was read until the memory was full."""
+    os.mkfifo(tmp_path / "pipe")
+    for source in ("/dev/zero", tmp_path / "pipe", tmp_path):
+        with pytest.raises(UserError, match="is a pipe or a device"):
+            fetch(NAME, source=source)
+    with pytest.raises(UserError, match="the place of the weights is 5: give the path"):
+        fetch(NAME, source=5)  # type: ignore[arg-type]
+
+
 # Names.
 
 

@@ -18,7 +18,7 @@ from duckdetect.data.loading import load_dataset
 from duckdetect.data.outline import outline_dataset
 from duckdetect.data.split import split_dataset
 from duckdetect.errors import UserError
-from duckdetect.notebook import display
+from duckdetect.notebook import display, inputs
 
 
 @pytest.fixture
@@ -86,3 +86,18 @@ def test_of_notebooks(tmp_path: Path) -> None:
 )
 def test_of_detect(data: Path, tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
     assert refused(dd.detect, tmp_path / "run", data, tmp_path / "out", **wrong) == said
+
+
+def test_of_training_and_inputs(data: Path, tmp_path: Path) -> None:
+    assert "val is 5: give labelled pictures" in refused(dd.train, data, val=5)
+    told = refused(dd.train, data, start=tmp_path, add_to=tmp_path)
+    assert "start and add_to are both given" in told
+    for function in (inputs.choose_pictures, inputs.choose_data):
+        assert "the project is 5: give the path" in refused(function, 5, "my own")
+    assert "the folder is 5: give the path" in refused(inputs.new_pictures, tmp_path, 5)
+    assert "no Dataset: give what `load_dataset` returns" in refused(
+        dd.data.describe_dataset, str(data)
+    )
+    assert "the options are 3: give a ReadOptions" in refused(load_dataset, data, options=3)
+    options = dd.data.ReadOptions(allow_outside=str(tmp_path))  # type: ignore[arg-type]
+    assert options.allow_outside == (tmp_path,)

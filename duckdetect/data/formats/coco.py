@@ -88,6 +88,12 @@ def _listed(folder: Path) -> list[Path]:
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a COCO file, or a folder of them; the pictures lie beside it, above it, or near there."""
     if not source.is_dir():
+        if source.name == ROBOFLOW:
+            for other in json_files(source.parent):
+                if other != source and _kind(other) == "COCO":
+                    reading.warn(
+                        other, f"is not read beside {ROBOFLOW}", "join the two, or move it away"
+                    )
         return _read(source, reading, _places(source, _image_folders(source.parent)))
     folders: dict[Path, _ImageFolders] = {}  # to list folders for each file takes hours
     parts = []
@@ -346,6 +352,9 @@ class _ImageFolders(NamedTuple):
 
     tops: list[Path]
     below: list[Path]
+    others: list[
+        Path
+    ]  # of `below` those that no `tops` are: one list, in which names are looked up
 
 
 def _image_folders(beside: Path) -> _ImageFolders:
@@ -355,7 +364,14 @@ def _image_folders(beside: Path) -> _ImageFolders:
         for path in _listed(place)
         if path.name.lower() in _IMAGE_FOLDERS and path.is_dir()
     ]
-    return _ImageFolders(tops, [p for folder in tops for p in _listed(folder) if p.is_dir()])
+    below = [p for folder in tops for p in _listed(folder) if p.is_dir()]
+    usual = {*_usual(beside), *tops}
+    return _ImageFolders(tops, below, [path for path in below if path not in usual])
+
+
+def _usual(beside: Path) -> tuple[Path, ...]:
+    above = beside.parent
+    return beside, beside / "images", above, above / "images"
 
 
 def _places(source: Path, folders: _ImageFolders) -> Places:
@@ -366,9 +382,10 @@ def _places(source: Path, folders: _ImageFolders) -> Places:
     # Two splits may have pictures of the same names: the folder named as the file goes first.
     split = source.stem.rpartition("_")[2]
     named = [place / split for place in (beside, above, above / "images")]
-    tops = (beside, beside / "images", above, above / "images", *folders.tops)
-    places = dict.fromkeys([*named, *tops])
-    below = own_split([path for path in folders.below if path not in places], named)
+    places = dict.fromkeys([*named, *_usual(beside), *folders.tops])
+    below = folders.others
+    if any(folder.is_dir() for folder in named):
+        below = own_split([path for path in folders.below if path not in places], named)
     return [*places, *([below] if below else [])]
 
 

@@ -34,8 +34,8 @@ _COLUMNS = {
     "name": ("filename", "file_name", "image", "image_name", "imagename", "image_id", "imageid",
              "image_path", "img", "path", "file", "frame", "image_names"),
     # Names before what may be their numbers, where a table has both.
-    "class": ("class_name", "classname", "category_name", "labelname", "class", "label", "category",
-              "object", "name", "classes"),
+    "class": ("class_name", "classname", "category_name", "label_name", "labelname", "class", "label",
+              "category", "object", "name", "classes"),
     "x1": ("xmin", "x_min", "x1", "left", "bbox_xmin", "x0"),
     "y1": ("ymin", "y_min", "y1", "top", "bbox_ymin", "y0"),
     "x2": ("xmax", "x_max", "x2", "right", "bbox_xmax"),
@@ -250,5 +250,6 @@ def _label(
         return None
     xyxy = [float(v or 0) * s for v, s in zip(corners, (*scale_wh, *scale_wh), strict=True)]
     # One box around many of a kind, as Open Images marks it.
-    crowd = row.get("crowd", "").lower() in ("1", "true")
+    said = row.get("crowd", "")
+    crowd = said.lower() == "true" or _number(said) == 1  # pandas writes 1.0
     return Label(where, xyxy, class_ids[row["class"]], crowd)

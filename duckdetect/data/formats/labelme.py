@@ -134,7 +134,8 @@ def _label(where: str, shape: Any, class_ids: dict[str, int], reading: Reading) 
         reading.warn(where, f"is a {kind}, no box or outline", "it is left out")
         return None
     xyxy = [*points.min(axis=0), *points.max(axis=0)]
-    return Label(where, xyxy, class_ids[name.strip()], segmentation=outline)
+    difficult = shape.get("difficult") is True  # of X-AnyLabeling, as Pascal VOC has it
+    return Label(where, xyxy, class_ids[name.strip()], difficult, outline)
 
 
 def _joined(labels: Iterable[tuple[Any, Label]]) -> list[Label]:
@@ -149,7 +150,8 @@ def _joined(labels: Iterable[tuple[Any, Label]]) -> list[Label]:
             outline = first.segmentation if label.segmentation else None
             if outline:
                 outline += label.segmentation
-            label = replace(first, xyxy=xyxy, segmentation=outline)
+            crowd = first.crowd or label.crowd
+            label = replace(first, xyxy=xyxy, crowd=crowd, segmentation=outline)
         found[key] = label
     return list(found.values())
 

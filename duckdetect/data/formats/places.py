@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,23 @@ LABEL_FOLDERS = (
 
 
 def children(folder: Path) -> list[Path]:
-    """The folders below one, hidden ones left out, in alphabetical order."""
+    """The folders below one, those hidden or locked left out, in alphabetical order."""
+    return sorted(path for path in _folders(folder) if _may_be_read(path))
+
+
+def locked(folder: Path) -> list[Path]:
+    """Those that may not be read, such as a disk's `lost+found`."""
+    return sorted(path for path in _folders(folder) if not _may_be_read(path))
+
+
+def _folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if not is_hidden(path) and path.is_dir())
+    return [path for path in folder.iterdir() if not is_hidden(path) and path.is_dir()]
+
+
+def _may_be_read(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def listed(folder: Path, suffixes: Sequence[str]) -> list[Path]:

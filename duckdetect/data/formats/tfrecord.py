@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.archives import refuse_bomb
 from duckdetect.utils.files import atomic_path, cache_folder, file_sha256, make_folder
 from duckdetect.utils.reading import decoded, read_bytes, read_head
+from duckdetect.utils.words import some_names
 
 _NAME = re.compile(r".+\.(tfrecords?|record)(-\d+-of-\d+)?", re.IGNORECASE)
 _KEYS = ("xmin", "ymin", "xmax", "ymax")
@@ -46,6 +47,9 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         re.fullmatch(re.escape(stem) + r"-\d+-of-\d+", p.name)
     )]  # fmt: skip
     shards = [path for path in reading.all_inside(shards) if path.is_file()]
+    if lacking := _missing(shards):
+        what = f"of its {len(shards) + len(lacking)} shards {some_names(lacking)} are not there"
+        reading.warn(source, what, "copy them there")
     by_number = _label_map(source, reading)
     found: list[tuple[str, Path, list[tuple[list[float], str, bool]]]] = []
     # One for all shards, so that a picture that is in two of them is known for one.
@@ -99,6 +103,17 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         if sample is not None:
             samples.append(sample)
     return Dataset(source.parent, classes, tuple(samples))
+
+
+def _missing(shards: Sequence[Path]) -> list[str]:
+    """The numbers of shards that the others say there are, as their names have them."""
+    said = [found for path in shards if (found := re.search(r"-(\d+)-of-(\d{1,6})$", path.name))]
+    there = {int(found[1]) for found in said}
+    return [
+        f"{number:0{len(said[0][1])}d}"
+        for number in range(max((int(found[2]) for found in said), default=0))
+        if number not in there
+    ]
 
 
 def _values(feature: Any) -> list[Any]:
@@ -179,7 +194,7 @@ def _image(
         name = f"{name or f'record_{number:06d}'}.jpg"
     # Records of two cameras may have one name: each picture has a folder by its own sum.
     path = folder / hashlib.sha256(encoded[0]).hexdigest()[:16] / name
-    if not path.exists():
+    if not path.is_file() or path.read_bytes() != encoded[0]:  # somebody may have changed it there
         with atomic_path(path) as part:
             part.write_bytes(encoded[0])
     return path
@@ -191,7 +206,10 @@ def _boxes(
     corners = [features.get(f"image/object/bbox/{key}", []) for key in _KEYS]
     texts = features.get("image/object/class/text", [])
     numbers = features.get("image/object/class/label", [])
-    crowds = features.get("image/object/is_crowd", [])
+    # As the API's scripts and its decoder have them; none of these is trained on.
+    marks = [
+        features.get(f"image/object/{key}", []) for key in ("is_crowd", "group_of", "difficult")
+    ]
     n = len(corners[0])
     if any(len(column) != n for column in corners) or (len(texts) < n and len(numbers) < n):
         reading(
@@ -208,6 +226,6 @@ def _boxes(
             continue
         else:
             name = by_number.get(int(numbers[i]), f"class {numbers[i]}")
-        crowd = bool(crowds[i]) if len(crowds) == n else False
+        crowd = any(bool(column[i]) for column in marks if len(column) == n)
         boxes.append(([float(column[i]) for column in corners], name, crowd))
     return boxes

@@ -198,12 +198,11 @@ def _images_above(folder: Path) -> Path | None:
 
 def _label_files(images: list[Path], folder: Path, reading: Reading) -> dict[Path, Path]:
     """Each picture's text file: `a.txt`, else in other letters (`A.TXT`), else `a.jpg.txt`."""
-    listed = {path.name: path for path in reading.finder.files(folder)}
     stems = {image.stem for image in images}
     found: dict[Path, Path] = {}
     for image in images:
         for name in (f"{image.stem}.txt", f"{image.name}.txt"):
-            path = listed.get(name)
+            path = reading.finder.entry(folder, name)
             if path is None:
                 try:
                     path = reading.finder.file(folder, name)
@@ -350,8 +349,11 @@ def _shape_of(
     longer = [row for row, _ in rows if len(row.values) > 4]
     taken = "the box before them is taken"
     if key_points is not None:
-        if lengths <= {4, 4 + key_points[0] * key_points[1]}:
+        if lengths <= {4}:
             return _Shape("box")
+        if lengths <= {4, 4 + key_points[0] * key_points[1]}:
+            what = "its lines have key points behind the boxes"
+            return _Shape("box", (what, "they are not read, and nothing that is written has them"))
         n, each = key_points
         what = f"kpt_shape says {n} key points of {each} numbers, but lines have other lengths"
         return _Shape("box", (what, taken))

@@ -683,3 +683,51 @@ def test_lists_of_classes_that_contradict_each_other(tmp_path: Path, first: str)
     assert warnings(tmp_path) == ""
     other.write_text("goose\nduck\n")
     assert f'{first}: class 0 is "duck" here and "goose" in {other}' in warnings(tmp_path)
+
+
+def test_tables_of_several_encodings_that_were_put_together(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        put_image(tmp_path / name)
+    head, row = "filename,class,xmin,ymin,xmax,ymax\n", "{},Küken,1,2,30,40\n"
+    text = (head + row.format("a.jpg")).encode() + row.format("b.jpg").encode("cp1252")
+    (tmp_path / "boxes.csv").write_bytes(text)
+    assert load_dataset(tmp_path).classes == ("Küken",)
+
+
+def test_marks_of_crowds_as_other_tools_write_them(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    put_image(tmp_path / "csv" / "a.jpg")
+    head = "filename,class,xmin,ymin,xmax,ymax,IsGroupOf\n"
+    rows = "a.jpg,duck,1,2,30,40,1.0\na.jpg,duck,1,2,30,41,0.0\na.jpg,duck,1,2,30,42,true\n"
+    (tmp_path / "csv" / "boxes.csv").write_text(head + rows)
+    assert load_dataset(tmp_path / "csv").samples[0].crowd.tolist() == [True, False, True]
+    put_image(tmp_path / "labelme" / "a.jpg")
+    shape = {"label": "duck", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
+    shapes = [shape, {**shape, "difficult": True}]
+    content = {"imagePath": "a.jpg", "imageData": None, "shapes": shapes}
+    (tmp_path / "labelme" / "a.json").write_text(json.dumps(content))
+    assert load_dataset(tmp_path / "labelme").samples[0].crowd.tolist() == [False, True]
+    (tmp_path / "tf").mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / "tf" / "x.tfrecord")) as file:
+        for i, key in enumerate(("is_crowd", "difficult", "group_of", "other")):
+            example = tf.train.Example.FromString(_record(f"{i}.png".encode(), 1, 0.1))
+            example.features.feature[f"image/object/{key}"].int64_list.value.append(1)
+            file.write(example.SerializeToString())
+    crowds = [sample.crowd.tolist() for sample in load_dataset(tmp_path / "tf")]
+    assert crowds == [[True], [True], [True], [False]]
+
+
+def test_shards_that_are_not_there_and_pictures_changed_in_the_cache(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    for number in ("00000", "00002"):
+        with tf.io.TFRecordWriter(str(tmp_path / f"x.record-{number}-of-00003")) as file:
+            file.write(_record(f"{number}.png".encode(), 1, 0.1))
+    dataset = load_dataset(tmp_path)
+    assert len(dataset) == 2
+    told = "of its 3 shards 00001 are not there"
+    assert any(told in str(problem) for problem in check_dataset(tmp_path))
+    before = dataset.samples[0].path.read_bytes()
+    dataset.samples[0].path.write_bytes(put_image(tmp_path / "other.png").read_bytes())
+    assert load_dataset(tmp_path).samples[0].path.read_bytes() == before
