@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,14 @@ from duckdetect.data.dataset import (
     alike_warning,
     read_options,
 )
-from duckdetect.data.formats.places import LABEL_FOLDERS, children
+from duckdetect.data.formats import csv_table, yolo
+from duckdetect.data.formats.places import IMAGE_FOLDERS, LABEL_FOLDERS, children, split_word
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import PlaceError, UserError
 from duckdetect.imaging.io import list_folder
 from duckdetect.utils.progress import DELAY_S, progress_bar
-from duckdetect.utils.reading import as_path
+from duckdetect.utils.reading import as_path, read_head
 from duckdetect.utils.words import counted, some_names
 
 _OF_PICTURES = (".xml", ".txt", ".json")  # Pascal VOC, YOLO, labelme
@@ -259,7 +262,76 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
         if left:
             what = counted(len(left), f"pictures are in no label ({some_names(left)})")
             warn(folder, what, "label them, or move them away")
+    read = {path for part in parts for path in part.label_files}
+    for root in sorted(roots):
+        if unread := _unread_labels(root, read, folders, unlabelled):
+            names = some_names([path.relative_to(root).as_posix() for path in unread])
+            what = counted(len(unread), f"files of labels are not read ({names})")
+            warn(root, what, "move them to where the others lie, or away")
     return found
+
+
+_LABELS = {
+    ".json": re.compile(rb'"(images|annotations|shapes)"\s*:\s*\['),
+    ".xml": re.compile(rb"<annotation[\s>]", re.IGNORECASE),
+}
+# Beside COCO's own `instances` of the same pictures.
+_OF_COCO = re.compile(r"(person_keypoints|captions|stuff|panoptic|image_info)_")
+_HEAD_BYTES = 1 << 16
+_MOST_UNREAD = 200  # of a kind; more are not looked into
+
+
+def _unread_labels(
+    root: Path, read: Collection[Path], pictures: Collection[Path], whole: bool
+) -> list[Path]:
+    """Files that look like labels of the pictures below `root`, and that nobody has read.
+
+    Args:
+        root: The data set's folder.
+        read: The files that were read.
+        pictures: The folders of its pictures.
+        whole: Whether all splits were read; otherwise files of splits are passed over.
+    """
+    named = {*IMAGE_FOLDERS, *LABEL_FOLDERS}
+    used = [path for path in (*read, *pictures) if path.is_relative_to(root)]
+    tops = {path.relative_to(root).parts[0] for path in used if path != root}
+    looked: Counter[str] = Counter()
+    found = []
+    for folder, below, names in os.walk(root):
+        place = Path(folder)
+        # A folder of nothing that is read is another data set, which `read_dataset` tells of.
+        below[:] = sorted(
+            name for name in below
+            if not name.startswith(".")
+            and (place != root or name in tops or name.lower() in named)
+            and (whole or split_word(Path(name)) is None)
+        )  # fmt: skip
+        for name in sorted(names):
+            path, kind = place / name, Path(name).suffix.lower()
+            if kind not in _OF_LABELS or path in read or name.startswith("."):
+                continue
+            looked[kind] += 1
+            if (
+                looked[kind] <= _MOST_UNREAD
+                and (whole or split_word(path) is None)
+                and _is_labels(path)
+            ):
+                found.append(path)
+    return found
+
+
+_OF_LABELS = (".txt", ".csv", *_LABELS)
+
+
+def _is_labels(path: Path) -> bool:
+    if not path.is_file() or _OF_COCO.match(path.name):
+        return False
+    kind = path.suffix.lower()
+    if kind == ".txt":
+        return yolo.looks_like_labels(path)
+    if kind == ".csv":
+        return csv_table.is_table(path)
+    return bool(_LABELS[kind].search(read_head(path, _HEAD_BYTES)))
 
 
 def _labels_of(folder: Path, names: Sequence[str]) -> list[str]:

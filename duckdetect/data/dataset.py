@@ -268,12 +268,14 @@ class Dataset:
     """Labelled pictures: `root` is where they were read from, `classes` are names by class id.
 
     `options` is what the user said of the labels when they were read; None if they were not.
+    `label_files` are those that it was read from.
     """
 
     root: Path
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
     options: ReadOptions | None = field(default=None, compare=False)
+    label_files: frozenset[Path] = field(default=frozenset(), compare=False)
 
     def __repr__(self) -> str:
         counts = f"{plural(len(self), 'picture')}, {plural(self.n_boxes, 'box')}"
@@ -534,6 +536,7 @@ def join(parts: Sequence[Dataset]) -> Dataset:
         alike[0].classes,
         tuple(replace(sample, image_id=i) for i, sample in enumerate(samples, 1)),
         parts[0].options,
+        frozenset().union(*(part.label_files for part in parts)),
     )
 
 

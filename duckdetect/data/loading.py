@@ -53,7 +53,7 @@ from duckdetect.utils.archives import check_unpacked, unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.progress import DELAY_S, progress_bar
-from duckdetect.utils.reading import as_path, refuse_pipes
+from duckdetect.utils.reading import as_path, noting_files, refuse_pipes
 from duckdetect.utils.schema import is_path, is_unicode, parse_json
 from duckdetect.utils.words import counted, plural, some_names
 
@@ -221,7 +221,20 @@ def load_training(
     path = as_path(path, "the data")
     parts = list_parts(path)
     if val is None and use_valid and None not in parts and "valid" in parts:
-        return read_dataset(path, None, report), read_dataset(path, "valid", report)
+        train, valid = read_dataset(path, None, report), read_dataset(path, "valid", report)
+        both = {sample.path for sample in train.samples} & {sample.path for sample in valid.samples}
+        if both:
+            what = counted(len(both), "pictures are of both train and valid")
+            cure = "what is measured on them says nothing of new ones: give others"
+            report(
+                Problem(
+                    str(path),
+                    f"{what} ({some_names(sorted(p.name for p in both))})",
+                    cure,
+                    "warning",
+                )
+            )
+        return train, valid
     watch = None if val is None else read_dataset(as_path(val, "val"), None, report)
     return read_dataset(path, None, report), watch
 
@@ -279,8 +292,10 @@ def _read(
     with progress_bar(
         desc="reading labels", unit="picture", delay=DELAY_S, leave=False
     ) as reading.bar:
-        dataset = _checked(_read_part(part, reading), reading)
-    return replace(dataset, options=reading.options)
+        with noting_files() as read:
+            dataset = _read_part(part, reading)
+        dataset = _checked(dataset, reading)
+    return replace(dataset, options=reading.options, label_files=dataset.label_files | read)
 
 
 def _report_hidden(path: Path, parts: Collection[str | None], report: Report) -> None:

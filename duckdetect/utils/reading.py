@@ -16,7 +16,8 @@ import numbers
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,6 +97,21 @@ MOST_NAME_BYTES = 255
 """Of a file's name, on all usual file systems."""
 
 
+# The files that are read within `noting_files`; None outside.
+_NOTED: ContextVar[set[Path] | None] = ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def noting_files() -> Iterator[set[Path]]:
+    """Yield the files that `read_bytes` reads while the block runs."""
+    noted: set[Path] = set()
+    token = _NOTED.set(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.reset(token)
+
+
 def read_bytes(path: str | Path) -> bytes:
     """A file's content.
 
@@ -103,6 +119,8 @@ def read_bytes(path: str | Path) -> bytes:
         UserError: If it is missing, may not be read, or its mount does not answer.
     """
     path = Path(path)
+    if (noted := _NOTED.get()) is not None:
+        noted.add(path)
     return retried(path, path.read_bytes)
 
 

@@ -54,7 +54,7 @@ _HEADLESS = ("name", "x1", "y1", "x2", "y2", "class")
 def find(folder: Path) -> dict[str | None, Path]:
     """The tables of boxes in a folder by split; None for a single one."""
     listed = places.listed(folder, (".csv",))
-    found = [path for path in listed if _columns(_first_row(_beginning(path))) is not None]
+    found = [path for path in listed if is_table(path)]
     return places.by_split(folder, found, "CSV")
 
 
@@ -82,6 +82,9 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         reading.warn(
             source, f"the columns {some_names(of_key)} say the same", f"{read_one!r} is read"
         )
+    if of_splits := [name for name in names if name in ("split", "set", "subset")]:
+        what = f"the column {of_splits[0]} is not read"
+        reading.warn(source, what, "make a table for each split, train.csv, valid.csv and test.csv")
     rows: list[tuple[int, dict[str, str]]] = []
     try:
         for number, cells in table:
@@ -149,6 +152,11 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _delimiter(text: str) -> str:
     return max(",;\t|", key=text.partition("\n")[0].count)
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table of boxes, by its first row."""
+    return _columns(_first_row(_beginning(path))) is not None
 
 
 def _beginning(path: Path) -> str:

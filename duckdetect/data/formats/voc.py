@@ -79,7 +79,12 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
             reading(Problem(str(path), what, cure))
             continue
         parsed.append((path, root))
-    names = {_name(entry) for _, root in parsed for entry in root.iter("object")}
+    names = {
+        _name(entry)
+        for _, root in parsed
+        for entry in root.iter("object")
+        if not _is_deleted(entry)
+    }
     classes = tuple(sorted(names - {""}))
     class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
@@ -95,7 +100,8 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         labels = [
             label
             for number, entry in enumerate(root.iter("object"), 1)
-            if (label := _label(f"{path}, object {number}", entry, class_ids, reading))
+            if not _is_deleted(entry)
+            and (label := _label(f"{path}, object {number}", entry, class_ids, reading))
         ]
         read_labels += labels
         size = (_whole(root, "size/height"), _whole(root, "size/width"))
@@ -147,15 +153,18 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _split_folders(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """The files by the split that their folder is named after, where every folder is."""
+    """The files by the split that their folder is named after, where there is one of `train`.
+
+    Others beside these are of no split; without `train`, all are of the folder itself.
+    """
     by_split: dict[str, list[Path]] = {}
     for path in files:
         word = path.parent.name.lower()
         split = next((split for split, names in SPLIT_NAMES.items() if word in names), None)
-        if split is None or path.parent.parent.name.lower() not in _LABEL_FOLDERS:
-            return {}
-        by_split.setdefault(split, []).append(path)
-    return by_split
+        if split is not None and path.parent.parent.name.lower() in _LABEL_FOLDERS:
+            by_split.setdefault(split, []).append(path)
+    n_files = sum(map(len, by_split.values()))
+    return by_split if "train" in by_split or n_files == len(files) else {}
 
 
 def _of_split(source: Path, files: Sequence[Path], split: str, reading: Reading) -> list[Path]:
@@ -299,6 +308,11 @@ def _image(path: Path, root: Element, places: Sequence[Path], reading: Reading) 
 def _name(entry: Element) -> str:
     # Where a line was broken by whoever laid out the XML, a blank was meant.
     return re.sub(r"\s*[\r\n]\s*", " ", entry.findtext("name", "").strip())
+
+
+def _is_deleted(entry: Element) -> bool:
+    """Whether the MIT's LabelMe keeps an object that was deleted."""
+    return entry.findtext("deleted", "").strip() == "1"
 
 
 def _label(where: str, entry: Element, class_ids: dict[str, int], reading: Reading) -> Label | None:

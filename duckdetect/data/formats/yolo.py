@@ -39,7 +39,7 @@ from duckdetect.data.dataset import (
     Sample,
     make_sample,
 )
-from duckdetect.data.formats.places import children
+from duckdetect.data.formats.places import children, split_word
 from duckdetect.data.names import MissingError, NamingError
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import image_head, list_folder, list_images, natural_key
@@ -99,6 +99,7 @@ def read_images(
         by_folder.setdefault(image.parent, []).append(image)
     places = {folder: _labels_folder(folder, reading) for folder in by_folder}
     files: dict[Path, Path] = {}
+    without: set[Path] = set()  # folders of `test` without labels
     read_from: dict[Path, list[Path]] = {}  # several folders of pictures may have one of labels
     for folder, of_folder in by_folder.items():
         place = places[folder]
@@ -107,12 +108,13 @@ def read_images(
         if not found and split == "test":
             what = f"none of its {plural(len(of_folder), 'picture')} has labels: they are left out"
             reading.warn(folder, what, "label them to measure with them")
-            images = [image for image in images if image.parent != folder]
+            without.add(folder)
         else:
             _report_unread(of_folder, found, folder, place, reading)
             read_from.setdefault(place, []).append(folder)
     for place, folders in read_from.items():
         _report_left_over(place, folders, set(files.values()), reading)
+    images = [image for image in images if image.parent not in without]
     _report_shared(files, places, reading)
     for folder in dict.fromkeys(
         [root, *(near for place in places.values() for near in (place, place.parent))]
@@ -252,9 +254,10 @@ def _report_left_over(
             continue
         what = f"has no picture in {some_names(folders)}"
         problem = Problem(str(path), what, "put the picture there, or remove its labels")
+        labels = looks_like_labels(path)
         if labels_folder not in folders:
             reading(problem)
-        elif looks_like_labels(path):  # among the pictures, a text file may be anything
+        elif labels:  # among the pictures, a text file may be anything
             reading.warn(path, what, problem.cure)
 
 
@@ -645,7 +648,10 @@ def _place(source: Path, base: Path, relative: str, split: str) -> Path:
     parts = [part for part in relative.split("/") if part not in ("", ".", "..")]
     # Roboflow writes "../train/images" although the folder lies beside data.yaml; others write paths
     # of the machine that the labels were made on, whose last parts may hold here.
-    tails = ["/".join(parts), relative, "/".join(parts[-2:]), *parts[-1:]]
+    tails = ["/".join(parts), relative, "/".join(parts[-2:])]
+    # A bare `images` holds what there is to train on, and not the pictures of `valid/images`.
+    if split == "train" or not any(split_word(Path(part)) for part in parts[:-1]):
+        tails += parts[-1:]
     found = [
         folder
         for place in bases

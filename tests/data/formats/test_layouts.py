@@ -16,9 +16,9 @@ from helpers.labelled_folders import annotation, put_coco, put_image, voc_xml
 import duckdetect as dd
 from duckdetect.data import names
 from duckdetect.data.check import check_dataset
-from duckdetect.data.dataset import Dataset
+from duckdetect.data.dataset import Dataset, Problem, noting
 from duckdetect.data.formats import coco, places, voc
-from duckdetect.data.loading import list_parts, load_dataset
+from duckdetect.data.loading import list_parts, load_dataset, load_training
 from duckdetect.errors import UserError
 
 N = 4
@@ -425,3 +425,56 @@ def test_folders_of_one_picture_each_are_listed_once(
     )  # fmt: skip
     assert load_dataset(yolo).n_boxes == 40
     assert read_whole.count(yolo / "labels") < 5
+
+
+def _yolo(folder: Path, labels: dict[str, str]) -> list[str]:
+    """YOLO of two pictures, whose labels lie where `labels` says; what `check` tells of them."""
+    (folder / "data.yaml").parent.mkdir(parents=True)
+    (folder / "data.yaml").write_text("names: [duck]\ntrain: images\n")
+    for name, place in labels.items():
+        put_image(folder / "images" / f"{name}.jpg")
+        path = folder / place / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("0 .5 .5 .2 .2\n")
+    return [str(problem) for problem in check_dataset(folder) if "of labels" in str(problem)]
+
+
+def test_labels_that_nobody_has_read_are_told(tmp_path: Path) -> None:
+    """Of pictures whose labels lie elsewhere nothing was said: they counted as without an object."""
+    assert _yolo(tmp_path / "good", {"a": "labels", "b": "labels"}) == []
+    for i, place in enumerate(("Labels", "labels/batch2", "images/old")):
+        (told,) = _yolo(tmp_path / str(i), {"a": "labels", "b": place})
+        unread = "labels/a" if place == "Labels" else f"{place}/b"
+        assert f"1 file of labels is not read ({unread}.txt): move" in told
+    coco_ = put_coco(tmp_path / "coco", names=["a.jpg"])
+    (coco_ / "annotations").mkdir()
+    (coco_ / "_annotations.coco.json").rename(coco_ / "annotations" / "instances_default.json")
+    for name in ("geese.json", "captions_default.json"):
+        content = (coco_ / "annotations" / "instances_default.json").read_text()
+        (coco_ / "annotations" / name).write_text(content)
+    told = [str(problem) for problem in check_dataset(coco_) if "not read" in str(problem)]
+    assert len(told) == 1
+    assert "1 file of labels is not read (geese.json)" in told[0]
+    for split in ("train", "val"):
+        put_image(tmp_path / "voc" / "JPEGImages" / f"{split}.jpg")
+        (tmp_path / "voc" / "Annotations" / split).mkdir(parents=True)
+        xml = voc_xml(filename=f"{split}.jpg")
+        (tmp_path / "voc" / "Annotations" / split / f"{split}.xml").write_text(xml)
+    put_image(tmp_path / "voc" / "JPEGImages" / "new.jpg")
+    (tmp_path / "voc" / "Annotations" / "new.xml").write_text(voc_xml(filename="new.jpg"))
+    assert list_parts(tmp_path / "voc") == ["train", "valid"]
+    told = [str(problem) for problem in check_dataset(tmp_path / "voc")]
+    assert any("1 file of labels is not read (Annotations/new.xml)" in line for line in told)
+
+
+def test_splits_of_the_same_pictures_are_told(tmp_path: Path) -> None:
+    put_image(tmp_path / "images" / "a.jpg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .2 .2\n")
+    text = "names: [duck]\ntrain: {}\nval: {}\n"
+    (tmp_path / "data.yaml").write_text(text.format("../train/images", "../valid/images"))
+    assert list_parts(tmp_path) == ["train"]  # of a path that leads nowhere no other is taken
+    (tmp_path / "data.yaml").write_text(text.format("images", "images"))
+    notes: list[Problem] = []
+    load_training(tmp_path, report=noting(notes))
+    assert any("1 picture is of both train and valid (a.jpg)" in str(note) for note in notes)
