@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    paths = list_images(ROOT / "data" / "ducks" / "clip")[: args.images]
+    paths = list_images(ROOT / "data" / "ducks_clip")[: args.images]
     images = [dd.data.load_image(path) for path in paths]
     n_frames = 4 * len(images)
     base = load_base(dd.models.fetch(BASE), 1)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from duckdetect.evaluation.evaluate import Evaluation
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "ducks"
+CLIP = SAMPLE.with_name("ducks_clip")
 
 
 @dataclass(frozen=True)
@@ -74,5 +75,5 @@ def run_demo(base_name: str, out: Path, sample: Path = SAMPLE) -> Demo:
     paths = [each.path for each in test]
     known = None if run.detector.has_masks else measured.detections
     images = detect(run.detector, paths, out, known=known)
-    clip = detect(run.detector, sample / "clip", out / "clip")
+    clip = detect(run.detector, CLIP, out / "clip")
     return Demo(out, measured, images, clip, time.monotonic() - start)

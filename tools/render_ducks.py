@@ -175,7 +175,10 @@ def main(argv: list[str] | None = None) -> None:
         for which in ["train", "test", "clip"] if args.set == "all" else [args.set]:
             shots = plan_set(shop, which, args.seed, args.only)
             found += len(shots)
-            out = args.out / which
+            # Beside the data set: it is no split of it.
+            out = (
+                args.out.with_name(f"{args.out.name}_clip") if which == "clip" else args.out / which
+            )
             out.mkdir(parents=True, exist_ok=True)
             for shot in shots:
                 path = out / shot.file_name

@@ -225,7 +225,9 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
         parts: The splits.
         unlabelled: Whether these are all splits, so that pictures of no split are told of, too.
     """
-    parts = list(parts)
+    parts = [parts] if isinstance(parts, Dataset) else list(parts)
+    if not all(isinstance(part, Dataset) for part in parts):
+        raise UserError("give the splits as `load_dataset` returns them")
     named = {sample.path for part in parts for sample in part.samples}
     # A split file tells itself what it does not name.
     of_files = {s.path for part in parts if part.root.is_file() for s in part.samples}

@@ -24,7 +24,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -298,10 +298,13 @@ def _read(
     return replace(dataset, options=reading.options, label_files=dataset.label_files | read)
 
 
-def _report_hidden(path: Path, parts: Collection[str | None], report: Report) -> None:
+def _report_hidden(path: Path, parts: Mapping[str | None, _Part], report: Report) -> None:
     """Folders below with labels of their own, of no split, or which this folder's would hide."""
     mean_something = {*places.IMAGE_FOLDERS, *places.LABEL_FOLDERS}
-    mean_something |= {name for part in parts if part for name in SPLIT_NAMES[part]}
+    mean_something |= {name for split in parts if split for name in SPLIT_NAMES[split]}
+    # Of two folders that are called as one split, train and Train, one is read.
+    folders = {part.source for part in parts.values() if part.read is None}
+    named = {n: s for s, p in parts.items() if s and p.read is None for n in SPLIT_NAMES[s]}
     for folder in places.locked(path):
         cure = "change its permissions if it holds any"
         report(
@@ -311,7 +314,8 @@ def _report_hidden(path: Path, parts: Collection[str | None], report: Report) ->
         )
     below = places.children(path)
     for folder in below[:_MOST_FOLDERS]:
-        if folder.name.lower() in mean_something:
+        name = folder.name.lower()
+        if folder in folders or (name in mean_something and name not in named):
             continue
         texts = itertools.islice(yolo.text_labels(folder), _FEW_TEXTS)
         if _has_labels(folder) or any(map(yolo.looks_like_labels, texts)):

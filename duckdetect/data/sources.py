@@ -222,6 +222,7 @@ def _message(error: BaseException) -> str:
 
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "ducks"
+CLIP = SAMPLE.with_name("ducks_clip")
 
 SAMPLE_DUCKS, OWN, DUCKY_PHOTOS = "sample ducks", "my own", "TensorFlow's duck photos"
 

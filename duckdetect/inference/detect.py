@@ -325,7 +325,8 @@ def detect(
         iou: The overlap above which one gives way, 0 to 1; see `Suppression`.
         masks: Whether the masks of a detector that has them are made.
         classes: Keep detections of these classes alone, by name; all if None.
-        save_crops: Of pictures, also write what lies in each box to `crops/NAME.jpg`.
+        save_crops: Of pictures, also write what lies in each box to `crops/FRAME-1.jpg`
+            and so on, best first.
         strict: Stop at the first picture that cannot be read; else it is left out and told of in
             `Detected.failed`.
         csv: Write detections.csv and counts.csv too, a row a detection and a row a picture or frame
@@ -593,11 +594,11 @@ def _draw_images(
         # While one batch is drawn, the next one is detected on.
         with contextlib.closing(prefetch(found, _BATCH)) as coming:
             for path, image, detections in coming:
-                if crops is not None:
-                    for crop in _crops(image, detections):
-                        crops.write(path.name, crop)
                 drawn = draw_detections(image, detections, classes, style=style)
-                frames.write(path.name, drawn)
+                frame = frames.write(path.name, drawn)
+                if crops is not None:
+                    for number, crop in enumerate(_crops(image, detections), 1):
+                        crops.write(f"{frame.stem}-{number}.jpg", crop)
                 if count.images % every == 0:
                     small.append(fit(drawn, _GIF_SIDE_PX))
                 yield count.images, names[path], count.add(detections)

@@ -26,6 +26,7 @@ from duckdetect.data.dataset import Problem, join
 from duckdetect.data.loading import list_parts, load_dataset, read_dataset
 from duckdetect.data.outline import lacks_outline, outline_dataset
 from duckdetect.data.sources import (
+    CLIP,
     DUCKY_PHOTOS,
     OWN,
     SAMPLE,
@@ -127,7 +128,7 @@ def new_pictures(project: Path, folder: str = "", upload: bool = False) -> Path:
     own = [project / name for name in ("test_images", "images") if _count(project / name)]
     told = own[0] if own else "the sample's clip"
     say(f"{new_images} is empty, so {told} is taken: put pictures of yours there.")
-    return own[0] if own else SAMPLE / "clip"
+    return own[0] if own else CLIP
 
 
 def _uploaded(parent: Path) -> Path:
@@ -339,7 +340,7 @@ def _clip(video: Path) -> Path:
     from duckdetect.video.writer import write_video
 
     if not video.is_file():
-        frames = [load_image(path) for path in list_images(SAMPLE / "clip")]
+        frames = [load_image(path) for path in list_images(CLIP)]
         with write_video(video, Fraction(_CLIP_FPS), frames[0].shape[:2]) as out:
             for frame in frames:
                 out.write(frame)

@@ -46,8 +46,9 @@ def test_it_is_what_tensorflow_does(seed, voting):
     boxes, score = raw_boxes(seed)
     wanted = by_tensorflow(boxes, score, voting)
     found = PostProcess(voting=voting).run(boxes, score)
-    np.testing.assert_allclose(found.score, wanted[1], atol=1e-6)
-    np.testing.assert_allclose(found.y1x1y2x2, wanted[0], atol=1e-6)
+    # Soft-NMS multiplies dozens of exponentials, whose last digits differ between processors.
+    np.testing.assert_allclose(found.score, wanted[1], atol=3e-6)
+    np.testing.assert_allclose(found.y1x1y2x2, wanted[0], atol=3e-6)
     np.testing.assert_array_equal(found.class_id, wanted[2])
 
 

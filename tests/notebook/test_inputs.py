@@ -190,7 +190,7 @@ def test_the_latest_run_is_the_last_that_is_done(tmp_path: Path, said: list[str]
 
 
 def test_new_images(project: Path, ducks: Dataset, said: list[str]) -> None:
-    assert notebook.new_pictures(project) == inputs.SAMPLE / "clip"
+    assert notebook.new_pictures(project) == inputs.CLIP
     assert "new_images is empty" in said[0]
     own = project / "images" / "a.jpg"
     own.write_bytes(ducks.samples[0].path.read_bytes())

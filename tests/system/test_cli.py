@@ -27,7 +27,7 @@ def run(project_data, tmp_path_factory):
 
 
 def test_detect_on_a_folder(run, project_data, tmp_path, capsys):
-    clip = project_data / "ducks" / "clip"
+    clip = project_data / "ducks_clip"
     assert main(["detect", str(run), str(clip), "--out", str(tmp_path), "--threshold", "0.3"]) == 0
     frames = sorted((tmp_path / "frames").iterdir())
     assert [f.name for f in frames] == sorted(p.name for p in clip.glob("*.jpg"))

@@ -71,6 +71,7 @@ def test_what_a_killed_run_left_goes_although_the_folder_is_whole(
     convert = ("convert", put_coco(tmp_path / "data"), "--to", "voc", "--out", tmp_path / "o")
     assert main([str(argument) for argument in convert]) == 0
     (tmp_path / ".o.duckdetect-abcdefgh").mkdir()
+    os.utime(tmp_path / ".o.duckdetect-abcdefgh", (0, 0))  # a new one may be another writer's
     assert "holds something already" in refused(capsys, *convert)
     assert not (tmp_path / ".o.duckdetect-abcdefgh").exists()
 

@@ -247,10 +247,16 @@ def _report_left_over(
     labels_folder: Path, folders: Sequence[Path], used: Set[Path], reading: Reading
 ) -> None:
     """Tell of labels that no picture of the folders that are labelled from there has."""
+    lying = [path for folder in folders for path in reading.finder.files(folder)]
+    pictures = {
+        name for path in lying if path.suffix.lower() != ".txt" for name in (path.stem, path.name)
+    }
     for path in sorted(reading.finder.files(labels_folder), key=natural_key):
         if path.suffix.lower() != ".txt" or path in used or path.name.lower() in _NO_LABELS:
             continue
         if path.name.lower() in CLASS_FILES or not path.is_file():
+            continue
+        if path.stem in pictures:  # of another split, which has its labels there as well
             continue
         what = f"has no picture in {some_names(folders)}"
         problem = Problem(str(path), what, "put the picture there, or remove its labels")
@@ -483,12 +489,22 @@ def find(folder: Path) -> dict[str | None, Path]:
     found: dict[str | None, Path] = {}
     for split in ("valid", "test"):
         with contextlib.suppress(UserError):  # `read` tells what is wrong with the file
-            _places(source, _settings(source), split)
-            found[split] = source
+            if _is_there(source, _settings(source), split):
+                found[split] = source
     with contextlib.suppress(UserError):
         if found and _named(_settings(source), "train") is None:
             return found
     return {"train": source, **found}
+
+
+def _is_there(source: Path, settings: dict[str, Any], split: str) -> bool:
+    """Whether one of the places that a split names is there; `read` tells of the others."""
+    named = _named(settings, split)
+    for place in named if isinstance(named, list) else [named]:
+        with contextlib.suppress(UserError):
+            if isinstance(place, str) and _place(source, _base(source, settings), place, split):
+                return True
+    return False
 
 
 def _other_yaml(folder: Path) -> Path | None:
@@ -509,7 +525,14 @@ def _other_yaml(folder: Path) -> Path | None:
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read one split that a YAML file names, `train` if None."""
     settings = _settings(source)
-    base = source.parent / str(settings.get("path") or "")
+    base = _base(source, settings)
+    for other in ("valid", "test") if split in (None, "train") else ():
+        named = _named(settings, other)
+        # Roboflow names all splits, by such a path, also those that an export does not have.
+        usual = isinstance(named, str) and named.startswith("../")
+        if named is not None and not usual and not _is_there(source, settings, other):
+            what = f"its split {other!r} is not there ({short(named)})"
+            reading.warn(source, what, "it is left out: fix its path if you have it")
     images: dict[Path, None] = {}  # in order, each once
     for place in _places(source, settings, split or "train"):
         reading.inside(place)
@@ -598,8 +621,12 @@ def _places(source: Path, settings: dict[str, Any], split: str) -> list[Path]:
     if not all(isinstance(place, str) for place in places):
         what = f"has no split {split!r}" if named is None else f"{split!r} is {str(named)[:60]!r}"
         raise UserError(f"{source}: {what}: give the folder of its pictures")
-    base = source.parent / str(settings.get("path") or "")
-    return [_place(source, base, place.replace("\\", "/"), split) for place in places]
+    return [_place(source, _base(source, settings), place, split) for place in places]
+
+
+def _base(source: Path, settings: dict[str, Any]) -> Path:
+    """The folder that the paths in a YAML file are relative to."""
+    return source.parent / str(settings.get("path") or "")
 
 
 def listed_images(path: Path, base: Path, reading: Reading) -> list[Path]:
@@ -634,6 +661,7 @@ def find_file(bases: Sequence[Path], relative: str) -> Path | None:
 
 
 def _place(source: Path, base: Path, relative: str, split: str) -> Path:
+    relative = relative.replace("\\", "/")
     bases = tuple(dict.fromkeys((base, source.parent)))
     if relative.lower().endswith(".txt"):
         path = find_file(bases, relative)

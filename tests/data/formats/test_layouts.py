@@ -362,6 +362,11 @@ def test_folders_with_labels_of_no_split_are_told(tmp_path: Path) -> None:
     told = {str(problem) for problem in check_dataset(tmp_path / "coco")}
     assert any("train_new: has labels of its own, which are left out" in line for line in told)
     assert any("more.json: is not read beside _annotations.coco.json" in line for line in told)
+    put_coco(
+        tmp_path / "coco" / "Train", names=["d.jpg"]
+    )  # of two folders of one split one is read
+    told = {str(problem) for problem in check_dataset(tmp_path / "coco")}
+    assert sum("rain: has labels of its own, which are left out" in line for line in told) == 1
 
 
 def test_a_folder_that_may_not_be_read_is_told(
@@ -478,3 +483,31 @@ def test_splits_of_the_same_pictures_are_told(tmp_path: Path) -> None:
     notes: list[Problem] = []
     load_training(tmp_path, report=noting(notes))
     assert any("1 picture is of both train and valid (a.jpg)" in str(note) for note in notes)
+
+
+def test_splits_that_yaml_names_and_that_are_not_there(tmp_path: Path) -> None:
+    """A letter too many in a folder's name took a whole split away without a word."""
+    for place in ("train", "valid_c"):
+        put_image(tmp_path / "images" / place / f"{place}.jpg")
+        (tmp_path / "labels" / place).mkdir(parents=True)
+        (tmp_path / "labels" / place / f"{place}.txt").write_text("0 .5 .5 .2 .2\n")
+    text = "names: [duck]\ntrain: images/train\nval: {}\n"
+    (tmp_path / "data.yaml").write_text(text.format("images/vall"))
+    told = [str(problem) for problem in check_dataset(tmp_path)]
+    assert any("its split 'valid' is not there (\"images/vall\"): it is" in t for t in told)
+    (tmp_path / "data.yaml").write_text(text.format("[images/valid_c, images/gone]"))
+    with pytest.raises(UserError, match="the folder 'images/gone' of split 'valid' is missing"):
+        load_dataset(tmp_path, "valid")
+
+
+def test_splits_of_lists_share_a_folder_of_labels(tmp_path: Path) -> None:
+    """As Ultralytics' autosplit writes them."""
+    for name in ("a", "b"):
+        put_image(tmp_path / "images" / f"{name}.jpg")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{name}.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "train.txt").write_text("./images/a.jpg\n")
+    (tmp_path / "val.txt").write_text("./images/b.jpg\n")
+    (tmp_path / "data.yaml").write_text("names: [duck]\ntrain: train.txt\nval: val.txt\n")
+    assert [len(load_dataset(tmp_path, split)) for split in ("train", "valid")] == [1, 1]
+    assert check_dataset(tmp_path) == []
