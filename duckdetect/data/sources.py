@@ -13,8 +13,6 @@ docs/data.md says how to install it there.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 import shutil
@@ -38,6 +36,7 @@ from duckdetect.utils.download import DownloadError, download
 from duckdetect.utils.files import file_sha256, make_folder
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.schema import json_value
+from duckdetect.utils.terminal import unprinted
 
 ADDRESS = "https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip"
 
@@ -166,7 +165,7 @@ def download_roboflow(
     with own_output(out, "roboflow", new=not overwrite) as part:
         try:
             # It prints where it is, on errors with the key in the address.
-            with contextlib.redirect_stdout(io.StringIO()):
+            with unprinted():
                 found = roboflow.Roboflow(api_key=key).workspace(workspace).project(name)
                 found.version(version).download(export, location=str(part), overwrite=True)
         except (Exception, SystemExit) as error:

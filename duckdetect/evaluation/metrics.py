@@ -6,8 +6,6 @@ metrics.AP, metrics.AP50, print(metrics.table())
 
 from __future__ import annotations
 
-import contextlib
-import io
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -21,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from duckdetect.evaluation.matching import AtThreshold, Curve, score_and_class, threshold_curves
 from duckdetect.imaging.geometry import Rle, area, detection_rles, to_rle, to_xywh
 from duckdetect.utils.progress import DELAY_S, progress_bar
+from duckdetect.utils.terminal import unprinted
 from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
@@ -245,7 +244,7 @@ def run_coco(
             part.append(evaluation.eval[key])
     for key, part in parts.items():
         evaluation.eval[key] = np.concatenate(part, axis=-3)  # which is the classes' of both
-    with contextlib.redirect_stdout(io.StringIO()):
+    with unprinted():
         evaluation.summarize()
     return evaluation
 
@@ -315,7 +314,7 @@ def evaluate_classes(
                 if rle["size"] != [image["height"], image["width"]]:
                     raise ValueError(f"a mask of {rle['size']} in {image['file_name']}")
                 found[-1].update(segmentation=rle, area=area(rle))
-        with contextlib.redirect_stdout(io.StringIO()):
+        with unprinted():
             category = {"id": k + 1, "name": name}
             both = (_coco(category, images, rows) for rows in (truth[k], found))
             evaluation = COCOeval(*both, "bbox" if masks is None else "segm")

@@ -11,7 +11,6 @@ break divisions.
 from __future__ import annotations
 
 import contextlib
-import io
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -27,7 +26,7 @@ from duckdetect.export.extras import needed
 from duckdetect.export.graph import Network
 from duckdetect.inference.exported import MAP, MASKS_SIGNATURE, SIGNATURE
 from duckdetect.models.graphs import traced
-from duckdetect.utils.terminal import silenced
+from duckdetect.utils.terminal import silenced, unprinted
 
 _MASKS_PER_PICTURE = 8  # for calibration
 
@@ -160,7 +159,7 @@ def _quiet() -> Iterator[None]:
     that calibration takes memory.
     """
     with (
-        contextlib.redirect_stdout(io.StringIO()),
+        unprinted(),
         silenced(),
         warnings.catch_warnings(action="ignore", category=UserWarning),
     ):

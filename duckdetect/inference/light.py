@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import lzma
 import os
+import threading
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -169,6 +170,7 @@ class _LiteRt:
             with silenced():  # which delegates it has
                 self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
                 self._interpreter.allocate_tensors()
+            self._lock = threading.Lock()  # of two threads one would get the other's results
             self._signature = self._interpreter.get_signature_runner(SIGNATURE)
             inputs = self._signature.get_input_details()
             n_classes = self._signature.get_output_details()["scores"]["shape"][-1]
@@ -190,14 +192,15 @@ class _LiteRt:
         fed = {n: one[np.newaxis] for n, one in zip(self.about.input_names, inputs, strict=True)}
         assert self.about.postprocess is not None  # looked at when it was loaded
         try:
-            raw = self._signature(**fed)
-            found = self.about.postprocess.run(raw["boxes"][0], raw["scores"][0], threshold)
-            if not masks:
-                return found, None
-            if not len(found.score):
-                return found, np.zeros((0, 1, 1), np.float32)
-            maps = {name: values for name, values in raw.items() if name.startswith(MAP)}
-            return found, self._masks(boxes=found.y1x1y2x2, **maps)[MASKS]
+            with self._lock:
+                raw = self._signature(**fed)
+                found = self.about.postprocess.run(raw["boxes"][0], raw["scores"][0], threshold)
+                if not masks:
+                    return found, None
+                if not len(found.score):
+                    return found, np.zeros((0, 1, 1), np.float32)
+                maps = {name: values for name, values in raw.items() if name.startswith(MAP)}
+                return found, self._masks(boxes=found.y1x1y2x2, **maps)[MASKS]
         except (ValueError, RuntimeError, LookupError) as error:  # a network of another kind
             raise _broken(self._path, error) from error
 

@@ -77,6 +77,13 @@ _OPERATIONS = frozenset(
 )
 
 
+# Of the two functions by which TensorFlow would write and read variables; loading calls neither.
+_OF_SAVING = frozenset(
+    {"AssignVariableOp", "DisableCopyOnRead", "MergeV2Checkpoints", "RestoreV2", "SaveV2",
+     "ShardedFilename", "StaticRegexFullMatch", "StringJoin"}
+)  # fmt: skip
+
+
 def is_trusted(folder: str | Path) -> bool:
     """Whether a detector was trained here, or somebody has said that it may run."""
     return folder_sha256(_detector(folder)) in _known()
@@ -153,6 +160,11 @@ def check_operations(folder: Path) -> None:
         )
     (graph,) = graphs
     functions = {f.signature.name: f.node_def for f in graph.graph_def.library.function}
+    # Of functions that nothing calls TensorFlow still works out what it can, as it loads.
+    for nodes in functions.values():
+        for node in nodes:
+            if node.op not in _OPERATIONS | _OF_SAVING and node.op not in functions:
+                _refuse(path, folder, node.op)
     # All that may be called after, or while, the model is loaded.
     waiting = [name for name in graph.object_graph_def.concrete_functions if name in functions]
     reached: set[str] = set()
@@ -162,14 +174,18 @@ def check_operations(folder: Path) -> None:
             continue
         reached.add(name)
         for node in functions[name]:
-            known = node.op in _OPERATIONS or node.op in functions
-            # One that was trained here is known whatever a later TensorFlow makes it of.
-            if not known and not is_trusted(folder):
-                raise UserError(
-                    f"{path} holds the operation {printable(node.op)}, which no detector needs, and is "
-                    "not loaded: get the detector from whom you know, or train it again"
-                )
+            if node.op not in _OPERATIONS and node.op not in functions:
+                _refuse(path, folder, node.op)
             waiting += [n for n in _called(node) if n in functions]
+
+
+def _refuse(path: Path, folder: Path, operation: str) -> None:
+    # One that was trained here is known whatever a later TensorFlow makes it of.
+    if not is_trusted(folder):
+        raise UserError(
+            f"{path} holds the operation {printable(operation)}, which no detector needs, and is not "
+            "loaded: get the detector from whom you know, or train it again"
+        )
 
 
 def _called(node: Any) -> Iterable[str]:

@@ -10,10 +10,12 @@ leaves the package, an error, a warning, a log line, goes through `printable`.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
+import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Joiners inside emoji and in Persian or Indic words; invisible, but harmless and needed.
@@ -43,15 +45,54 @@ def _is_dangerous(sign: str) -> bool:
     return sign not in _JOINERS and unicodedata.category(sign) in _ESCAPED
 
 
-@contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """No stderr: TensorFlow and LiteRT write notes there from C++, whatever log level is set."""
-    sys.stderr.flush()
+class _Muted:
+    """A stream of the whole process that is muted while somebody wants it to be, in whichever threads."""
+
+    def __init__(self, mute: Callable[[], Callable[[], None]]) -> None:
+        self._mute = mute  # mutes it, and returns what undoes that
+        self._lock = threading.Lock()
+        self._count = 0
+        self._undo: Callable[[], None] = lambda: None
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._count:
+                self._undo = self._mute()
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count -= 1
+                if not self._count:
+                    self._undo()
+
+
+def _mute_stderr() -> Callable[[], None]:
+    if sys.stderr is not None:
+        sys.stderr.flush()
     kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as null:
-            os.dup2(null.fileno(), 2)
-        yield
-    finally:
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 2)
+
+    def undo() -> None:
         os.dup2(kept, 2)
         os.close(kept)
+
+    return undo
+
+
+def _mute_stdout() -> Callable[[], None]:
+    kept, sys.stdout = sys.stdout, io.StringIO()
+
+    def undo() -> None:
+        sys.stdout = kept
+
+    return undo
+
+
+silenced = _Muted(_mute_stderr)
+"""No stderr: TensorFlow and LiteRT write notes there from C++, whatever log level is set."""
+unprinted = _Muted(_mute_stdout)
+"""No stdout: libraries print what they do."""

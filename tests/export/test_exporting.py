@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,17 @@ def _assert_a_changed_weight_is_told(exported, path):
 
 def test_a_changed_weight_is_told(tflite, tmp_path):
     _assert_a_changed_weight_is_told(tflite.path, tmp_path / "changed.tflite")
+
+
+def test_threads_get_their_own_results(tflite, images):
+    """LiteRT's interpreter is one: four threads got each other's boxes."""
+    light = dd.load_detector(tflite.path)
+    wanted = [light.predict(image, 0.05) for image in images]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda image: light.predict(image, 0.05), [*images] * 4))
+    for one, other in zip(found, wanted * 4, strict=True):
+        np.testing.assert_array_equal(one.xyxy, other.xyxy)
+        np.testing.assert_array_equal(one.confidence, other.confidence)
 
 
 def test_a_file_of_before_there_were_check_sums_is_read(tflite, tmp_path):

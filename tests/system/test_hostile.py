@@ -635,6 +635,24 @@ def that_calls(operation: Callable[[Path], Any]) -> Callable[[Path, Path], None]
     return make
 
 
+def that_nothing_calls(folder: Path, owned: Path) -> None:
+    """A function whose result TensorFlow works out as it loads, though nothing calls it."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    that_calls(lambda _: tf.constant(0))(folder, owned)
+
+    @tf.function(input_signature=[tf.TensorSpec([4], tf.float32)])
+    def unused(x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(x, [tf.size(tf.io.read_file(str(owned))), 4])
+
+    path = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    library = model.meta_graphs[0].graph_def.library
+    library.function.append(unused.get_concrete_function().function_def)
+    path.write_bytes(model.SerializeToString())
+
+
 def write_file(path: Path) -> Any:
     import tensorflow as tf
 
@@ -654,6 +672,7 @@ def map_file(path: Path) -> Any:
         (that_calls(write_file), "the operation WriteFile, which no detector needs"),
         (that_calls(map_file), "the operation ImmutableConst, which no detector needs"),
         (of_tensorflow_1, "a SavedModel of TensorFlow 1, which no detector is"),
+        (that_nothing_calls, "the operation ReadFile, which no detector needs"),
     ],
 )
 def test_a_detector_that_reaches_files_is_not_loaded(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duckdetect.utils.terminal import printable
+from duckdetect.utils.terminal import printable, silenced, unprinted
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,27 @@ def test_the_result_is_plain_and_stays_so(text: str) -> None:
     assert printable(shown) == shown
     shown.encode("utf-8")
     assert printable(text, keep="\n").count("\n") == text.count("\n")
+
+
+def test_threads_that_mute_a_stream_leave_it_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    """Each kept the other's silence for what was there before, and nothing was printed any more."""
+    inside = threading.Barrier(2)
+
+    def mute(first: bool) -> None:
+        with silenced(), unprinted():
+            inside.wait(10)
+            print("unheard")
+            os.write(2, b"unheard")
+            if first:
+                inside.wait(10)  # ends after the other
+        if not first:
+            inside.wait(10)
+
+    threads = [threading.Thread(target=mute, args=(first,)) for first in (True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("heard")
+    os.write(2, b"heard")
+    assert capfd.readouterr() == ("heard\n", "heard")
