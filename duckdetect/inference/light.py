@@ -214,9 +214,8 @@ class _OnnxRuntime:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = (
-            4  # errors are raised as well, with names that are printed safely
-        )
+        # Nothing is printed: errors are raised as well, and names in them are shown safely.
+        options.log_severity_level = 4
         # A stranger's file may say that its weights lie in other files: below this, none do.
         options.add_session_config_entry(_WEIGHTS_FOLDER, os.devnull)
         content = read_bytes(path)
