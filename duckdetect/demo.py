@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duckdetect.data.loading import load_dataset
+from duckdetect.data.sources import CLIP, SAMPLE
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import evaluate
 from duckdetect.inference.detect import Detected, detect
@@ -18,9 +19,6 @@ from duckdetect.utils.outputs import check_outputs
 
 if TYPE_CHECKING:
     from duckdetect.evaluation.evaluate import Evaluation
-
-SAMPLE = Path(__file__).resolve().parents[1] / "data" / "ducks"
-CLIP = SAMPLE.with_name("ducks_clip")
 
 
 @dataclass(frozen=True)

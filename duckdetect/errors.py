@@ -74,6 +74,11 @@ def saving(path: object) -> Iterator[None]:
         raise of_system(error) or UserError(f"{path} cannot be written ({reason})") from error
 
 
+def reason_of(error: BaseException, most: int = 200) -> str:
+    """The first line of what an error says, or its kind; so many letters at most."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:most]
+
+
 def of_system(error: BaseException) -> UserError | None:
     """What an error of the operating system or of memory means to a user; None for any other error."""
     if type(error).__module__.startswith("tensorflow."):  # whose own kinds say it in words

@@ -130,10 +130,8 @@ def view_sheet(dataset: Dataset, views: int = 15, columns: int = 5, seed: int = 
     """
     import supervision as sv
 
-    if not isinstance(dataset, Dataset):
-        raise UserError(f"{dataset!r} is no Dataset: give what `load_dataset` returns")
-    as_whole(views, "views", 1)
     require_boxes(dataset)
+    as_whole(views, "views", 1)
     drawn = []
     plain = PlainViews(dataset.samples, masks=True)
     for view in random_views(plain, views, seed, two_stage=True):

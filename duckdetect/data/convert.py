@@ -238,13 +238,12 @@ def convert_dataset(
     }
     lost = write_splits(parts, to, out, overwrite)
     notes += left_over(parts.values())
+    crowds = sum(int(s.crowd.sum()) for part in parts.values() for s in part.samples)
     n_boxes = sum(part.n_boxes for part in parts.values())
-    if to == "yolo":
-        n_boxes -= sum(int(s.crowd.sum()) for part in parts.values() for s in part.samples)
     return Converted(
         out,
         to,
         {split: len(part) for split, part in parts.items()},
-        n_boxes,
+        n_boxes if WRITERS[to].crowds else n_boxes - crowds,
         (*lost, *dict.fromkeys(map(str, notes))),
     )

@@ -47,7 +47,7 @@ from duckdetect.data.dataset import (
     strict,
 )
 from duckdetect.data.formats import READERS, coco, csv_table, foreign, places, yolo
-from duckdetect.errors import UserError
+from duckdetect.errors import UserError, reason_of
 from duckdetect.imaging.kinds import file_kind
 from duckdetect.utils.archives import check_unpacked, unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
@@ -224,16 +224,10 @@ def load_training(
         train, valid = read_dataset(path, None, report), read_dataset(path, "valid", report)
         both = {sample.path for sample in train.samples} & {sample.path for sample in valid.samples}
         if both:
-            what = counted(len(both), "pictures are of both train and valid")
+            names = some_names(sorted(picture.name for picture in both))
+            what = counted(len(both), f"pictures are of both train and valid ({names})")
             cure = "what is measured on them says nothing of new ones: give others"
-            report(
-                Problem(
-                    str(path),
-                    f"{what} ({some_names(sorted(p.name for p in both))})",
-                    cure,
-                    "warning",
-                )
-            )
+            report(Problem(str(path), what, cure, "warning"))
         return train, valid
     watch = None if val is None else read_dataset(as_path(val, "val"), None, report)
     return read_dataset(path, None, report), watch
@@ -303,27 +297,21 @@ def _report_hidden(path: Path, parts: Mapping[str | None, _Part], report: Report
     mean_something = {*places.IMAGE_FOLDERS, *places.LABEL_FOLDERS}
     mean_something |= {name for split in parts if split for name in SPLIT_NAMES[split]}
     # Of two folders that are called as one split, train and Train, one is read.
-    folders = {part.source for part in parts.values() if part.read is None}
-    named = {n: s for s, p in parts.items() if s and p.read is None for n in SPLIT_NAMES[s]}
+    folders = {split: part.source for split, part in parts.items() if split and part.read is None}
+    named = {name for split in folders for name in SPLIT_NAMES[split]}
     for folder in places.locked(path):
-        cure = "change its permissions if it holds any"
-        report(
-            Problem(
-                str(folder), "is not looked into for labels: it may not be read", cure, "warning"
-            )
-        )
+        what = "is not looked into for labels: it may not be read"
+        report(Problem(str(folder), what, "change its permissions if it holds any", "warning"))
     below = places.children(path)
     for folder in below[:_MOST_FOLDERS]:
         name = folder.name.lower()
-        if folder in folders or (name in mean_something and name not in named):
+        if folder in folders.values() or (name in mean_something and name not in named):
             continue
         texts = itertools.islice(yolo.text_labels(folder), _FEW_TEXTS)
         if _has_labels(folder) or any(map(yolo.looks_like_labels, texts)):
-            what, cure = (
-                "has labels of its own",
-                "give that folder for them, or move them up to have both",
-            )
-            report(Problem(str(folder), f"{what}, which are left out", cure, "warning"))
+            what = "has labels of its own, which are left out"
+            cure = "give that folder for them, or move them up to have both"
+            report(Problem(str(folder), what, cure, "warning"))
     if len(below) > _MOST_FOLDERS:
         what = f"{len(below) - _MOST_FOLDERS} folders here were not looked into for labels of their own"
         report(Problem(str(path), what, "give each that has any", "warning"))
@@ -336,7 +324,7 @@ def _read_part(part: Any, reading: Reading) -> Dataset:
         if isinstance(error, UserError):
             raise
         # Numbers that no float holds, or of more digits than Python reads.
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        reason = reason_of(error, 100)
         raise UserError(
             f"{part.source} cannot be read ({reason}): export the labels again"
         ) from error
@@ -545,8 +533,14 @@ def _nothing(path: Path) -> dict[str | None, _Part]:
     )
 
 
+def _require_dataset(given: object) -> None:
+    if not isinstance(given, Dataset):
+        raise UserError(f"{given!r} is no Dataset: give what `load_dataset` returns")
+
+
 def require_boxes(dataset: Dataset) -> None:
     """Raise UserError if there is nothing to learn: no picture, or no box in any of them."""
+    _require_dataset(dataset)
     if not dataset.samples:
         raise UserError(f"{dataset.root} holds no labelled picture: draw boxes on some first")
     if not any((~sample.crowd).any() for sample in dataset.samples):
@@ -558,8 +552,7 @@ def require_boxes(dataset: Dataset) -> None:
 
 def describe_dataset(dataset: Dataset) -> list[str]:
     """A few lines for people: pictures, boxes, classes, sizes."""
-    if not isinstance(dataset, Dataset):
-        raise UserError(f"{dataset!r} is no Dataset: give what `load_dataset` returns")
+    _require_dataset(dataset)
     empty = sum(len(s.class_id) == 0 for s in dataset.samples)
     lines = [
         f"{plural(len(dataset), 'picture')}, {plural(dataset.n_boxes, 'box')}, "

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from duckdetect.errors import reason_of
 from duckdetect.inference.detector import Detector
 from duckdetect.inference.light import load_light
 from duckdetect.utils.files import scratch_folder
@@ -58,7 +59,7 @@ def quicker(
                 light = load_light(_converted(detector, folder / "detector.tflite"))
                 gain, n_found, same = _compared(detector, light, first())
         except Exception as error:  # of a converter, or of a full disk: it can be done without
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            reason = reason_of(error)
             chosen, note = detector, f"LiteRT cannot be used ({reason}): TensorFlow detected"
         else:
             chosen, note = detector, ""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from duckdetect.errors import UserError
+from duckdetect.errors import UserError, reason_of
 from duckdetect.imaging.geometry import RLE_KEY, check_segmentation, detection_rles, rle_column
 from duckdetect.imaging.io import load_image
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, quick_kind
@@ -201,13 +201,7 @@ def list_source(source: str | Path) -> tuple[list[str], tuple[str, ...]]:
     if _ADDRESS.match(text):
         found = _list_address(text, notes)
     elif Path(text).is_dir():
-        found = [
-            os.path.join(folder, name)  # noqa: PTH118  (a million times)
-            for folder, below, names in os.walk(text)
-            if _without_hidden(below)
-            for name in names
-            if _is_local_image(os.path.join(folder, name))  # noqa: PTH118
-        ]
+        found = list(_local_images(text))
     elif Path(text).is_file():
         try:
             lines = read_bytes(text).decode("utf-8-sig").splitlines()
@@ -229,10 +223,12 @@ def list_source(source: str | Path) -> tuple[list[str], tuple[str, ...]]:
     return known, tuple(notes)
 
 
-def _without_hidden(folders: list[str]) -> bool:
-    """Let `os.walk` pass over hidden folders, as other commands do."""
-    folders[:] = [name for name in folders if not name.startswith(".")]
-    return True
+def _local_images(source: str) -> Iterator[str]:
+    """The images of a folder and of those below it; hidden ones are passed over."""
+    for folder, below, names in os.walk(source):
+        below[:] = [name for name in below if not name.startswith(".")]
+        paths = (os.path.join(folder, name) for name in names)  # noqa: PTH118  (a million times)
+        yield from filter(_is_local_image, paths)
 
 
 def _is_image(name: str) -> bool:
@@ -258,7 +254,7 @@ def _list_address(address: str, notes: list[str]) -> list[str]:
         system, root = fs.FileSystem.from_uri(address)
         entries = system.get_file_info(fs.FileSelector(root, recursive=True))
     except (OSError, ValueError, NotImplementedError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        reason = reason_of(error, 300)
         raise UserError(f"{address} cannot be listed ({reason})") from None
     files = [entry.path for entry in entries if entry.type == fs.FileType.File]
     found = [path for path in files if _is_image(path.rpartition("/")[2])]
@@ -476,7 +472,7 @@ def _start_ray(**settings: Any) -> None:
         except Exception as error:  # Ray's own kinds are many, the time-out is none of them
             ray.shutdown()
             if not attempts_left or "timed out" not in str(error).lower():
-                reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+                reason = reason_of(error, 300)
                 folder = tempfile.gettempdir()
                 if shutil.disk_usage(folder).free < _RAY_BYTES:
                     raise UserError(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from duckdetect.errors import UserError, of_system
+from duckdetect.errors import UserError, of_system, reason_of
 from duckdetect.imaging.geometry import RLE_KEY, encode_mask, from_normalised, rle_column
 from duckdetect.imaging.io import shrink
 from duckdetect.inference import trust
@@ -250,7 +250,7 @@ class Detector:
                 if self.folder is None or isinstance(error, UserError) or of_system(error):
                     raise
                 raise UserError(
-                    f"{self.folder} is a broken detector ({_reason(error)}): train it again"
+                    f"{self.folder} is a broken detector ({reason_of(error)}): train it again"
                 ) from error
         return found[0] if is_one else found
 
@@ -560,7 +560,7 @@ def load_detector(folder: Any) -> Detector:
         _check_inputs(functions, sizes, two_stage)
         _check_classes(functions, len(classes))
     except Exception as error:  # TensorFlow and protobuf raise a dozen kinds for a broken model
-        raise UserError(f"{folder} is a broken detector ({_reason(error)}): {cure}") from error
+        raise UserError(f"{folder} is a broken detector ({reason_of(error)}): {cure}") from error
     input_hw, high_res_hw = sizes["input_hw"], sizes.get("fine_hw")
     detector = Detector(
         functions,
@@ -575,10 +575,6 @@ def load_detector(folder: Any) -> Detector:
     )
     detector.folder = folder
     return detector
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _check_inputs(functions: Any, sizes: Mapping[str, Sequence[int]], two_stage: bool) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from duckdetect.errors import UserError
+from duckdetect.errors import UserError, reason_of
 from duckdetect.imaging.io import shrink
 from duckdetect.inference.detector import Detector, Masks, to_detections
 from duckdetect.inference.exported import (
@@ -287,5 +287,5 @@ def _foreign(path: Path, target: str) -> UserError:
 
 
 def _broken(path: Path, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    reason = reason_of(error)
     return UserError(f"{path} is broken ({reason}): export it again")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
@@ -160,23 +160,26 @@ def check_operations(folder: Path) -> None:
         )
     (graph,) = graphs
     functions = {f.signature.name: f.node_def for f in graph.graph_def.library.function}
-    # Of functions that nothing calls TensorFlow still works out what it can, as it loads.
-    for nodes in functions.values():
+    called = _reached(functions, graph.object_graph_def.concrete_functions)
+    # Of functions that nothing calls, those that save among them, TensorFlow still works out what it can.
+    allowed = _OPERATIONS | functions.keys()
+    uncalled = allowed | _OF_SAVING
+    for name, nodes in functions.items():
         for node in nodes:
-            if node.op not in _OPERATIONS | _OF_SAVING and node.op not in functions:
+            if node.op not in (allowed if name in called else uncalled):
                 _refuse(path, folder, node.op)
-    # All that may be called after, or while, the model is loaded.
-    waiting = [name for name in graph.object_graph_def.concrete_functions if name in functions]
+
+
+def _reached(functions: Mapping[str, Iterable[Any]], entered: Iterable[str]) -> set[str]:
+    """All functions that may be called after, or while, a model is loaded."""
+    waiting = [name for name in entered if name in functions]
     reached: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if name in reached:
-            continue
-        reached.add(name)
-        for node in functions[name]:
-            if node.op not in _OPERATIONS and node.op not in functions:
-                _refuse(path, folder, node.op)
-            waiting += [n for n in _called(node) if n in functions]
+        if name not in reached:
+            reached.add(name)
+            waiting += [n for node in functions[name] for n in _called(node) if n in functions]
+    return reached
 
 
 def _refuse(path: Path, folder: Path, operation: str) -> None:

@@ -169,9 +169,8 @@ def check_run(
                 _remove_states(folder)
                 return "done"
             _refuse_links(folder)
-            if found.get(
-                "done"
-            ):  # its detector is gone, and what somebody changed since must not go
+            # Its detector is gone, and what somebody changed since must not go as well.
+            if found.get("done"):
                 _check_own(folder)
             return "resumable"
         if not overwrite:

@@ -47,6 +47,7 @@ class Writer(NamedTuple):
         by_stem: Whether labels are found by an image's name without suffix, so that no two may share it.
         settings: Writes what the splits have in common: the folder, class names, each split's images.
         lists_classes: Whether a class is written that no box is of.
+        crowds: Whether crowds are written.
     """
 
     labels: Callable[[Path, Dataset, Sequence[str]], Counter[str]]
@@ -54,6 +55,7 @@ class Writer(NamedTuple):
     by_stem: bool = True
     settings: Callable[[Path, Sequence[str], Mapping[str, str]], None] | None = None
     lists_classes: bool = True
+    crowds: bool = True
 
 
 # In this order: a folder may hold a list of classes beside Pascal VOC's files, so plain YOLO comes last.
@@ -72,5 +74,5 @@ READERS: tuple[Reader, ...] = (
 WRITERS: dict[str, Writer] = {
     "coco": Writer(coco.write, by_stem=False),
     "voc": Writer(voc.write, lists_classes=False),
-    "yolo": Writer(yolo.write, images="images", settings=yolo.write_settings),
+    "yolo": Writer(yolo.write, images="images", settings=yolo.write_settings, crowds=False),
 }

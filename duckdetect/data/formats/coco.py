@@ -234,9 +234,8 @@ _UNREAD = ("keypoints", "attributes")
 
 def _is_said(value: Any) -> bool:
     """Whether it holds anything: CVAT gives every box its attributes, with `occluded` false."""
-    return (
-        any(value.values()) if isinstance(value, dict) else isinstance(value, list) and any(value)
-    )
+    values = value.values() if isinstance(value, dict) else value
+    return isinstance(value, dict | list) and any(values)
 
 
 _MOST_DIGITS = 100  # of an id that is written as a text; Python reads no more than 4,300
@@ -352,9 +351,8 @@ class _ImageFolders(NamedTuple):
 
     tops: list[Path]
     below: list[Path]
-    others: list[
-        Path
-    ]  # of `below` those that no `tops` are: one list, in which names are looked up
+    # Of `below` those that no `tops` are: one list, in which names are looked up.
+    others: list[Path]
 
 
 def _image_folders(beside: Path) -> _ImageFolders:

@@ -112,8 +112,9 @@ def read_images(
         else:
             _report_unread(of_folder, found, folder, place, reading)
             read_from.setdefault(place, []).append(folder)
+    used = set(files.values())
     for place, folders in read_from.items():
-        _report_left_over(place, folders, set(files.values()), reading)
+        _report_left_over(place, folders, used, reading)
     images = [image for image in images if image.parent not in without]
     _report_shared(files, places, reading)
     for folder in dict.fromkeys(

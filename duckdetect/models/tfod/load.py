@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from duckdetect.errors import UserError, of_system
+from duckdetect.errors import UserError, of_system, reason_of
 from duckdetect.models.interfaces import Sizes
 from duckdetect.models.tfod.api import model_pb2, parse_config, pipeline_pb2, resize_input
 from duckdetect.models.tfod.checkpoints import (
@@ -96,7 +96,7 @@ def _told(name: str) -> Iterator[None]:
     except Exception as error:  # the API's builders and TensorFlow raise a dozen kinds
         if isinstance(error, UserError) or of_system(error) is not None:
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = reason_of(error)
         raise UserError(
             f"{name} cannot be built from its pipeline.config ({reason}): get the base's files again"
         ) from error
