@@ -1,10 +1,12 @@
 """Which images to label next: random choice against `rank`, and clicks with suggestions against none.
 
-    python benchmarks/suggest.py [--data FOLDER ...] [--how random rank] [--rounds 5 10 15] [--seeds 0 1]
-        [--test 40] [--train on from-base]
+    python benchmarks/suggest.py [--data FOLDER ...] [--how random rank ...] [--rounds 5 10 15]
+        [--seeds 0 1] [--test 40] [--train on from-base]
 
-A person is simulated who labels whole images: from five on some are added a round, chosen at random
-or by the last detector, and trained on from the last run as `train --correct` does, or from the base.
+A person is simulated who labels whole images: from five on some are added a round, chosen at random,
+by `rank`, or by one of the two things that it weighs: how unsure the last detector is of an image, and
+how unlike the images that are labelled it looks. They are trained on from the last run as
+`train --correct` does, or from the base.
 After each round AP50 on a fixed test, and what correcting that detector's suggestions there would cost;
 before it, the same for the round's images. A box to draw (with its class), delete, move or give another
 class is one click, a suggestion that is right (IoU of one half or more) is none, a press on Next is one.
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +33,37 @@ import numpy as np
 
 import duckdetect as dd
 from benchmarks.fewshot import BASE, SHARED, draw, name_of
-from duckdetect.annotation.suggestions import rank, suggest
+from duckdetect.annotation.suggestions import Suggestions, doubt_of, rank, suggest
 from duckdetect.data.convert import write_splits
+from duckdetect.data.similar import hash_distances, image_hash
 from duckdetect.evaluation.evaluate import collect_detections
 from duckdetect.evaluation.matching import match_detections
 from duckdetect.evaluation.metrics import score_detections
+from duckdetect.imaging.io import load_image
 from duckdetect.utils.files import write_json
 
 ROOT = Path(__file__).parents[1]
 ROWS = ROOT / "results" / "bench" / "suggest.json"
+HOW = ("random", "rank", "uncertainty", "diversity")
+
+
+@dataclass(frozen=True)
+class First:
+    """The run on the first images.
+
+    Attributes:
+        whole: All images of the set.
+        labelled: Those that it was trained on.
+        test: Those that it is measured on.
+        run: The run.
+        row: What it scores.
+    """
+
+    whole: dd.Dataset
+    labelled: dd.Dataset
+    test: dd.Dataset
+    run: Any
+    row: dict[str, Any]
 
 
 def clicks(truth: dd.Dataset, suggested: Sequence[Any], threshold: float) -> tuple[int, int]:
@@ -67,46 +92,85 @@ def as_detections(sample: dd.Sample) -> Any:
     return sv.Detections(sample.xyxy, None, sample.score, sample.class_id.astype(int))
 
 
+def choose(
+    found: Suggestions, how: str, n: int, seed: int, labelled: Sequence[np.ndarray]
+) -> set[Path]:
+    """The images to label next.
+
+    Args:
+        found: What the last detector finds on those that are not labelled.
+        how: One of `HOW`.
+        n: How many.
+        seed: Of the random choice.
+        labelled: `image_hash` of those that are.
+    """
+    samples = found.dataset.samples
+    if how == "rank":
+        return {one.sample.path for one in rank(found, n)}
+    if how == "random":
+        paths = sorted(sample.path for sample in samples)
+        return set(random.Random(seed).sample(paths, n))
+    if how == "uncertainty":
+        order = np.argsort([-doubt_of(sample, found)[0] for sample in samples], kind="stable")
+        return {samples[i].path for i in order[:n]}
+    # Farthest first (Sener and Savarese 2018).
+    nearest = np.min([hash_distances(one, found.hashes) for one in labelled], axis=0)
+    chosen: set[Path] = set()
+    while len(chosen) < n:
+        i = int(np.argmax(nearest))
+        chosen.add(samples[i].path)
+        nearest = np.minimum(nearest, hash_distances(found.hashes[i], found.hashes))
+        nearest[i] = -1
+    return chosen
+
+
+def first_run(data: Path, seed: int, n: int, n_test: int, scratch: Path) -> First:
+    """The run that all ways to choose go on from."""
+    whole = dd.load_dataset(data)
+    first, test = draw(whole, n, seed, n_test)
+    # The runs must find their images again.
+    write_splits({None: first}, "coco", scratch / "first", False, verb="convert")
+    run = dd.train(
+        scratch / "first", BASE, scratch / "run", dd.TrainConfig(seed=seed), progress=False
+    )
+    return First(whole, first, test, run, {"images": n, **measured(run, test)})
+
+
 def simulate(
-    data: Path, how: str, seed: int, rounds: list[int], n_test: int, from_base: bool = False
+    first: First, how: str, seed: int, rounds: Sequence[int], from_base: bool = False
 ) -> list[dict[str, Any]]:
     """Label, train and measure, round by round."""
-    whole = dd.load_dataset(data)
-    first, test = draw(whole, rounds[0], seed, n_test)
-    taken = {sample.path for sample in (*first.samples, *test.samples)}
+    whole, test, run = first.whole, first.test, first.run
+    taken = {sample.path for sample in (*first.labelled.samples, *test.samples)}
     pool = [sample for sample in whole.samples if sample.path not in taken]
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        # The runs must find their images again.
-        write_splits({None: first}, "coco", Path(scratch) / "first", False, verb="convert")
-        run = dd.train(
-            Path(scratch) / "first", BASE, Path(scratch) / "run",
-            dd.TrainConfig(seed=seed), progress=False,
-        )  # fmt: skip
-        rows.append({"images": rounds[0], **measured(run, test)})
-        for n in rounds[1:]:
-            n_more = n - rows[-1]["images"]
-            found = suggest(run, [sample.path for sample in pool])
-            chosen = {one.sample.path for one in rank(found, n_more)}
-            if how == "random":
-                chosen = {sample.path for sample in random.Random(seed + n).sample(pool, n_more)}
-            more = dd.Dataset(whole.root, whole.classes, tuple(s for s in pool if s.path in chosen))
-            by_path = {sample.path: as_detections(sample) for sample in found.dataset.samples}
-            suggested = [by_path[sample.path] for sample in more.samples]
-            drawn, corrected = clicks(more, suggested, found.threshold)
-            pool = [sample for sample in pool if sample.path not in chosen]
-            began = time.process_time()
-            run = dd.train(more, start=run, from_base=from_base, progress=False)
-            spent = round(time.process_time() - began, 1)
-            rows.append(
-                {
-                    "images": n,
-                    **measured(run, test),
-                    "drawn": drawn,
-                    "corrected": corrected,
-                    "cpu_s": spent,
-                }
-            )
+    labelled = [image_hash(load_image(sample.path)) for sample in first.labelled.samples]
+    rows = [first.row]
+    for n in rounds:
+        n_more = n - rows[-1]["images"]
+        found = suggest(run, [sample.path for sample in pool])
+        chosen = choose(found, how, n_more, seed + n, labelled)
+        more = dd.Dataset(whole.root, whole.classes, tuple(s for s in pool if s.path in chosen))
+        by_path = {sample.path: as_detections(sample) for sample in found.dataset.samples}
+        suggested = [by_path[sample.path] for sample in more.samples]
+        drawn, corrected = clicks(more, suggested, found.threshold)
+        pool = [sample for sample in pool if sample.path not in chosen]
+        labelled += [
+            one
+            for one, sample in zip(found.hashes, found.dataset.samples, strict=True)
+            if sample.path in chosen
+        ]
+        began = time.process_time()
+        run = dd.train(more, start=run, from_base=from_base, progress=False)
+        spent = round(time.process_time() - began, 1)
+        rows.append(
+            {
+                "images": n,
+                **measured(run, test),
+                "drawn": drawn,
+                "corrected": corrected,
+                "cpu_s": spent,
+            }
+        )
     return rows
 
 
@@ -124,7 +188,7 @@ def measured(run: Any, test: dd.Dataset) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", default=[str(SHARED / "fewshot" / "bccd_blood_cells")])
-    parser.add_argument("--how", nargs="+", default=["random", "rank"], choices=["random", "rank"])
+    parser.add_argument("--how", nargs="+", default=["random", "rank"], choices=HOW)
     parser.add_argument("--train", nargs="+", default=["on"], choices=["on", "from-base"])
     parser.add_argument("--rounds", type=int, nargs="+", default=[5, 10, 15])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
@@ -133,16 +197,21 @@ def main() -> None:
     rows: list[dict[str, Any]] = json.loads(ROWS.read_text())["rows"] if ROWS.exists() else []
     for seed in args.seeds:
         for data in args.data:
-            for how, train in itertools.product(args.how, args.train):
-                key = {"set": name_of(data), "how": how, "train": train, "seed": seed}
-                if any(key.items() <= row.items() for row in rows):
-                    continue
-                found = simulate(
-                    Path(data), how, seed, args.rounds, args.test, from_base=train == "from-base"
-                )
-                rows += [{**key, **row} for row in found]
-                write_json(ROWS, {"rows": rows})
-                print(rows[-len(found) :], file=sys.stderr, flush=True)
+            ways = [
+                {"set": name_of(data), "how": how, "train": train, "seed": seed}
+                for how, train in itertools.product(args.how, args.train)
+            ]
+            ways = [way for way in ways if not any(way.items() <= row.items() for row in rows)]
+            if not ways:
+                continue
+            with tempfile.TemporaryDirectory() as scratch:
+                first = first_run(Path(data), seed, args.rounds[0], args.test, Path(scratch))
+                for way in ways:
+                    from_base = way["train"] == "from-base"
+                    found = simulate(first, way["how"], seed, args.rounds[1:], from_base)
+                    rows += [{**way, **row} for row in found]
+                    write_json(ROWS, {"rows": rows})
+                    print(rows[-len(found) :], file=sys.stderr, flush=True)
     print(
         "| set | chosen | trained | images | seeds | AP | AP50 | clicks from nothing | corrected "
         "| on the test | corrected |"

@@ -133,7 +133,7 @@ def rank(found: Suggestions, n: int) -> list[Ranked]:
         The images, the most useful first; fewer than `n` if there are not so many.
     """
     check_rank(n)
-    doubts = [_doubt(sample, found) for sample in found.dataset.samples]
+    doubts = [doubt_of(sample, found) for sample in found.dataset.samples]
     doubt = np.array([value for value, _ in doubts])
     nearest = np.ones(len(doubt))  # to an image that is chosen
     ranked: list[Ranked] = []
@@ -219,7 +219,7 @@ def _at_least(sample: Sample, threshold: float) -> Sample:
     )
 
 
-def _doubt(sample: Sample, found: Suggestions) -> tuple[float, str]:
+def doubt_of(sample: Sample, found: Suggestions) -> tuple[float, str]:
     """How unsure the detector is of an image, 0 to 1, and of what."""
     score, threshold = sample.score, found.threshold
     assert score is not None

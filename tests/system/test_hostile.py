@@ -653,6 +653,65 @@ def that_nothing_calls(folder: Path, owned: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def that_is_not_listed(folder: Path, owned: Path) -> None:
+    """An initialiser that a node names, and that the list of functions lacks, saves a file on loading."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.trackable.resource import TrackableResource
+
+    class Saves(TrackableResource):
+        def _create_resource(self) -> tf.Tensor:
+            return tf.constant(1)
+
+        @tf.function(input_signature=[])
+        def _initialize(self) -> tf.Tensor:
+            save = tf.raw_ops.SaveV2(
+                prefix=str(owned),
+                tensor_names=["x"],
+                shape_and_slices=[""],
+                tensors=[tf.constant("x")],
+            )
+            with tf.control_dependencies([save]):
+                return tf.constant(1)
+
+    module = tf.Module()
+    module.saves = Saves()
+    tf.saved_model.save(module, str(folder))
+    path = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    objects = model.meta_graphs[0].object_graph_def
+    names = [n for node in objects.nodes for n in node.function.concrete_functions]
+    names += [node.bare_concrete_function.concrete_function_name for node in objects.nodes]
+    assert [n for n in names if "_initialize" in n]
+    for name in list(objects.concrete_functions):
+        del objects.concrete_functions[name]
+    path.write_bytes(model.SerializeToString())
+
+
+def that_stands_for_another(folder: Path, owned: Path) -> None:
+    """A function that nothing calls, and that TensorFlow puts in place of one that is called."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    that_calls(lambda _: tf.constant(0))(folder, owned)
+
+    @tf.function(
+        input_signature=[],
+        experimental_attributes={"api_implements": "x", "api_preferred_device": "CPU"},
+    )
+    def unused() -> tf.Tensor:
+        tf.raw_ops.SaveV2(
+            prefix=str(owned), tensor_names=["x"], shape_and_slices=[""], tensors=[tf.constant("x")]
+        )
+        return tf.constant(1)
+
+    path = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    library = model.meta_graphs[0].graph_def.library
+    library.function.append(unused.get_concrete_function().function_def)
+    path.write_bytes(model.SerializeToString())
+
+
 def write_file(path: Path) -> Any:
     import tensorflow as tf
 
@@ -673,6 +732,8 @@ def map_file(path: Path) -> Any:
         (that_calls(map_file), "the operation ImmutableConst, which no detector needs"),
         (of_tensorflow_1, "a SavedModel of TensorFlow 1, which no detector is"),
         (that_nothing_calls, "the operation ReadFile, which no detector needs"),
+        (that_is_not_listed, "the operation SaveV2, which no detector needs"),
+        (that_stands_for_another, "the operation SaveV2, which no detector needs"),
     ],
 )
 def test_a_detector_that_reaches_files_is_not_loaded(

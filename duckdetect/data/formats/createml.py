@@ -21,7 +21,8 @@ from duckdetect.data.formats import places
 
 def find(folder: Path) -> dict[str | None, Path]:
     """The Create ML files of a folder by split; None for a single one."""
-    return places.by_split(folder, places.files(folder, _is_createml), "Create ML")
+    found = [p for p in places.listed(folder, (".json",)) if _is_createml(places.content_of(p))]
+    return places.by_split(folder, found, "Create ML")
 
 
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def find(folder: Path) -> dict[str | None, Path]:
 
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a table; classes are in alphabetical order."""
-    text = decoded(read_bytes(source))
+    text = _text(read_bytes(source))
     first = _first_row(text)
     found = _columns(first)
     if found is None:
@@ -151,7 +152,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _delimiter(text: str) -> str:
-    return max(",;\t|", key=text.partition("\n")[0].count)
+    return max(",;\t|", key=text.lstrip("\r\n").partition("\n")[0].count)
 
 
 def is_table(path: Path) -> bool:
@@ -160,13 +161,19 @@ def is_table(path: Path) -> bool:
 
 
 def _beginning(path: Path) -> str:
-    return decoded(read_head(path, _HEAD_BYTES))
+    return _text(read_head(path, _HEAD_BYTES))
+
+
+def _text(content: bytes) -> str:
+    """A table's text; the line `sep=;`, for Excel alone, is left empty."""
+    return re.sub(r'\A"?sep=.?"?[,;\t|]*(?=[\r\n])', "", decoded(content), flags=re.IGNORECASE)
 
 
 def _first_row(text: str) -> list[str]:
     """The cells of a text's first row; none if it cannot be read."""
     try:
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)), [])
+        table = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        return next(filter(None, table), [])
     except csv.Error:
         return []
 

@@ -26,19 +26,23 @@ from duckdetect.errors import UserError
 from duckdetect.utils.words import plural
 
 _IGNORED = ("__ignore__", "_background_")
-_LOOKED_INTO = 5  # files; a folder holds one for each picture
+_LOOKED_INTO = 20  # files; a folder holds one for each picture
 
 
 def find(folder: Path) -> dict[str | None, Path]:
     """The folder of labelme files, for None."""
-    found = places.files(folder, _is_labelme, _LOOKED_INTO)
-    return {None: folder} if found else {}
+    found = places.listed(folder, (".json",))
+    # Spread over the folder: the first may be something else.
+    looked = dict.fromkeys(
+        found[i * len(found) // _LOOKED_INTO] for i in range(_LOOKED_INTO) if found
+    )
+    return {None: folder} if any(_is_labelme(places.content_of(path)) for path in looked) else {}
 
 
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read a folder of labelme files; classes are in alphabetical order."""
     contents: list[tuple[Path, dict[str, Any]]] = []
-    for path in reading.all_inside(places.files(source, _is_labelme, _LOOKED_INTO)):
+    for path in reading.all_inside(places.listed(source, (".json",))):
         try:
             content = places.load(path)
         except UserError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +85,6 @@ def content_of(path: Path) -> Any:
         raise
     except (ValueError, RecursionError):
         return None
-
-
-def files(folder: Path, wanted: Callable[[Any], bool], most: int | None = None) -> list[Path]:
-    """The JSON files of a folder whose content is `wanted`; at most so many are looked into."""
-    found = listed(folder, (".json",))
-    looked = [path for path in found[:most] if wanted(content_of(path))]
-    return [*looked, *found[most:]] if looked and most is not None else looked
 
 
 def split_word(path: Path) -> str | None:

@@ -5,7 +5,7 @@ as parts of the image's width and height. An image without a text file, or with 
 no object. The classes and images are listed by
 
     data.yaml                                     Roboflow, Ultralytics, CVAT
-    images/a.jpg  labels/a.txt  classes.txt       Label Studio
+    images/a.jpg  labels/a.txt  classes.txt       Label Studio; images/train too, as a split
     a.jpg  a.txt  classes.txt                     LabelImg
     obj.data  obj.names  train.txt  obj_train_data/a.jpg  obj_train_data/a.txt     CVAT's YOLO 1.1
 
@@ -709,8 +709,24 @@ def find_plain(folder: Path) -> dict[str | None, Path]:
     for place in (folder, *(p for p in children(folder) if p.name.lower() == "labels")):
         # A list of classes alone says little: other tools write one, too.
         if (names := file_of(place, CLASS_FILES)) is not None and text_labels(folder):
-            return {None: names}
+            return dict.fromkeys(_split_folders(folder) or [None], names)
     return {}
+
+
+def _split_folders(folder: Path) -> dict[str | None, list[Path]]:
+    """The folders of `images` by split, where they hold all pictures and one is for training."""
+    place = _images_of(folder)
+    found: dict[str | None, list[Path]] = {}
+    for below in children(place) if place is not None else []:
+        split = next((s for s, names in SPLIT_NAMES.items() if below.name.lower() in names), None)
+        found.setdefault(split, []).append(below)
+    if place is None or None in found or "train" not in found or list_folder(place).images:
+        return {}
+    return found
+
+
+def _images_of(folder: Path) -> Path | None:
+    return next((p for p in children(folder) if p.name.lower() == "images"), None)
 
 
 def file_of(folder: Path, names: Sequence[str]) -> Path | None:
@@ -740,8 +756,10 @@ def read_plain(source: Path, split: str | None, reading: Reading) -> Dataset:
     folder = source.parent
     if source.name.lower() != _LISTS:
         folder = folder.parent if folder.name.lower() == "labels" else folder
-        place = next((p for p in children(folder) if p.name.lower() == "images"), None)
+        place = _images_of(folder)
         images = _images_below(place) if place is not None else list_images(folder)
+        if split is not None:
+            images = [p for below in _split_folders(folder)[split] for p in _images_below(below)]
         upright = (folder / "notes.json").is_file()  # Label Studio draws in a browser
         return read_images(folder, _class_list(source), images, reading, split, upright)
     settings = _plain_settings(source)

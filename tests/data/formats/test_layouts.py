@@ -18,7 +18,7 @@ from duckdetect.data import names
 from duckdetect.data.check import check_dataset
 from duckdetect.data.dataset import Dataset, Problem, noting
 from duckdetect.data.formats import coco, places, voc
-from duckdetect.data.loading import list_parts, load_dataset, load_training
+from duckdetect.data.loading import list_parts, load_dataset, load_training, read_dataset
 from duckdetect.errors import UserError
 
 N = 4
@@ -511,3 +511,44 @@ def test_splits_of_lists_share_a_folder_of_labels(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("names: [duck]\ntrain: train.txt\nval: val.txt\n")
     assert [len(load_dataset(tmp_path, split)) for split in ("train", "valid")] == [1, 1]
     assert check_dataset(tmp_path) == []
+
+
+def test_folders_of_splits_with_a_list_of_classes_are_splits(
+    raccoons: Dataset, tmp_path: Path
+) -> None:
+    for split in ("train", "val"):
+        copy(raccoons, tmp_path / "images" / split, f"{split}-")
+        yolo_lines(raccoons, tmp_path / "labels" / split, f"{split}-")
+    put_text(tmp_path / "classes.txt", "raccoon\n")
+    notes: list[Problem] = []
+    train, valid = load_training(tmp_path, report=noting(notes))
+    assert (len(train), len(valid or ())) == (N, N) and not notes
+    assert {sample.path.parent.name for sample in train} == {"train"}
+    # Pictures outside of them belong to no split.
+    copy(raccoons.subset([0]), tmp_path / "images", "loose-")
+    yolo_lines(raccoons.subset([0]), tmp_path / "labels", "loose-")
+    assert list_parts(tmp_path) == [None]
+    assert len(load_dataset(tmp_path)) == 2 * N + 1
+
+
+def test_other_files_before_labelmes_are_told_of(tmp_path: Path) -> None:
+    shape = {"label": "duck", "points": [[10, 10], [50, 50]], "shape_type": "rectangle"}
+    for i in range(6):
+        put_text(tmp_path / f"a{i}.json", '{"version": 1}')
+    put_image(tmp_path / "b.png")
+    content = {"shapes": [shape], "imagePath": "b.png", "imageWidth": 80, "imageHeight": 60}
+    put_text(tmp_path / "b.json", json.dumps(content))
+    notes: list[Problem] = []
+    dataset = read_dataset(tmp_path, None, noting(notes))
+    assert dataset.n_boxes == 1
+    assert [note.what for note in notes] == ["is not labelme's JSON"] * 6
+
+
+def test_a_table_that_tells_excel_its_separator(tmp_path: Path) -> None:
+    put_image(tmp_path / "b.png")
+    table = "sep=;\r\nfilename;class;xmin;ymin;xmax;ymax\r\nb.png;duck;1;2;30;40\r\n"
+    put_text(tmp_path / "labels.csv", table)
+    assert load_dataset(tmp_path).samples[0].xyxy.tolist() == [[1, 2, 30, 40]]
+    put_text(tmp_path / "labels.csv", table + "b.png;duck;5;6;1x;9\r\n")
+    with pytest.raises(UserError, match="line 4: its corners are 5, 6, 1x, 9"):
+        load_dataset(tmp_path)
