@@ -20,7 +20,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from duckdetect._version import __version__
-from duckdetect.errors import UserError
+from duckdetect.errors import DataWarning, UserError
 from duckdetect.utils.lazy import lazy_names
 
 
@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from duckdetect.training.finetune import TrainRun, finetune, train
 
 __all__ = [
+    "DataWarning",
     "Dataset",
     "Detector",
     "Evaluation",

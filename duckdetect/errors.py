@@ -42,6 +42,10 @@ def _with_fields(text: str) -> str:
     return re.sub(option, lambda at: _FIELDS.get(at[0], at[0]), text)
 
 
+class DataWarning(UserWarning):
+    """What is suspicious in a data set, or was left out of it; the text is one line, as an error's."""
+
+
 class PlaceError(UserError):
     """A folder to write to cannot be used, such as the cache: what would be put there is not at fault."""
 

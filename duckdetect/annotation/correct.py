@@ -20,9 +20,10 @@ from PIL import Image
 
 from duckdetect.annotation.canvas import to_jpeg
 from duckdetect.annotation.suggestions import suggest
-from duckdetect.data.corrections import apart, is_apart, read_corrections, write_corrections
+from duckdetect.data.corrections import is_apart, read_corrections, write_corrections
 from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.errors import UserError, saving
+from duckdetect.imaging.geometry import pairwise_iou
 from duckdetect.training.run_folder import HANDED_BACK
 from duckdetect.utils.locks import folder_lock
 from duckdetect.utils.reading import as_path
@@ -64,12 +65,29 @@ class Handed:
     def wrong(self) -> list[int]:
         """The numbers of the crops that are handed back."""
         known = {s.path.resolve(): s.hard_negatives for s in self._earlier.samples}
-        nothing = np.zeros((0, 4), np.float32)
-        return [
-            i
-            for i, crop in enumerate(self.crops)
-            if not is_apart(crop.xyxy, known.get(crop.sample.path.resolve(), nothing)).all()
-        ]
+        found: set[int] = set()
+        for place, numbers in self._by_picture().items():
+            if place in known:
+                meant = self._meant(known[place], numbers)
+                found |= {number for number, row in zip(numbers, meant.T, strict=True) if row.any()}
+        return sorted(found)
+
+    def _by_picture(self) -> dict[Path, list[int]]:
+        """The numbers of the crops of each picture."""
+        found: dict[Path, list[int]] = {}
+        for i, crop in enumerate(self.crops):
+            found.setdefault(crop.sample.path.resolve(), []).append(i)
+        return found
+
+    def _meant(self, xyxy: np.ndarray, numbers: list[int]) -> np.ndarray:
+        """(N, C) bool: which of a picture's crops each box (N, 4) is of, the nearest that is near.
+
+        Detections of one picture may overlap as far as a box moves from one detector to the next.
+        """
+        crops = np.concatenate([self.crops[i].xyxy for i in numbers])
+        iou = pairwise_iou(xyxy, crops)
+        near = ~np.stack([is_apart(xyxy, crop[None]) for crop in crops], axis=1)
+        return np.asarray(near & (iou == iou.max(axis=1, keepdims=True)))
 
     def _read(self) -> Dataset:
         if self.path.is_file():
@@ -89,13 +107,11 @@ class Handed:
 
     def _hand_back(self, numbers: list[int]) -> None:
         samples = {s.path.resolve(): s for s in self._earlier.samples}
-        for i, crop in enumerate(self.crops):
-            place = crop.sample.path.resolve()
-            known = samples.get(place) or _nothing_known(crop.sample)
-            wrong = apart(known.hard_negatives, crop.xyxy)
-            if i in numbers:
-                wrong = np.concatenate([wrong, crop.xyxy])
-            samples[place] = replace(known, hard_negatives=wrong.astype(np.float32))
+        for place, shown in self._by_picture().items():
+            known = samples.get(place) or _nothing_known(self.crops[shown[0]].sample)
+            others = known.hard_negatives[~self._meant(known.hard_negatives, shown).any(axis=1)]
+            wrong = [others, *(self.crops[i].xyxy for i in shown if i in numbers)]
+            samples[place] = replace(known, hard_negatives=np.concatenate(wrong).astype(np.float32))
         kept = (s for s in samples.values() if s.whole or len(s.class_id) or len(s.hard_negatives))
         self._earlier = replace(self._earlier, samples=tuple(kept))
         if len(self._earlier):

@@ -7,13 +7,15 @@ Exit codes: 0 done, 2 the user's mistake (one line on stderr), 1 anything else, 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import re
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,6 +80,24 @@ def _check_empty(arguments: Sequence[str]) -> None:
             raise UserError(f"{where} is empty: is a variable of the shell not set?")
 
 
+@contextlib.contextmanager
+def _notes_said() -> Iterator[None]:
+    """While the block runs, what labels are warned of is said as all else is."""
+    shown = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *more: Any, **named: Any) -> None:
+        if issubclass(category, dd.DataWarning):
+            say(f"note: {message}")
+        else:
+            shown(message, category, *more, **named)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
+
+
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _ENDED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -99,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _check_folder()
         _check_empty(given)
-        with trust.required(unless=trusted):
+        with trust.required(unless=trusted), _notes_said():
             code = app(
                 args=[a for a in given if a != "--trust"],
                 prog_name="duckdetect",

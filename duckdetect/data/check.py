@@ -29,7 +29,7 @@ from duckdetect.data.dataset import (
     read_options,
 )
 from duckdetect.data.formats import csv_table, yolo
-from duckdetect.data.formats.places import IMAGE_FOLDERS, LABEL_FOLDERS, children, split_word
+from duckdetect.data.formats.places import IMAGE_FOLDERS, LABEL_FOLDERS, split_word
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import PlaceError, UserError
@@ -37,8 +37,6 @@ from duckdetect.imaging.io import list_folder
 from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import as_path, read_head
 from duckdetect.utils.words import counted, some_names
-
-_OF_PICTURES = (".xml", ".txt", ".json")  # Pascal VOC, YOLO, labelme
 
 _MOST = 10  # lines for each pair of splits; the rest is counted
 
@@ -233,9 +231,6 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
     of_files = {s.path for part in parts if part.root.is_file() for s in part.samples}
     folders = {path.parent for path in named - of_files}
     used = folders | {above for folder in folders for above in folder.parents}
-    used_here: dict[Path, list[str]] = {}
-    for path in named:
-        used_here.setdefault(path.parent, []).append(path.name)
     found: list[Problem] = []
 
     def warn(folder: Path, what: str, cure: str) -> None:
@@ -247,11 +242,6 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
         if left and unlabelled:
             what = counted(len(left), f"pictures are in no label ({some_names(left)})")
             warn(folder, what, "label them, also those without the object")
-            own = {Path(name).suffix.lower() for name in _labels_of(folder, used_here[folder])}
-            others = [n for n in _labels_of(folder, left) if Path(n).suffix.lower() not in own]
-            if others:
-                what = f"some of these have labels of another kind ({some_names(others)})"
-                warn(folder, what, "export all labels in one format: only one is read")
         below = [name for name in listing.folders if folder / name not in used]
         if below and unlabelled:
             what = f"pictures in folders below are in no label ({some_names(below)})"
@@ -269,7 +259,8 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
         if unread := _unread_labels(root, read, folders, unlabelled):
             names = some_names([path.relative_to(root).as_posix() for path in unread])
             what = counted(len(unread), f"files of labels are not read ({names})")
-            warn(root, what, "move them to where the others lie, or away")
+            cure = "move them to where the others lie, in the format of these, or away"
+            warn(root, what, cure)
     return found
 
 
@@ -334,22 +325,6 @@ def _is_labels(path: Path) -> bool:
     if kind == ".csv":
         return csv_table.is_table(path)
     return bool(_LABELS[kind].search(read_head(path, _HEAD_BYTES)))
-
-
-def _labels_of(folder: Path, names: Sequence[str]) -> list[str]:
-    """Label files of single pictures, beside these pictures or in folders of labels there."""
-    tops = (folder, folder.parent)
-    places = [
-        folder,
-        *(p for top in tops for p in children(top) if p.name.lower() in LABEL_FOLDERS),
-    ]
-    stems = {Path(name).stem for name in names}
-    return sorted(
-        path.name
-        for place in dict.fromkeys(places)
-        for path in place.iterdir()
-        if path.suffix.lower() in _OF_PICTURES and path.stem in stems
-    )
 
 
 def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray], bar: Any) -> list[Problem]:

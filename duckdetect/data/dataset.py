@@ -167,6 +167,14 @@ class Reading:
                 self.report(Problem(str(path), error.what, error.cure))
         return found
 
+    def frame_hw(self, image: Path) -> tuple[int, int] | None:
+        """The size that normalised numbers are parts of; None if the picture is broken."""
+        try:
+            head = image_head(image)
+        except UserError:
+            return None  # make_sample tells of the picture
+        return head.stored_hw if self.options.labels_as_stored else head.size_hw
+
     def classes(self, where: str | Path, names: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
         """A table of classes, each name once and without blanks around it, and the place of each."""
         stripped = [name.strip() or name for name in names]

@@ -22,9 +22,10 @@ import itertools
 import json
 import os
 import re
+import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,11 +44,12 @@ from duckdetect.data.dataset import (
     current_options,
     join,
     merge_classes,
+    noting,
     read_options,
     strict,
 )
 from duckdetect.data.formats import READERS, coco, csv_table, foreign, places, yolo
-from duckdetect.errors import UserError, reason_of
+from duckdetect.errors import DataWarning, UserError, reason_of
 from duckdetect.imaging.kinds import file_kind
 from duckdetect.utils.archives import check_unpacked, unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
@@ -195,16 +197,31 @@ def load_dataset(
 
     Raises:
         UserError: At the first thing that is wrong; `check_dataset` lists all of them.
+
+    Warns:
+        DataWarning: Of each thing that is suspicious or left out.
     """
+    notes: list[Problem] = []
     with contextlib.nullcontext() if options is None else read_options(options):
-        return read_dataset(as_path(path, "the data"), split, strict)
+        dataset = read_dataset(as_path(path, "the data"), split, noting(notes))
+    warn_of(notes, [dataset])
+    return dataset
+
+
+def warn_of(notes: list[Problem], parts: Iterable[Dataset | None]) -> None:
+    """Issue what labels are warned of for the one who called our caller, and files that are not read."""
+    from duckdetect.data.check import left_over  # which imports this
+
+    notes = notes + left_over([part for part in parts if part is not None], unlabelled=False)
+    for note in dict.fromkeys(map(str, notes)):
+        warnings.warn(note, DataWarning, stacklevel=3)
 
 
 def load_training(
     path: str | Path,
     val: str | Path | None = None,
     use_valid: bool = True,
-    report: Report = strict,
+    report: Report | None = None,
 ) -> tuple[Dataset, Dataset | None]:
     """The pictures to train on and those to watch training with.
 
@@ -213,11 +230,16 @@ def load_training(
         val: Labelled pictures to watch with. If None, the `valid` split beside the `train` split that
             `path` holds, if there is one.
         use_valid: Whether that split may be taken.
-        report: Told of every problem; by default it raises at the first error.
+        report: Told of every problem; if None, they are raised and warned of as by `load_dataset`.
 
     Raises:
         UserError: As `load_dataset`.
     """
+    if report is None:
+        notes: list[Problem] = []
+        loaded = load_training(path, val, use_valid, noting(notes))
+        warn_of(notes, loaded)
+        return loaded
     path = as_path(path, "the data")
     parts = list_parts(path)
     if val is None and use_valid and None not in parts and "valid" in parts:
@@ -661,7 +683,7 @@ def find_again(record: Mapping[str, Any], run: Path | None = None) -> Dataset | 
         for place in recorded_places(record, run):
             for split in list_parts(place):
                 try:
-                    dataset = load_dataset(place, split)
+                    dataset = read_dataset(place, split, strict)
                     if data_sha256(dataset) == record.get("sha256"):
                         return dataset
                 except UserError:

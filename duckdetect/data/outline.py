@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from duckdetect.data.check import left_over
 from duckdetect.data.contact_sheet import label_sheet
 from duckdetect.data.convert import check_out, write_splits
-from duckdetect.data.dataset import Dataset, Sample
-from duckdetect.data.loading import list_parts, load_dataset, require_boxes
+from duckdetect.data.dataset import Dataset, Problem, Sample, noting
+from duckdetect.data.loading import list_parts, read_dataset, require_boxes
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import pairwise_iou
 from duckdetect.imaging.io import ImageArray
@@ -43,22 +44,26 @@ class Outlined:
         folder: The data set.
         n_boxes: Boxes without an outline that were tried.
         n_made: Of these, how many have one now.
+        lost: A line for each thing that was left out or is suspicious.
     """
 
     folder: Path
     n_boxes: int
     n_made: int
+    lost: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """For people, one line or two."""
-        if not self.n_boxes:
-            return f"every box has an outline already: nothing was made, see {self.folder}"
-        made = (
+        """For people, some lines."""
+        lines = [
             f"{self.n_made} of {plural(self.n_boxes, 'box')} have an outline now, in {self.folder}"
-        )
+            if self.n_boxes
+            else f"every box has an outline already: nothing was made, see {self.folder}"
+        ]
         if self.n_made * 2 < self.n_boxes:
-            return f"{made}\nnote: fewer than half, so masks are trained only if asked for (masks: yes)"
-        return made
+            lines.append(
+                "note: fewer than half, so masks are trained only if asked for (masks: yes)"
+            )
+        return "\n".join([*lines, *(f"note: {line}" for line in self.lost)])
 
 
 def outline_dataset(
@@ -86,9 +91,10 @@ def outline_dataset(
             there, or `out` is taken.
     """
     refuse_text("leave_out", leave_out)
-    parts = {
-        split: load_dataset(source, split) for split in list_parts(as_path(source, "the data"))
-    }
+    source = as_path(source, "the data")
+    notes: list[Problem] = []
+    parts = {split: read_dataset(source, split, noting(notes)) for split in list_parts(source)}
+    notes += left_over(parts.values())
     samples = [sample for part in parts.values() for sample in part]
     if unknown := sorted(set(leave_out) - {sample.path.name for sample in samples}):
         raise UserError(
@@ -117,7 +123,7 @@ def outline_dataset(
     write_splits(done, "coco", out, overwrite, "outline")
     if sheet is not None:
         label_sheet(out, sheet, verb="outline")
-    return Outlined(Path(out), n_boxes, n_made)
+    return Outlined(Path(out), n_boxes, n_made, tuple(dict.fromkeys(map(str, notes))))
 
 
 def outline_sample(sample: Sample, tell: Callable[[], object] = lambda: None) -> Sample:

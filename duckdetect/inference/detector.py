@@ -30,6 +30,7 @@ from duckdetect.inference.suppression import (
     check_score,
     read_suppression,
 )
+from duckdetect.utils.environment import refuse_fork
 from duckdetect.utils.files import atomic_path
 from duckdetect.utils.outputs import check_folder, note_change
 from duckdetect.utils.progress import waiting
@@ -233,8 +234,8 @@ class Detector:
         """
         if os.getpid() != self._process:  # its threads are not here, and it would wait for them
             raise UserError(
-                "the detector was loaded in another process, of which this one is a fork: load it here, "
-                'or start processes by multiprocessing.get_context("spawn")'
+                "the detector was loaded in another process, of which this one is a fork: load it in "
+                'each, and start them by multiprocessing.get_context("spawn")'
             )
         if not (isinstance(masks, bool) or (isinstance(masks, str) and masks == "rle")):
             raise UserError(f'masks is {masks!r}: give True, False or "rle"')
@@ -247,12 +248,19 @@ class Detector:
                 found += self._predict_batch(arrays[start : start + _BATCH], kept, masks)
             except Exception as error:
                 # Of a file, which may be anybody's; one that was trained just now has no folder.
-                if self.folder is None or isinstance(error, UserError) or of_system(error):
+                if isinstance(error, UserError) or of_system(error):
                     raise
-                raise UserError(
-                    f"{self.folder} is a broken detector ({reason_of(error)}): train it again"
-                ) from error
+                broken = self._broken(error)
+                if broken is None:
+                    raise
+                raise broken from error
         return found[0] if is_one else found
+
+    def _broken(self, error: Exception) -> UserError | None:
+        """What to tell of an error of the network; None of one that was trained just now."""
+        if self.folder is None:
+            return None
+        return UserError(f"{self.folder} is a broken detector ({reason_of(error)}): train it again")
 
     def _predict_batch(
         self, images: Sequence[np.ndarray], kept: float, masks: Masks
@@ -418,11 +426,18 @@ def to_detections(
     """
     import supervision as sv  # takes half a second, which training hides
 
-    shapes = [array.shape for array in (y1x1y2x2, score, class_id)]
-    if shapes != [(len(score), 4), (len(score),), (len(score),)]:
+    shapes = [np.shape(array) for array in (y1x1y2x2, score, class_id)]
+    n = shapes[1][0] if shapes[1] else 0
+    fits = shapes == [(n, 4), (n,), (n,)]
+    if masks is not None:
+        shapes.append(masks.shape)
+        fits = fits and masks.ndim == 3 and len(masks) == n
+    if not fits:
         raise UserError(f"the detector's output is of shapes {shapes}: train or export it again")
     if not ((score >= 0) & (score < _MORE_THAN_SURE)).all():  # NaN as well
         raise UserError(f"the detector scores {score.max()}, not 0 to 1: train or export it again")
+    if not np.isfinite(y1x1y2x2[score >= threshold]).all():
+        raise UserError("the detector's boxes are no finite numbers: train or export it again")
     height, width = size_hw[:2]
     xyxy = from_normalised(y1x1y2x2, (height, width), filled_hw)
     xyxy = np.clip(xyxy, 0, np.array([width, height] * 2, np.float32))
@@ -526,6 +541,7 @@ def load_detector(folder: Any) -> Detector:
         from duckdetect.inference.light import load_light
 
         return load_light(folder)
+    refuse_fork()
     path = _settings_path(folder)
     folder = path.parent
     cure = "train it again"

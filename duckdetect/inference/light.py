@@ -100,6 +100,9 @@ class LightDetector(Detector):
             )
         return super().changed(fast=fast, **more)
 
+    def _broken(self, error: Exception) -> UserError:
+        return _broken(self.path, error)
+
     def _predict_batch(
         self, images: Sequence[np.ndarray], kept: float, masks: Masks
     ) -> list[sv.Detections]:
@@ -233,7 +236,7 @@ class _OnnxRuntime:
             raise _foreign(path, "onnx")
         if CHECKSUM in properties:
             checksum = properties[CHECKSUM].encode()
-            before, _, after = content.rpartition(checksum)
+            before, _, after = content.rpartition(checksum or NO_CHECKSUM.encode())
             _check_content(path, before + NO_CHECKSUM.encode() + after, checksum)
         self.about = ExportedModel.from_json(properties[NAME], path)
         inputs = self._session.get_inputs()

@@ -27,7 +27,8 @@ import numpy as np
 from duckdetect.annotation.annotate import annotated
 from duckdetect.data.check import check_dataset
 from duckdetect.data.contact_sheet import label_sheet, view_sheet
-from duckdetect.data.loading import load_dataset
+from duckdetect.data.dataset import strict
+from duckdetect.data.loading import read_dataset
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import (
     FOLDER,
@@ -328,7 +329,7 @@ def measure_split(run: TrainRun, data: str | Path, split: str = "test") -> Evalu
         UserError: As `evaluate`.
     """
     run_folder = _folder_of(run)
-    measured = read_evaluation(run_folder, load_dataset(data, split))
+    measured = read_evaluation(run_folder, read_dataset(Path(data), split, strict))
     if measured is None:
         measured = evaluate(run, data, split, progress=True)
     _show_metrics(run_folder, measured)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from duckdetect._version import __version__
-from duckdetect.data.dataset import SPLIT_NAMES, Dataset
-from duckdetect.data.loading import find_again, list_parts, load_dataset, recorded_places
+from duckdetect.data.dataset import SPLIT_NAMES, Dataset, strict
+from duckdetect.data.loading import find_again, list_parts, read_dataset, recorded_places
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import (
     Evaluation,
@@ -157,7 +157,7 @@ def _measured(
     if data is not None:
         if not isinstance(data, Dataset):
             split = split or choose_split(Path(data))
-            dataset = load_dataset(data, split)
+            dataset = read_dataset(Path(data), split, strict)  # `evaluate_run` tells of it
             kept = read_evaluation(run, dataset)
             return kept or evaluate_run(run, data, split, progress=progress), ""
         return read_evaluation(run, data) or evaluate_run(run, data, progress=progress), ""

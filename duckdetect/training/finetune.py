@@ -21,8 +21,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from duckdetect.data.augment import PlainViews
-from duckdetect.data.dataset import Dataset, in_classes_of
-from duckdetect.data.loading import load_dataset, load_training, require_boxes
+from duckdetect.data.dataset import Dataset, Problem, in_classes_of, noting
+from duckdetect.data.loading import load_dataset, load_training, require_boxes, warn_of
 from duckdetect.data.views import TrainingViews
 from duckdetect.errors import UserError
 from duckdetect.evaluation.plots import CURVES, plot_history
@@ -58,6 +58,7 @@ from duckdetect.training.validation import (
     class_accuracy,
     head_losses,
 )
+from duckdetect.utils.environment import refuse_fork
 from duckdetect.utils.progress import waiting
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.room import size
@@ -211,7 +212,9 @@ def train(
     if isinstance(config, Mapping):
         config = TrainConfig.from_dict(dict(config))
     if not isinstance(data, Dataset):
-        data, valid = load_training(data, None, use_valid and val is None)
+        notes: list[Problem] = []
+        data, valid = load_training(data, None, use_valid and val is None, noting(notes))
+        warn_of(notes, [data, valid])
         val = val or valid
     return finetune(base, data, config, out, **{**more, "val": val})
 
@@ -249,6 +252,7 @@ def finetune(
         UserError: If no image has a box, the folder holds another run, the weights cannot be had,
             a loss is not finite, or `val` labels a class that `dataset` does not.
     """
+    refuse_fork()
     spec = spec_for(base_name)
     given = config or TrainConfig()
     check_settings(spec, given)

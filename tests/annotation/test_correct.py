@@ -168,3 +168,25 @@ def test_pictures_that_are_labelled_already_are_not_ranked(tmp_path: Path) -> No
     assert [p.name for p in _worth_labelling(folder, Detector(), 2)] == ["b.jpg"]
     with pytest.raises(UserError, match="give suggest"):
         _worth_labelling(folder, None, 2)
+
+
+def test_detections_that_overlap_are_handed_back_one_by_one(tmp_path: Path) -> None:
+    class Overlapping(Detector):
+        def predict(self, images: list[np.ndarray], threshold: float = 0.5) -> list[sv.Detections]:
+            xyxy = np.array([[10, 10, 50, 50], [21, 10, 61, 50]], np.float32)  # IoU 0.57
+            return [
+                sv.Detections(xyxy, None, np.array([0.9, 0.8]), np.zeros(2, int)) for _ in images
+            ]
+
+    found = suggest(Overlapping(), make_images(tmp_path / "new", a=(80, 60))).labels()
+    path = tmp_path / "handed_back.json"
+    for wrong in ([0], [1], [0, 1], [1]):
+        handed = Handed(found, path)
+        handed.hand_back(wrong)
+        assert handed.wrong == wrong
+        (picture,) = read_corrections(path, DUCK).samples
+        expected = np.concatenate([handed.crops[i].xyxy for i in wrong])
+        np.testing.assert_allclose(picture.hard_negatives, expected, atol=0.01)
+    handed.hand_back([])
+    assert handed.wrong == []
+    assert not path.exists()

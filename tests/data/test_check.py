@@ -186,5 +186,5 @@ def test_labels_of_two_kinds_are_told(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("0 0.5 0.5 0.2 0.2")
     found = lines(check_dataset(tmp_path), "warning")
     assert any("1 picture is in no label (c.jpg)" in line for line in found)
-    (told,) = (line for line in found if "labels of another kind" in line)
-    assert "(c.txt): export all labels in one format: only one is read" in told
+    (told,) = (line for line in found if "1 file of labels is not read (c.txt)" in line)
+    assert "move them to where the others lie, in the format of these, or away" in told

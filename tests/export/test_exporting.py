@@ -131,6 +131,7 @@ def test_onnx_is_the_whole_detector(original, images, tmp_path, monkeypatch, cap
             found = light.changed(**mode).predict(image, 0.05)
             assert_same(found, wanted.predict(image, 0.05), 1e-4, 0.1)
     _assert_a_changed_weight_is_told(exported.path, tmp_path / "changed.onnx")
+    _assert_an_empty_sum_is_none(exported.path, tmp_path / "empty.onnx")
     content = bytearray(exported.path.read_bytes())
     content[content.rindex(b'"classes"') + 1] = 0xE8  # no UTF-8
     (tmp_path / "damaged.onnx").write_bytes(content)
@@ -171,6 +172,17 @@ def _assert_a_changed_weight_is_told(exported, path):
         dd.load_detector(path)
 
 
+def _assert_an_empty_sum_is_none(exported, path):
+    import onnx
+
+    model = onnx.load(exported)
+    (entry,) = (p for p in model.metadata_props if p.key == "duckdetect.sha256")
+    entry.value = ""
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=r"changed since it was exported\): export it again"):
+        dd.load_detector(path)
+
+
 def test_a_changed_weight_is_told(tflite, tmp_path):
     _assert_a_changed_weight_is_told(tflite.path, tmp_path / "changed.tflite")
 
@@ -184,6 +196,17 @@ def test_threads_get_their_own_results(tflite, images):
     for one, other in zip(found, wanted * 4, strict=True):
         np.testing.assert_array_equal(one.xyxy, other.xyxy)
         np.testing.assert_array_equal(one.confidence, other.confidence)
+
+
+def test_a_network_that_answers_nonsense_is_told_with_its_file(tflite, images, monkeypatch):
+    light = dd.load_detector(tflite.path)
+
+    def run(*_):
+        raise TypeError("boxes of text")
+
+    monkeypatch.setattr(light._runtime, "run", run)
+    with pytest.raises(UserError, match=r"\.tflite is broken \(boxes of text\): export it again"):
+        light.predict(images[0])
 
 
 def test_a_file_of_before_there_were_check_sums_is_read(tflite, tmp_path):

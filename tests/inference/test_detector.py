@@ -16,7 +16,9 @@ import duckdetect as dd
 from duckdetect import UserError
 from duckdetect.imaging.io import list_images, shrink
 from duckdetect.inference.build import export_detector
+from duckdetect.inference.detector import to_detections
 from duckdetect.models.graphs import frozen_part
+from duckdetect.utils import environment
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +208,7 @@ def _ones(images, boxes=((0.1, 0.1, 0.5, 0.5),), scores=(0.9,)):
         (lambda x: _ones(x, scores=(float("nan"),)), "the detector scores nan, not 0 to 1"),
         (lambda x: _ones(x, scores=(7.0,)), "the detector scores 7.0, not 0 to 1"),
         (lambda x: _ones(x, boxes=((0.1, 0.1, 0.5),)), "output is of shapes"),
+        (lambda x: _ones(x, boxes=((0.1, 0.1, np.nan, 0.5),)), "boxes are no finite numbers"),
         (lambda x: _ones(x)[:3], r"is a broken detector \(not enough values to unpack"),
         (lambda x: {"boxes": x}, "is a broken detector"),
         (lambda x: tuple(values[:0] for values in _ones(x)), "is a broken detector"),
@@ -227,6 +230,23 @@ def test_a_detector_that_answers_otherwise_is_told(tmp_path, answer, told):
     detector = dd.load_detector(tmp_path)
     with pytest.raises(UserError, match=told):
         detector.predict(noise(40, 60))
+
+
+def test_masks_are_one_for_each_box():
+    found = np.zeros((2, 4), np.float32), np.ones(2, np.float32), np.zeros(2, int)
+    for shape in ((1, 28, 28), (2,)):
+        with pytest.raises(UserError, match="output is of shapes"):
+            to_detections((9, 9), np.ones(2), *found, ("duck",), masks=np.ones(shape))
+
+
+def test_nothing_is_loaded_or_trained_in_a_fork_of_what_used_tensorflow(monkeypatch, tmp_path):
+    tf.constant(0)
+    monkeypatch.setattr(environment, "_forked", False)
+    environment._in_fork()  # as `os.fork` calls it
+    with pytest.raises(UserError, match="is a fork of one that has used TensorFlow"):
+        dd.load_detector(tmp_path)
+    with pytest.raises(UserError, match="is a fork of one that has used TensorFlow"):
+        dd.finetune("ssd_mobilenet_v2", tmp_path)
 
 
 def test_a_detector_is_of_one_process(detector, monkeypatch):

@@ -146,7 +146,9 @@ def _read(source: Path, reading: Reading, places: Places) -> Dataset:
         path = reading.image(where, _text(entry.get("file_name")), places)
         if path is None:
             continue
-        sample = make_sample(path, image_id, _declared_hw(entry), by_image[image_id], reading)
+        declared = _declared_hw(entry)
+        upright = declared is not None  # tools that say the size show what EXIF makes of it
+        sample = make_sample(path, image_id, declared, by_image[image_id], reading, upright)
         if sample is not None:
             samples.append(sample)
     return Dataset(source.parent, classes, tuple(samples))

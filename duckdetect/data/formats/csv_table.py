@@ -27,7 +27,6 @@ from duckdetect.data.dataset import (
 )
 from duckdetect.data.formats import places
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import image_head
 from duckdetect.utils.reading import decoded, read_bytes, read_head
 from duckdetect.utils.words import some_names
 
@@ -123,19 +122,14 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         path = reading.image(f"{source}, line {of_image[0][0]}", name, folders)
         if path is None:
             continue
-        scale_wh = (1, 1)
-        if parts:
-            try:
-                scale_wh = image_head(path).size_hw[::-1]
-            except UserError:
-                scale_wh = (1, 1)  # make_sample tells of the picture
+        scale_wh = (reading.frame_hw(path) or (1, 1))[::-1] if parts else (1, 1)
         labels = [
             label
             for number, row in of_image
             if (label := _label(f"{source}, line {number}", row, class_ids, scale_wh, reading))
         ]
         declared = _declared_hw(source, of_image, reading)
-        sample = make_sample(path, len(samples) + 1, declared, labels, reading)
+        sample = make_sample(path, len(samples) + 1, declared, labels, reading, upright=False)
         if sample is not None:
             samples.append(sample)
     return Dataset(source.parent, classes, tuple(samples))

@@ -71,7 +71,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
                 continue
             labels.append(Label(where, xyxy, numbers[int(class_number)]))
         read_labels += labels
-        sample = make_sample(path, len(samples) + 1, None, labels, reading)
+        sample = make_sample(path, len(samples) + 1, None, labels, reading, upright=False)
         if sample is not None:
             samples.append(sample)
     if are_normalised(read_labels):

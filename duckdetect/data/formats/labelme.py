@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from duckdetect.data.dataset import (
     NORMALISED,
@@ -23,6 +26,7 @@ from duckdetect.data.dataset import (
 from duckdetect.data.formats import places
 from duckdetect.data.names import Places
 from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import Rle, encode_mask, rasterise
 from duckdetect.utils.words import plural
 
 _IGNORED = ("__ignore__", "_background_")
@@ -71,7 +75,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         labels = _joined(
             (shape.get("group_id"), label)
             for i, shape in enumerate(content["shapes"], 1)
-            if (label := _label(f"{path}, shape {i}", shape, class_ids, reading)) is not None
+            if (label := _label(f"{path}, shape {i}", shape, class_ids, image, reading)) is not None
         )
         read_labels += labels
         size = (content.get("imageHeight"), content.get("imageWidth"))
@@ -103,7 +107,9 @@ def _shapes(content: dict[str, Any]) -> list[dict[str, Any]]:
     return [shape for shape in content["shapes"] if isinstance(shape, dict)]
 
 
-def _label(where: str, shape: Any, class_ids: dict[str, int], reading: Reading) -> Label | None:
+def _label(
+    where: str, shape: Any, class_ids: dict[str, int], image: Path, reading: Reading
+) -> Label | None:
     if not isinstance(shape, dict):
         reading(Problem(where, "is no shape", "draw it again or remove it"))
         return None
@@ -123,7 +129,7 @@ def _label(where: str, shape: Any, class_ids: dict[str, int], reading: Reading) 
             where, f"is named {name.strip()}, labelme's word for no class", "it is left out"
         )
         return None
-    outline = None
+    outline: Any = None
     if kind == "circle" and len(points) == 2:
         radius = math.dist(*points)
         points = np.array([points[0] - radius, points[0] + radius])
@@ -134,12 +140,38 @@ def _label(where: str, shape: Any, class_ids: dict[str, int], reading: Reading) 
             what = f"is a {kind} of {plural(len(points), 'point')}"
             reading(Problem(where, what, "draw it again: two opposite corners or all four"))
             return None
+        if kind == "mask":
+            outline = _mask_outline(where, shape.get("mask"), points, image, reading)
     else:
         reading.warn(where, f"is a {kind}, no box or outline", "it is left out")
         return None
     xyxy = [*points.min(axis=0), *points.max(axis=0)]
     difficult = shape.get("difficult") is True  # of X-AnyLabeling, as Pascal VOC has it
     return Label(where, xyxy, class_ids[name.strip()], difficult, outline)
+
+
+def _mask_outline(
+    where: str, mask: Any, points: np.ndarray, image: Path, reading: Reading
+) -> Rle | None:
+    """The run lengths of labelme's mask: a PNG of the pixels from one corner to the other, in base64."""
+    size_hw = reading.frame_hw(image)
+    if size_hw is None:
+        return None
+    (x1, y1), (x2, y2) = (np.rint(corner).astype(int) for corner in (points.min(0), points.max(0)))
+    try:
+        content = io.BytesIO(base64.b64decode(mask, validate=True))
+        with Image.open(content, formats=["PNG"]) as part:
+            if part.size != (x2 - x1 + 1, y2 - y1 + 1):
+                raise ValueError(f"it is {part.width}x{part.height}")
+            pixels = np.asarray(part.convert("L")) > 0
+        whole = np.zeros(size_hw, bool)
+        whole[y1 : y2 + 1, x1 : x2 + 1] = pixels
+    except (TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError):
+        reading.warn(
+            where, "has a mask that is no picture of its box", "its box is kept without it"
+        )
+        return None
+    return encode_mask(whole) if whole.any() else None
 
 
 def _joined(labels: Iterable[tuple[Any, Label]]) -> list[Label]:
@@ -151,13 +183,21 @@ def _joined(labels: Iterable[tuple[Any, Label]]) -> list[Label]:
         if first is not None:
             corners = np.array([first.xyxy, label.xyxy])
             xyxy = [*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0)]
-            outline = first.segmentation if label.segmentation else None
-            if outline:
-                outline += label.segmentation
+            outline = _both(first.segmentation, label.segmentation)
             crowd = first.crowd or label.crowd
             label = replace(first, xyxy=xyxy, crowd=crowd, segmentation=outline)
         found[key] = label
     return list(found.values())
+
+
+def _both(one: Any, other: Any) -> Any:
+    """The outline of two parts of an object: polygons or run lengths; None where one has none."""
+    if not one or not other:
+        return None
+    if isinstance(one, list) and isinstance(other, list):
+        return [*one, *other]
+    (size_hw,) = {tuple(part["size"]) for part in (one, other) if isinstance(part, dict)}
+    return encode_mask(rasterise(one, size_hw) | rasterise(other, size_hw))
 
 
 def _are_corners(points: np.ndarray) -> bool:

@@ -15,7 +15,6 @@ from typing import Any
 from duckdetect.data.dataset import Dataset, Label, Problem, Reading, Sample, make_sample
 from duckdetect.data.formats import places
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import image_head
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.archives import refuse_bomb
 from duckdetect.utils.files import atomic_path, cache_folder, file_sha256, make_folder
@@ -51,7 +50,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         what = f"of its {len(shards) + len(lacking)} shards {some_names(lacking)} are not there"
         reading.warn(source, what, "copy them there")
     by_number = _label_map(source, reading)
-    found: list[tuple[str, Path, list[tuple[list[float], str, bool]]]] = []
+    found: list[tuple[str, Path, Any, list[tuple[list[float], str, bool]]]] = []
     # One for all shards, so that a picture that is in two of them is known for one.
     digest = hashlib.sha256("".join(map(file_sha256, shards)).encode()).hexdigest()
     folder = cache_folder() / "data" / f"tfrecord-{digest[:12]}"
@@ -70,7 +69,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
                 features = {k: _values(v) for k, v in example.features.feature.items()}
                 path = _image(features, folder, number, where, reading)
                 if path is not None:
-                    found.append((where, path, _boxes(features, by_number, where, reading)))
+                    said = tuple(
+                        next(iter(features.get(f"image/{side}", [])), 0)
+                        for side in ("height", "width")
+                    )
+                    found.append((where, path, said, _boxes(features, by_number, where, reading)))
         except (tf.errors.OpError, ValueError, DecodeError) as error:
             if isinstance(error, UserError):
                 raise
@@ -90,16 +93,15 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         reading.warn(source, what, "put the label map (.pbtxt) there; until then they are numbered")
     class_ids = {name: i for i, name in enumerate(classes)}
     samples: list[Sample] = []
-    for where, path, boxes in found:
-        try:
-            height, width = image_head(path).size_hw
-        except UserError:
-            height, width = 1, 1  # make_sample tells of the picture
+    for where, path, said, boxes in found:
+        height, width = reading.frame_hw(path) or (1, 1)
         labels = [
             Label(where, [x1 * width, y1 * height, x2 * width, y2 * height], class_ids[name], c)
             for (x1, y1, x2, y2), name, c in boxes
         ]
-        sample = make_sample(path, len(samples) + 1, None, labels, reading)
+        # Parts of the sides stay right where a size was left from before the picture was resized.
+        declared = said if said in ((height, width), (width, height)) else None
+        sample = make_sample(path, len(samples) + 1, declared, labels, reading, upright=False)
         if sample is not None:
             samples.append(sample)
     return Dataset(source.parent, classes, tuple(samples))

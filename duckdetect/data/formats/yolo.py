@@ -42,7 +42,7 @@ from duckdetect.data.dataset import (
 from duckdetect.data.formats.places import children, split_word
 from duckdetect.data.names import MissingError, NamingError
 from duckdetect.errors import UserError
-from duckdetect.imaging.io import image_head, list_folder, list_images, natural_key
+from duckdetect.imaging.io import list_folder, list_images, natural_key
 from duckdetect.imaging.kinds import is_hidden
 from duckdetect.utils.reading import decoded, read_bytes
 from duckdetect.utils.schema import is_path, read_yaml, short
@@ -128,7 +128,7 @@ def read_images(
         rows[image] = (
             _rows(files[image], len(numbers), classes.file, reading) if (image in files) else []
         )
-    sizes = {image: _frame_hw(image, reading) for image in images if rows[image]}
+    sizes = {image: reading.frame_hw(image) for image in images if rows[image]}
     shape = _shape_of(
         [(row, sizes[image]) for image in sizes for row in rows[image] if sizes[image]],
         classes.key_points,
@@ -161,15 +161,6 @@ def looks_like_labels(path: Path) -> bool:
         values = [float(field) for field in line.split()]
         return len(values) >= 5 and values[0].is_integer() and all(-1 < v < 2 for v in values[1:5])
     return False
-
-
-def _frame_hw(image: Path, reading: Reading) -> tuple[int, int] | None:
-    """The size that the normalised numbers are parts of; None if the picture is broken."""
-    try:
-        head = image_head(image)
-    except UserError:
-        return None  # make_sample tells of the picture
-    return head.stored_hw if reading.options.labels_as_stored else head.size_hw
 
 
 def _labels_folder(folder: Path, reading: Reading) -> Path:

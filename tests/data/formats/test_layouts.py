@@ -522,7 +522,8 @@ def test_folders_of_splits_with_a_list_of_classes_are_splits(
     put_text(tmp_path / "classes.txt", "raccoon\n")
     notes: list[Problem] = []
     train, valid = load_training(tmp_path, report=noting(notes))
-    assert (len(train), len(valid or ())) == (N, N) and not notes
+    assert (len(train), len(valid or ())) == (N, N)
+    assert not notes
     assert {sample.path.parent.name for sample in train} == {"train"}
     # Pictures outside of them belong to no split.
     copy(raccoons.subset([0]), tmp_path / "images", "loose-")
