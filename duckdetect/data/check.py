@@ -283,11 +283,13 @@ def _unread_labels(
         root: The data set's folder.
         read: The files that were read.
         pictures: The folders of its pictures.
-        whole: Whether all splits were read; otherwise files of splits are passed over.
+        whole: Whether all splits were read; otherwise what is named after one is passed over, but for
+            the folders of what was read.
     """
     named = {*IMAGE_FOLDERS, *LABEL_FOLDERS}
     used = [path for path in (*read, *pictures) if path.is_relative_to(root)]
     tops = {path.relative_to(root).parts[0] for path in used if path != root}
+    on_the_way = {above for path in used for above in (path, *path.parents)}
     looked: Counter[str] = Counter()
     found = []
     for folder, below, names in os.walk(root):
@@ -297,7 +299,7 @@ def _unread_labels(
             name for name in below
             if not name.startswith(".")
             and (place != root or name in tops or name.lower() in named)
-            and (whole or split_word(Path(name)) is None)
+            and (whole or split_word(Path(name)) is None or place / name in on_the_way)
         )  # fmt: skip
         for name in sorted(names):
             path, kind = place / name, Path(name).suffix.lower()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.labelled_folders import put_yolo
 
 import duckdetect as dd
 from duckdetect.data.convert import write_splits
 from duckdetect.data.outline import outline_box, outline_dataset, outline_sample
-from duckdetect.errors import UserError
+from duckdetect.errors import DataWarning, UserError
 from duckdetect.imaging.geometry import rasterise
 
 
@@ -65,3 +66,15 @@ def test_the_outlines_are_marked_and_trained_on(project_data: Path, tmp_path: Pa
     assert (tmp_path / "sheet.jpg").stat().st_size > 5000
     with pytest.raises(UserError, match=r"has no picture x\.jpg"):
         outline_dataset(tmp_path / "boxes", tmp_path / "other", leave_out=["x.jpg"])
+
+
+def test_what_is_left_out_is_told(tmp_path: Path) -> None:
+    put_yolo(tmp_path / "data")
+    extra = tmp_path / "data" / "train" / "labels" / "sub" / "b.txt"
+    extra.parent.mkdir(parents=True)
+    extra.write_text("0 0.5 0.5 0.2 0.2\n")
+    done = outline_dataset(tmp_path / "data", tmp_path / "out", progress=False)
+    assert "note: " in done.text()
+    assert "1 file of labels is not read (train/labels/sub/b.txt)" in done.text()
+    with pytest.warns(DataWarning, match="1 file of labels is not read"):
+        dd.load_dataset(tmp_path / "data")

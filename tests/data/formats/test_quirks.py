@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -23,9 +24,10 @@ from helpers.labelled_folders import (
 from PIL import Image
 
 from duckdetect.data.check import check_dataset
-from duckdetect.data.dataset import Dataset
+from duckdetect.data.dataset import Dataset, ReadOptions
 from duckdetect.data.loading import load_dataset
-from duckdetect.errors import UserError
+from duckdetect.errors import DataWarning, UserError
+from duckdetect.imaging.geometry import area, rasterise
 
 BOX = [10, 20, 40, 35]
 _HEAD = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
@@ -731,3 +733,141 @@ def test_shards_that_are_not_there_and_pictures_changed_in_the_cache(tmp_path: P
     before = dataset.samples[0].path.read_bytes()
     dataset.samples[0].path.write_bytes(put_image(tmp_path / "other.png").read_bytes())
     assert load_dataset(tmp_path).samples[0].path.read_bytes() == before
+
+
+# Pictures that EXIF turns, in formats whose boxes are parts of the sides or tell no size
+
+_STORED_XYXY = [20, 6, 60, 30]  # of 80x60 stored pixels
+_TURNED_XYXY = [30, 20, 54, 60]  # where EXIF's 6 shows it, of 60x80
+
+
+def _turned(path: Path) -> bytes:
+    """A picture whose 80x60 stored pixels are shown a quarter turned."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise()).save(path, exif=exif)
+    return path.read_bytes()
+
+
+def _parts(xyxy: list[int]) -> list[float]:
+    return [value / side for value, side in zip(xyxy, (80, 60, 80, 60), strict=True)]
+
+
+def _as_table(folder: Path) -> None:
+    _turned(folder / "a.jpg")
+    corners = ",".join(map(str, _parts(_STORED_XYXY)))
+    (folder / "boxes.csv").write_text(f"ImageID,LabelName,XMin,YMin,XMax,YMax\na,duck,{corners}\n")
+
+
+def _as_list(folder: Path) -> None:
+    _turned(folder / "a.jpg")
+    (folder / "_classes.txt").write_text("duck\n")
+    (folder / "_annotations.txt").write_text(f"a.jpg {','.join(map(str, _STORED_XYXY))},0\n")
+
+
+def _as_coco(folder: Path) -> None:
+    _turned(folder / "a.jpg")
+    content = coco_of(["a.jpg"], [annotation([20, 6, 40, 24])])
+    del content["images"][0]["width"], content["images"][0]["height"]
+    (folder / "_annotations.coco.json").write_text(json.dumps(content))
+
+
+def _as_records(folder: Path, sized: bool = False) -> None:
+    import tensorflow as tf
+
+    picture = _turned(folder.parent / "a.jpg")
+
+    def feature(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        if isinstance(value, int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+
+    corners = zip(("xmin", "ymin", "xmax", "ymax"), _parts(_STORED_XYXY), strict=True)
+    features = {f"image/object/bbox/{key}": value for key, value in corners}
+    features |= {"image/filename": b"a.jpg", "image/encoded": picture}
+    features |= {"image/object/class/text": b"duck"}
+    if sized:
+        features |= {"image/height": 60, "image/width": 80}
+    of_all = {key: feature(value) for key, value in features.items()}
+    example = tf.train.Example(features=tf.train.Features(feature=of_all))
+    with tf.io.TFRecordWriter(str(folder / "x.tfrecord")) as file:
+        file.write(example.SerializeToString())
+
+
+@pytest.mark.parametrize("put", [_as_table, _as_list, _as_coco, _as_records])
+def test_a_turned_picture_is_told_and_read_as_stored(
+    put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    put(tmp_path / "data")
+    with pytest.warns(DataWarning, match=r"EXIF turns 1 picture \(a\.jpg\).*--labels-as-stored"):
+        load_dataset(tmp_path / "data")
+    found = load_dataset(tmp_path / "data", options=ReadOptions(labels_as_stored=True))
+    assert found.samples[0].size_hw == (80, 60)
+    assert found.samples[0].xyxy[0] == pytest.approx(_TURNED_XYXY)
+
+
+def test_records_tell_the_size_of_the_stored_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    _as_records(tmp_path / "data", sized=True)
+    with pytest.raises(UserError, match=r"stored pixels.*--labels-as-stored reads them so"):
+        load_dataset(tmp_path / "data")
+
+
+# labelme's masks
+
+
+def _labelme(folder: Path, *shapes: dict[str, Any]) -> Path:
+    put_image(folder / "a.png")
+    content = {"imagePath": "a.png", "imageHeight": 60, "imageWidth": 80, "shapes": list(shapes)}
+    (folder / "a.json").write_text(json.dumps(content))
+    return folder
+
+
+def _mask_shape(mask: np.ndarray, corner: tuple[int, int], **more: Any) -> dict[str, Any]:
+    png = io.BytesIO()
+    Image.fromarray(mask).save(png, "PNG")
+    (x, y), (height, width) = corner, mask.shape
+    points = [[x, y], [x + width - 1, y + height - 1]]
+    text = base64.b64encode(png.getvalue()).decode()
+    return {"label": "duck", "shape_type": "mask", "points": points, "mask": text, **more}
+
+
+def test_masks_of_labelme_are_outlines(tmp_path: Path) -> None:
+    mask = np.zeros((20, 30), bool)
+    mask[2:, 5:25] = True
+    shape = _mask_shape(mask, (10, 15))
+    (sample,) = load_dataset(_labelme(tmp_path / "one", shape))
+    whole = np.zeros((60, 80), bool)
+    whole[15:35, 10:40] = mask
+    np.testing.assert_array_equal(rasterise(sample.segmentation[0], (60, 80)), whole)
+
+    # With a polygon they may be parts of one object.
+    polygon = {"label": "duck", "shape_type": "polygon", "points": [[50, 40], [70, 40], [60, 55]]}
+    shape["group_id"] = polygon["group_id"] = 1
+    (sample,) = load_dataset(_labelme(tmp_path / "two", shape, polygon))
+    (outline,) = sample.segmentation
+    assert area(outline) > whole.sum()
+    assert rasterise(outline, (60, 80))[whole].all()
+
+
+@pytest.mark.parametrize("mask", [None, "", "no base64!", "AAAA", 5, "larger"])
+def test_a_mask_of_labelme_that_is_none_is_told(tmp_path: Path, mask: Any) -> None:
+    shape = _mask_shape(np.ones((20, 30), bool), (10, 15))
+    if mask == "larger":
+        shape["points"][1][0] += 1
+    else:
+        shape["mask"] = mask
+    with pytest.warns(
+        DataWarning, match="has a mask that is no picture of its box: its box is kept"
+    ):
+        (sample,) = load_dataset(_labelme(tmp_path, shape))
+    assert len(sample.xyxy) == 1
+    assert sample.segmentation is None
