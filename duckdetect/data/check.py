@@ -223,7 +223,9 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
         parts: The splits.
         unlabelled: Whether these are all splits, so that pictures of no split are told of, too.
     """
-    parts = [parts] if isinstance(parts, Dataset) else list(parts)
+    parts = (
+        [parts] if isinstance(parts, Dataset) or not isinstance(parts, Iterable) else list(parts)
+    )
     if not all(isinstance(part, Dataset) for part in parts):
         raise UserError("give the splits as `load_dataset` returns them")
     named = {sample.path for part in parts for sample in part.samples}

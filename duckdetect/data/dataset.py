@@ -29,6 +29,7 @@ from duckdetect.imaging.geometry import (
 )
 from duckdetect.imaging.io import ImageHead, image_head, load_image
 from duckdetect.utils.reading import as_path
+from duckdetect.utils.schema import short
 from duckdetect.utils.terminal import printable
 from duckdetect.utils.words import plural, some_names
 
@@ -211,6 +212,12 @@ def noting(notes: list[Problem]) -> Report:
     return report
 
 
+_COLUMNS = {
+    "xyxy": np.float32, "class_id": np.int64, "crowd": bool, "score": np.float32,
+    "hard_negatives": np.float32, "outlined": bool,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """A picture with its boxes.
@@ -243,6 +250,21 @@ class Sample:
     outlined: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, Path):
+            object.__setattr__(self, "path", as_path(self.path, "a sample's path"))
+        for name, dtype in _COLUMNS.items():
+            value = getattr(self, name)
+            if value is None or isinstance(value, np.ndarray):
+                continue
+            try:
+                column = np.asarray(value, dtype)
+            except (TypeError, ValueError):
+                raise ValueError(f"{self.path}: {name} is {value!r}: give an array") from None
+            if name in ("xyxy", "hard_negatives") and not column.size:
+                column = column.reshape(-1, 4)
+            object.__setattr__(self, name, column)
+        if self.class_id.ndim != 1:
+            raise ValueError(f"{self.path}: class_id is of shape {self.class_id.shape}, not (N,)")
         n = len(self.class_id)
         if self.crowd.size == 0:
             object.__setattr__(self, "crowd", np.zeros(n, bool))
@@ -254,6 +276,9 @@ class Sample:
             raise ValueError(f"{self.path}: {n} boxes, {len(self.segmentation)} segmentations")
         if self.score is not None and self.score.shape != (n,):
             raise ValueError(f"{self.path}: {n} boxes, scores of shape {self.score.shape}")
+
+        if n and self.class_id.min() < 0:
+            raise ValueError(f"{self.path}: class {self.class_id.min()}: classes count from 0")
 
     @property
     def known_xyxy(self) -> np.ndarray:
@@ -285,6 +310,23 @@ class Dataset:
     options: ReadOptions | None = field(default=None, compare=False)
     label_files: frozenset[Path] = field(default=frozenset(), compare=False)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.root, Path):
+            object.__setattr__(self, "root", as_path(self.root, "a data set's root"))
+        for name, kind, what in (("classes", str, "names"), ("samples", Sample, "Samples")):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, name, value)
+            if not isinstance(value, tuple) or not all(isinstance(one, kind) for one in value):
+                raise UserError(f"{name} of a data set are {short(value)}: give {what}")
+        most = max((int(s.class_id.max()) for s in self.samples if len(s.class_id)), default=-1)
+        if most >= len(self.classes):
+            (first, *_) = (s.path for s in self.samples if (s.class_id == most).any())
+            raise UserError(
+                f"{first} has a box of class {most}, and there are {len(self.classes)}, from 0: name all"
+            )
+
     def __repr__(self) -> str:
         counts = f"{plural(len(self), 'picture')}, {plural(self.n_boxes, 'box')}"
         return f"Dataset({str(self.root)!r}, {counts}, classes={list(self.classes)})"
@@ -301,7 +343,15 @@ class Dataset:
         return sum(len(sample.class_id) for sample in self.samples)
 
     def subset(self, indices: Sequence[int]) -> Dataset:
-        """The samples with these indices."""
+        """The samples with these indices.
+
+        Raises:
+            UserError: If there are not so many.
+        """
+        if len(indices) and not -len(self) <= min(indices) <= max(indices) < len(self):
+            raise UserError(
+                f"there are {len(self)} samples, from 0: {list(indices)[:9]} are not all there"
+            )
         return replace(self, samples=tuple(self.samples[i] for i in indices))
 
     def evenly(self, most: int) -> Dataset:

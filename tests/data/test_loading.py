@@ -11,6 +11,7 @@ from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_image, p
 from hypothesis import given
 from hypothesis import strategies as st
 
+from duckdetect.data.check import left_over
 from duckdetect.data.dataset import Dataset, Label, Problem, Sample, make_sample, strict
 from duckdetect.data.loading import (
     describe_dataset,
@@ -223,3 +224,31 @@ def test_describe(tmp_path: Path) -> None:
         "box areas, as COCO counts: 0 small (under 32x32 pixels), 2 medium, 0"
     )
     assert len(describe_dataset(Dataset(tmp_path, (), ()))) == 1
+
+
+def test_samples_that_are_made_by_hand(tmp_path: Path) -> None:
+    """Lists and text will do; what cannot be is told."""
+    picture = str(put_image(tmp_path / "a.png"))
+    sample = Sample(picture, 1, (60, 80), [[1, 2, 30, 40]], [0], score=[0.5])  # type: ignore[arg-type]
+    assert sample.xyxy.dtype == np.float32
+    assert sample.class_id.dtype == np.int64
+    dataset = Dataset(str(tmp_path), ["duck"], [sample])  # type: ignore[arg-type]
+    assert dataset.to_coco()["images"][0]["file_name"] == "a.png"
+    assert not left_over(dataset)
+    assert len(Sample(picture, 1, (60, 80), [], []).xyxy) == 0  # type: ignore[arg-type]
+    for boxes, numbers, told in (
+        ([[1, 2, 3, 4], [1, 2]], [0, 0], "xyxy is .*: give an array"),
+        ([[1, 2, 30, 40]], ["duck"], "class_id is .*: give an array"),
+        ([[1, 2, 30, 40]], [-1], "class -1: classes count from 0"),
+        ([[1, 2, 30, 40]], 0, "class_id is of shape"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            Sample(picture, 1, (60, 80), boxes, numbers)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"a\.png has a box of class 0, and there are 0, from 0"):
+        Dataset(tmp_path, (), (sample,))
+    with pytest.raises(UserError, match='classes of a data set are "duck": give names'):
+        Dataset(tmp_path, "duck", ())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="there are 1 samples, from 0"):
+        dataset.subset([99])
+    with pytest.raises(UserError, match="give the splits"):
+        left_over(None)  # type: ignore[arg-type]
