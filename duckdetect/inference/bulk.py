@@ -32,7 +32,7 @@ from duckdetect.imaging.geometry import RLE_KEY, check_segmentation, detection_r
 from duckdetect.imaging.io import load_image
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, quick_kind
 from duckdetect.inference.detections_json import Record, write_detections_json
-from duckdetect.inference.detector import Detector, load_detector
+from duckdetect.inference.detector import Detector, load_detector, settings_path
 from duckdetect.inference.suppression import check_score
 from duckdetect.utils.files import atomic_path, file_sha256, folder_sha256, make_folder, write_json
 from duckdetect.utils.locks import only_writer
@@ -307,7 +307,7 @@ def _weights_sum(run: Path) -> str:
     """The check sum of what a detector computes with: of another one the same path may lead to later."""
     if run.is_file():
         return file_sha256(run)
-    folder = run / "detector" if (run / "detector").is_dir() else run
+    folder = settings_path(run).parent
     return file_sha256(folder / "saved_model.pb")[:32] + folder_sha256(folder / "variables")[:32]
 
 

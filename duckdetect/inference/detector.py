@@ -480,7 +480,7 @@ FILES = (
 """What a detector's files are called, as paths from its folder: a regular expression."""
 
 
-def _settings_path(folder: Path) -> Path:
+def settings_path(folder: Path) -> Path:
     """The detector's settings in a run's folder, or in its `detector` folder."""
     for path in (folder / "detector" / _SETTINGS, folder / _SETTINGS):
         if path.exists():
@@ -492,7 +492,7 @@ def _settings_path(folder: Path) -> Path:
 
 def _saved(folder: str | Path) -> tuple[Path, Fields]:
     refuse_file(folder)
-    path = _settings_path(Path(folder))
+    path = settings_path(Path(folder))
     return path, read_json(path, "train it again")
 
 
@@ -542,7 +542,7 @@ def load_detector(folder: Any) -> Detector:
 
         return load_light(folder)
     refuse_fork()
-    path = _settings_path(folder)
+    path = settings_path(folder)
     folder = path.parent
     cure = "train it again"
     settings = read_json(path, cure)

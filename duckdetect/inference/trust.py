@@ -86,12 +86,12 @@ _OF_SAVING = frozenset(
 
 def is_trusted(folder: str | Path) -> bool:
     """Whether a detector was trained here, or somebody has said that it may run."""
-    return folder_sha256(_detector(folder)) in _known()
+    return folder_sha256(Path(folder)) in _known()
 
 
 def remember(folder: str | Path) -> bool:
     """Trust a detector from now on; False where the cache cannot be written, and only this call does."""
-    sha256 = folder_sha256(_detector(folder))
+    sha256 = folder_sha256(Path(folder))
     with contextlib.suppress(OSError, UserError):
         cache = cache_folder()
         cache.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def check_trust(folder: str | Path) -> None:
             f"{folder} was not trained on this machine, and a detector is a program: "
             "give --trust once if you know who made it"
         )
-    check_operations(_detector(folder))
+    check_operations(Path(folder))
     if not remember(folder):
         told = f"{cache_folder()} cannot be written: --trust is needed again the next time"
         tqdm.write(printable(told), file=stream())
@@ -204,11 +204,6 @@ def _called(node: Any) -> Iterable[str]:
         if value.HasField("func"):
             yield value.func.name
         yield from (each.name for each in value.list.func)
-
-
-def _detector(folder: str | Path) -> Path:
-    inner = Path(folder) / "detector"
-    return inner if inner.is_dir() else Path(folder)
 
 
 def _known() -> set[str]:

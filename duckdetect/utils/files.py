@@ -242,7 +242,9 @@ def folder_sha256(folder: Path) -> str:
     if not folder.is_dir():
         return ""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in _OF_SYSTEMS):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+    found = list(folder.rglob("*"))  # which does not go through links to folders
+    found += [below for p in found if p.is_symlink() and p.is_dir() for below in p.iterdir()]
+    for path in sorted(p for p in found if p.is_file() and p.name not in _OF_SYSTEMS):
+        digest.update(os.fsencode(path.relative_to(folder).as_posix()) + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

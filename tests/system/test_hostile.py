@@ -750,6 +750,41 @@ def test_a_detector_that_reaches_files_is_not_loaded(
     assert "was not trained on this machine" in refused(*argv)  # and is not trusted since
 
 
+def test_trust_in_one_detector_is_none_in_another_around_it(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that lie in each other, the one that is loaded is the one that is looked at."""
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    outer = tmp_path / "run"
+    that_calls(write_file)(outer, tmp_path / "owned")
+    settings = trained / "detector" / "detector.json"
+    shutil.copyfile(settings, outer / settings.name)
+    shutil.copytree(trained / "detector", outer / "detector")
+    (outer / "detector" / settings.name).unlink()
+    put_image(tmp_path / "in" / "a.png")
+    argv = "detect", outer, tmp_path / "in", "--out", tmp_path / "out"
+    for _ in range(2):
+        assert "the operation WriteFile, which no detector needs" in refused(*argv, "--trust")
+    assert "was not trained on this machine" in refused(*argv)
+
+
+def test_weights_behind_a_link_are_part_of_what_is_trusted(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUCKDETECT_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(trained, tmp_path / "run")
+    inner = tmp_path / "run" / "detector" / "variables"
+    inner.rename(tmp_path / "weights")
+    inner.symlink_to(tmp_path / "weights")
+    put_image(tmp_path / "in" / "a.png")
+    argv = "detect", tmp_path / "run", tmp_path / "in", "--out", tmp_path / "out"
+    accepted(*argv, "--trust")
+    accepted(*argv)
+    with next((tmp_path / "weights").glob("*.data-*")).open("r+b") as weights:
+        weights.write(b"12345678")
+    assert "was not trained on this machine" in refused(*argv)
+
+
 def test_operations_of_detectors_know_no_files() -> None:
     """Where TensorFlow names a file, it does so by a string."""
     from tensorflow.core.framework import op_def_pb2, types_pb2
