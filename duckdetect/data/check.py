@@ -29,13 +29,13 @@ from duckdetect.data.dataset import (
     read_options,
 )
 from duckdetect.data.formats import csv_table, yolo
-from duckdetect.data.formats.places import IMAGE_FOLDERS, LABEL_FOLDERS, split_word
+from duckdetect.data.formats.places import IMAGE_FOLDERS, LABEL_FOLDERS, children, split_word
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import PlaceError, UserError
 from duckdetect.imaging.io import list_folder
 from duckdetect.utils.progress import DELAY_S, progress_bar
-from duckdetect.utils.reading import as_path, read_head
+from duckdetect.utils.reading import as_path, decoded, read_head
 from duckdetect.utils.words import counted, some_names
 
 _MOST = 10  # lines for each pair of splits; the rest is counted
@@ -257,6 +257,11 @@ def left_over(parts: Iterable[Dataset], unlabelled: bool = True) -> list[Problem
             what = counted(len(left), f"pictures are in no label ({some_names(left)})")
             warn(folder, what, "label them, or move them away")
     read = {path for part in parts for path in part.label_files}
+    for part in parts:
+        if lists := _unread_lists(part, read):
+            names = some_names([path.relative_to(part.root).as_posix() for path in lists])
+            what = f"its lists of splits are not read ({names}), and all pictures are one set"
+            warn(part.root, what, "put the pictures of each into a folder train, valid or test")
     for root in sorted(roots):
         if unread := _unread_labels(root, read, folders, unlabelled):
             names = some_names([path.relative_to(root).as_posix() for path in unread])
@@ -315,6 +320,28 @@ def _unread_labels(
             ):
                 found.append(path)
     return found
+
+
+_MOST_LINES = 200  # of a list; more are not looked into
+
+
+def _unread_lists(dataset: Dataset, read: Collection[Path]) -> list[Path]:
+    """Lists of several splits, of pictures that were read as one: Pascal VOC's, Darknet's, PaddleX's."""
+    if not dataset.root.is_dir():
+        return []
+    stems = {sample.path.stem for sample in dataset.samples}
+    found: dict[str, Path] = {}
+    tops = [p for p in children(dataset.root) if p.name.lower() in ("imagesets", "main")]
+    for place in (dataset.root, *tops):
+        for path in sorted(place.glob("*.[tT][xX][tT]")):
+            split = split_word(path)
+            if split is None or split in found or path in read or not path.is_file():
+                continue
+            lines = decoded(read_head(path, _HEAD_BYTES)).splitlines()[:_MOST_LINES]
+            names = (name for line in lines for name in (line.strip(), line.partition(" ")[0]))
+            if any(Path(name.replace("\\", "/")).stem in stems for name in names if name):
+                found[split] = path
+    return list(found.values()) if len(found) > 1 else []
 
 
 _OF_LABELS = (".txt", ".csv", *_LABELS)

@@ -242,17 +242,19 @@ def load_training(
         return loaded
     path = as_path(path, "the data")
     parts = list_parts(path)
-    if val is None and use_valid and None not in parts and "valid" in parts:
-        train, valid = read_dataset(path, None, report), read_dataset(path, "valid", report)
-        both = {sample.path for sample in train.samples} & {sample.path for sample in valid.samples}
+    own = val is None and use_valid and None not in parts and "valid" in parts
+    watch = None if val is None else read_dataset(as_path(val, "val"), None, report)
+    train = read_dataset(path, None, report)
+    valid = read_dataset(path, "valid", report) if own else watch
+    if valid is not None:
+        both = {sample.path.resolve() for sample in train.samples}
+        both &= {sample.path.resolve() for sample in valid.samples}
         if both:
             names = some_names(sorted(picture.name for picture in both))
             what = counted(len(both), f"pictures are of both train and valid ({names})")
             cure = "what is measured on them says nothing of new ones: give others"
             report(Problem(str(path), what, cure, "warning"))
-        return train, valid
-    watch = None if val is None else read_dataset(as_path(val, "val"), None, report)
-    return read_dataset(path, None, report), watch
+    return train, valid
 
 
 def read_dataset(path: Path, split: str | None, report: Report) -> Dataset:
@@ -325,9 +327,12 @@ def _report_hidden(path: Path, parts: Mapping[str | None, _Part], report: Report
         what = "is not looked into for labels: it may not be read"
         report(Problem(str(folder), what, "change its permissions if it holds any", "warning"))
     below = places.children(path)
+    listed = any(part.source.name.lower() == yolo.LISTS for part in parts.values())
     for folder in below[:_MOST_FOLDERS]:
         name = folder.name.lower()
         if folder in folders.values() or (name in mean_something and name not in named):
+            continue
+        if listed and re.fullmatch(r"obj_\w+_data", name):  # CVAT's, which the lists name
             continue
         texts = itertools.islice(yolo.text_labels(folder), _FEW_TEXTS)
         if _has_labels(folder) or any(map(yolo.looks_like_labels, texts)):
@@ -555,14 +560,15 @@ def _nothing(path: Path) -> dict[str | None, _Part]:
     )
 
 
-def _require_dataset(given: object) -> None:
+def require_dataset(given: object) -> None:
+    """Raise UserError if something is no data set, such as the path of one."""
     if not isinstance(given, Dataset):
         raise UserError(f"{given!r} is no Dataset: give what `load_dataset` returns")
 
 
 def require_boxes(dataset: Dataset) -> None:
     """Raise UserError if there is nothing to learn: no picture, or no box in any of them."""
-    _require_dataset(dataset)
+    require_dataset(dataset)
     if not dataset.samples:
         raise UserError(f"{dataset.root} holds no labelled picture: draw boxes on some first")
     if not any((~sample.crowd).any() for sample in dataset.samples):
@@ -574,7 +580,7 @@ def require_boxes(dataset: Dataset) -> None:
 
 def describe_dataset(dataset: Dataset) -> list[str]:
     """A few lines for people: pictures, boxes, classes, sizes."""
-    _require_dataset(dataset)
+    require_dataset(dataset)
     empty = sum(len(s.class_id) == 0 for s in dataset.samples)
     lines = [
         f"{plural(len(dataset), 'picture')}, {plural(dataset.n_boxes, 'box')}, "

@@ -28,7 +28,7 @@ from duckdetect.annotation.annotate import annotated
 from duckdetect.data.check import check_dataset
 from duckdetect.data.contact_sheet import label_sheet, view_sheet
 from duckdetect.data.dataset import strict
-from duckdetect.data.loading import read_dataset
+from duckdetect.data.loading import read_dataset, require_dataset
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import (
     FOLDER,
@@ -46,6 +46,7 @@ from duckdetect.inference.detections_json import file_names, read_detections
 from duckdetect.report.write import Written, how_to_measure, write_report
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import atomic_path, make_folder
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import plural
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def say_result(text: str = "") -> None:
 
 def show_labels(dataset: Dataset) -> None:
     """Show the images with their boxes and masks, to look at before training."""
+    require_dataset(dataset)
     sheet = label_sheet(dataset, images=_SHEET_IMAGES, columns=3)
     show_sheet(sheet, min(len(dataset), _SHEET_IMAGES), len(dataset), dataset.root)
 
@@ -192,7 +194,9 @@ def keep_animation(project: Path, found: Detected, class_name: str) -> None:
     if found.animation.suffix != ".gif":
         return
     words = "".join(sign if sign.isalnum() else " " for sign in class_name).split()
-    path = project / "results" / f"{'_'.join(words) or 'class'}_detection.gif"
+    path = (
+        as_path(project, "the project") / "results" / f"{'_'.join(words) or 'class'}_detection.gif"
+    )
     with atomic_path(path) as part:
         shutil.copyfile(found.animation, part)
     say(f"The animation is also in {path}.")
@@ -284,6 +288,7 @@ _SHOWN_PAGE_BYTES = 25 << 20  # of a page within the notebook's own file
 
 def check_labels(dataset: Dataset) -> list[Problem]:
     """Say what is wrong or suspicious about labelled images, and show those that it is about."""
+    require_dataset(dataset)
     problems = check_dataset(dataset.root)
     if problems:
         show_problems(problems, dataset)

@@ -20,11 +20,13 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from duckdetect.data.loading import require_dataset
 from duckdetect.errors import UserError, name_fields
 from duckdetect.inference.run_config import CONFIG, read_config
 from duckdetect.notebook.display import say, set_first_line, switch
 from duckdetect.utils.environment import is_colab
 from duckdetect.utils.files import make_folder
+from duckdetect.utils.reading import as_path
 from duckdetect.utils.schema import is_path
 
 if TYPE_CHECKING:
@@ -50,7 +52,11 @@ def workspace(name: str = "transfer_learning_project", drive: bool = True) -> Pa
     Raises:
         UserError: If Drive cannot be mounted, or the folder cannot be made or written.
     """
-    if not (name and is_path(name)) or Path(name).is_absolute() or ".." in Path(name).parts:
+    if (
+        not (isinstance(name, str) and name and is_path(name))
+        or Path(name).is_absolute()
+        or ".." in Path(name).parts
+    ):
         raise UserError(f"workspace name {name!r} is no folder name: give one such as 'my_project'")
     parent = _mounted_drive() if is_colab() and drive else Path.cwd()
     folder = make_folder(parent / name)
@@ -142,6 +148,10 @@ def _processor(tf: object) -> str:
 
 def class_names(text: str) -> list[str]:
     """The names in a form field such as "rubber duck, frog"."""
+    if not isinstance(text, str):
+        raise UserError(
+            f"the names of classes are {text!r}: give one text, with commas between them"
+        )
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -219,6 +229,8 @@ def run_folder(
     from duckdetect.models.weights import fetched
     from duckdetect.training import run_folder
 
+    results = as_path(results, "the folder of results")
+    require_dataset(dataset)
     settled = config.candidates(spec_for(base_name), len(dataset), dataset.n_boxes)
     identity = run_folder.describe(base_name, fetched(base_name), dataset, settled[0], val)
     for each in settled:
@@ -237,6 +249,7 @@ def latest_run(results: Path, name: str = "") -> Path:
     Raises:
         UserError: If there is none.
     """
+    results = as_path(results, "the folder of results")
     if name:
         return results / name  # load_detector says what is wrong with it
     runs = []

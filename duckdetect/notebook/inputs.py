@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from duckdetect.annotation import annotate
 from duckdetect.data.check import check_dataset, describe_parts
@@ -148,7 +149,7 @@ def _uploaded(parent: Path) -> Path:
 
 def dated_folder(parent: Path, name: str = "new") -> Path:
     """Make a new folder such as `new_2026-11-22_153000`; a second one in that second gets `_2`."""
-    make_folder(parent)
+    parent = make_folder(as_path(parent, "the folder"))
     stem = f"{name}_{time.strftime('%Y-%m-%d_%H%M%S')}"
     for number in range(1, 1000):
         folder = parent / (stem if number == 1 else f"{stem}_{number}")
@@ -260,6 +261,7 @@ def outline_data(project: Path, data: Data, leave_out: str = "") -> Data:
     Raises:
         UserError: As `outline_dataset`.
     """
+    project, data = as_path(project, "the project"), _as_data(data)
     out = make_folder(project / "data") / f"{data.name}-outlined"
     names = [name.strip() for name in leave_out.split(",") if name.strip()]
     done = outline_dataset(data.path, out, leave_out=names, overwrite=True)
@@ -268,8 +270,15 @@ def outline_data(project: Path, data: Data, leave_out: str = "") -> Data:
     return replace(data, path=out)
 
 
+def _as_data(given: Any) -> Data:
+    if not isinstance(given, Data):
+        raise UserError(f"{given!r} is not what `choose_data` returned: give that")
+    return given
+
+
 def check_data(path: Path) -> list[Problem]:
     """Say what a data set holds and what is wrong with it, and show the images that it is about."""
+    path = as_path(path, "the data")
     say("\n".join(describe_parts(path)))
 
     def known(problem: Problem) -> None:
@@ -309,6 +318,7 @@ def split_data(project: Path, data: Data, seed: int = 0, again: bool = False) ->
     Raises:
         UserError: As `split_dataset`.
     """
+    project, data = as_path(project, "the project"), _as_data(data)
     if not again and set(SPLITS) <= {str(name) for name in list_parts(data.path)}:
         say(f"{data.path} has {', '.join(SPLITS)} of its own, which are taken as they are.")
         return data.path
@@ -326,8 +336,9 @@ def choose_video(project: Path, data: Data, path: str = "") -> Path:
         path: Your own, absolute or below the project; "" for one that the project brings: of the
             sample's clip if that was learned from, else of walking figures.
     """
+    project, data = as_path(project, "the project"), _as_data(data)
     if path:
-        return project / path  # an absolute path stays what it is
+        return project / as_path(path, "the video")  # an absolute path stays what it is
     if not data.is_sample:
         say(f"No VIDEO is named, so rendered figures walk by: {WALK}.")
         return WALK
@@ -353,6 +364,8 @@ def change_classes(pictures: Pictures, rename: str = "", to: str = "", drop: str
     Raises:
         UserError: If there is no such class, or only one of RENAME and TO is filled in.
     """
+    if not isinstance(pictures, Pictures):
+        raise UserError(f"{pictures!r} is not what `choose_pictures` returned: give that")
     if bool(rename) != bool(to):
         raise UserError("RENAME and TO belong together: fill in both, or none")
     if done := annotate.change_classes(pictures.folder, rename, to, drop):

@@ -132,10 +132,13 @@ def check_apart_from(folder: Path, dataset: Dataset) -> None:
     """Refuse to make a run of the folder that is trained on: it would be read as a run from then on.
 
     Raises:
-        UserError: If it is that folder, and no run of an earlier version's.
+        UserError: If it is that folder, and no run of an earlier version's; or a detector's own.
     """
     if folder.resolve() == dataset.root.resolve() and not (folder / CONFIG).exists():
         raise UserError(f"{folder} holds the labelled pictures: choose another --out")
+    for place in (folder.resolve(), *folder.resolve().parents):
+        if all((place / name).is_file() for name in ("detector.json", "saved_model.pb")):
+            raise UserError(f"{place} holds a detector, which stays as it is: choose another --out")
 
 
 def begin_run(folder: Path, identity: dict[str, Any]) -> None:

@@ -101,3 +101,24 @@ def test_of_training_and_inputs(data: Path, tmp_path: Path) -> None:
     assert "the options are 3: give a ReadOptions" in refused(load_dataset, data, options=3)
     options = dd.data.ReadOptions(allow_outside=str(tmp_path))  # type: ignore[arg-type]
     assert options.allow_outside == (tmp_path,)
+
+
+def test_of_notebook_helpers(data: Path, tmp_path: Path) -> None:
+    """A folder's name will do for its path; what is no data set is told."""
+    n = dd.notebook
+    assert "latest_run" in dir(n)
+    assert n.latest_run(str(tmp_path), "duck") == tmp_path / "duck"
+    assert not n.check_data(str(data))
+    for call, given in (
+        (n.latest_run, 5),
+        (n.check_data, None),
+        (n.show_labels, str(data)),
+        (n.check_labels, str(data)),
+        (n.change_classes, str(data)),
+        (n.class_names, ["duck"]),
+        (n.workspace, 5),
+        (n.dated_folder, None),
+    ):
+        assert ": give " in refused(call, given)
+    for call in (n.split_data, n.outline_data, n.choose_video):
+        assert "not what `choose_data` returned" in refused(call, tmp_path, str(data))

@@ -14,11 +14,13 @@ from helpers.labelled_folders import put_image
 from helpers.run_folders import identity, put_run
 
 from duckdetect.cli import main
+from duckdetect.data.dataset import Dataset
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import UserError
 from duckdetect.training.config import TrainConfig
 from duckdetect.training.run_folder import (
     begin_run,
+    check_apart_from,
     check_run,
     close_run,
     load_state,
@@ -83,6 +85,18 @@ def test_the_pictures_folder_is_made_no_run(
     assert main(["train", str(data), "--out", str(data), "--steps", "1"]) == 2
     assert f"{data} holds the labelled pictures: choose another --out" in capsys.readouterr().err
     assert sorted(data.iterdir()) == before
+
+
+def test_a_detectors_folder_becomes_no_run(tmp_path: Path) -> None:
+    detector = tmp_path / "run" / "detector"
+    detector.mkdir(parents=True)
+    for name in ("detector.json", "saved_model.pb"):
+        (detector / name).touch()
+    dataset = Dataset(tmp_path / "data", ("duck",), ())
+    for out in (detector, detector / "new"):
+        with pytest.raises(UserError, match="detector holds a detector, which stays as it is"):
+            check_apart_from(out, dataset)
+    check_apart_from(tmp_path / "run", dataset)
 
 
 def test_overwriting_leaves_nothing_of_the_old_run_but_what_is_not_its_own(

@@ -213,7 +213,8 @@ def _boxes(
         features.get(f"image/object/{key}", []) for key in ("is_crowd", "group_of", "difficult")
     ]
     n = len(corners[0])
-    if any(len(column) != n for column in corners) or (len(texts) < n and len(numbers) < n):
+    said = [len(column) for column in (texts, numbers) if column]
+    if any(len(column) != n for column in corners) or (max(said, default=0) != n):
         reading(
             Problem(where, "its boxes and classes differ in number", "export the records again")
         )

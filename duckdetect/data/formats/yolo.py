@@ -688,12 +688,12 @@ def _place(source: Path, base: Path, relative: str, split: str) -> Path:
     return best
 
 
-_LISTS = "obj.data"
+LISTS = "obj.data"
 
 
 def find_plain(folder: Path) -> dict[str | None, Path]:
     """The file that says what there is, by split; None where there are none."""
-    if (lists := file_of(folder, (_LISTS,))) is not None:
+    if (lists := file_of(folder, (LISTS,))) is not None:
         settings = _plain_settings(lists)
         splits = [s for s, names in SPLIT_NAMES.items() if any(name in settings for name in names)]
         return dict.fromkeys(splits or ["train"], lists)
@@ -745,7 +745,7 @@ def text_labels(folder: Path) -> list[Path]:
 def read_plain(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read the pictures of a folder with `classes.txt`, or one split of `obj.data`."""
     folder = source.parent
-    if source.name.lower() != _LISTS:
+    if source.name.lower() != LISTS:
         folder = folder.parent if folder.name.lower() == "labels" else folder
         place = _images_of(folder)
         images = _images_below(place) if place is not None else list_images(folder)

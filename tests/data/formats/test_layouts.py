@@ -553,3 +553,25 @@ def test_a_table_that_tells_excel_its_separator(tmp_path: Path) -> None:
     put_text(tmp_path / "labels.csv", table + "b.png;duck;5;6;1x;9\r\n")
     with pytest.raises(UserError, match="line 4: its corners are 5, 6, 1x, 9"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train_list.txt", "val_list.txt"), ("ImageSets/train.txt", "ImageSets/val.txt")],
+)
+def test_lists_of_splits_that_are_not_read_are_told(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in "abc":
+        put_image(tmp_path / "JPEGImages" / f"{name}.jpg")
+        put_text(tmp_path / "Annotations" / f"{name}.xml", voc_xml(f"{name}.jpg"))
+    put_text(tmp_path / names[0], "JPEGImages/a.jpg Annotations/a.xml\nb\n")
+    assert not check_dataset(tmp_path)
+    put_text(tmp_path / names[1], "./JPEGImages/c.jpg Annotations/c.xml\n")
+    (told,) = check_dataset(tmp_path)
+    assert f"lists of splits are not read ({names[0]}, {names[1]}), and all pictures" in told.what
+
+
+def test_pictures_of_training_and_validation_are_told(raccoons: Dataset, tmp_path: Path) -> None:
+    put_coco(tmp_path / "data")
+    notes: list[Problem] = []
+    load_training(tmp_path / "data", tmp_path / "data", report=noting(notes))
+    assert [note.what for note in notes] == ["1 picture is of both train and valid (a.jpg)"]

@@ -308,6 +308,18 @@ def test_a_picture_in_two_shards_is_told(tmp_path: Path) -> None:
         load_dataset(tmp_path)
 
 
+def test_a_record_whose_boxes_are_gone_is_told(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    example = tf.train.Example.FromString(_record(b"a.png", 1, 0.1))
+    for key in ("xmin", "ymin", "xmax", "ymax"):
+        del example.features.feature[f"image/object/bbox/{key}"]
+    with tf.io.TFRecordWriter(str(tmp_path / "x.tfrecord")) as file:
+        file.write(example.SerializeToString())
+    with pytest.raises(UserError, match="its boxes and classes differ in number"):
+        load_dataset(tmp_path)
+
+
 def test_packed_records_that_are_a_bomb_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
