@@ -111,4 +111,4 @@ def check_score(value: Any, name: str = "threshold") -> float:
     good = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
     if not good or not 0 <= value <= 1:
         raise UserError(f"the {name} is {value!r}: give a number from 0 to 1")
-    return float(value)
+    return abs(float(value))  # -0.0 is 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -96,7 +97,7 @@ def remember(folder: str | Path) -> bool:
         cache = cache_folder()
         cache.mkdir(parents=True, exist_ok=True)
         with folder_lock(cache):
-            lines = [*_known() - {sha256}, sha256]
+            lines = _listed() | {sha256}  # what cannot be read is not begun again
             with atomic_path(cache / _LIST) as part:
                 part.write_text("\n".join(sorted(lines)) + "\n", encoding="ascii")
             return True
@@ -141,6 +142,7 @@ def check_operations(folder: Path) -> None:
             cannot be read.
     """
     from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework import op_def_registry
 
     path = folder / "saved_model.pb"
     model = saved_model_pb2.SavedModel()
@@ -161,6 +163,10 @@ def check_operations(folder: Path) -> None:
     (graph,) = graphs
     library = graph.graph_def.library.function
     functions = {f.signature.name: f.node_def for f in library}
+    for name, count in Counter(f.signature.name for f in library).items():
+        # Which of two would be called, or whether the operation, is TensorFlow's to choose.
+        if count > 1 or op_def_registry.get(name) is not None:
+            _refuse(path, folder, name)
     # Of one that may stand for another, Grappler chooses, whoever is called.
     chosen = [f.signature.name for f in library if any(key.startswith("api_") for key in f.attr)]
     # Its nodes name functions that its own list lacks, and TensorFlow runs them; so any name counts.
@@ -208,7 +214,12 @@ def _called(node: Any) -> Iterable[str]:
 
 def _known() -> set[str]:
     try:
-        text = (cache_folder() / _LIST).read_text(encoding="ascii", errors="replace")
+        return _listed()
     except OSError:
         return set()
+
+
+def _listed() -> set[str]:
+    path = cache_folder() / _LIST
+    text = path.read_text(encoding="ascii", errors="replace") if path.exists() else ""
     return {line for line in text.splitlines() if re.fullmatch("[0-9a-f]{64}", line)}

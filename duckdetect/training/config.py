@@ -186,6 +186,7 @@ class TrainConfig:
         None,
         "The gradient's largest norm; 0 for no limit.",
         at_least=0,
+        at_most=1e38,
         default_text="5 where the backbone is trained, else no limit",
     )
     save_every: int = setting(50, "Steps between two saved states, to resume from.", at_least=1)

@@ -590,6 +590,14 @@ def test_a_detector_of_a_stranger_is_asked_for_once(
     (tmp_path / "cache").unlink()
     accepted(*argv, "--trust")
     accepted(*argv)
+    # A list that cannot be read is not begun again.
+    (listed,) = (tmp_path / "cache").glob("trusted*")
+    known = listed.read_text()
+    listed.unlink()
+    listed.mkdir()
+    assert "--trust is needed again" in run(*argv, "--trust")[2]
+    listed.rmdir()
+    listed.write_text(known)
     shutil.copytree(trained, tmp_path / "copy")
     accepted("detect", tmp_path / "copy", tmp_path / "in", "--out", tmp_path / "out")
     (tmp_path / "copy" / "detector" / "detector.json").write_text(
@@ -712,6 +720,33 @@ def that_stands_for_another(folder: Path, owned: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def that_has_a_name_twice(folder: Path, owned: Path) -> None:
+    """Two functions of one name, of which the first does what it should not."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    that_calls(write_file)(folder, owned)
+    path = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    library = model.meta_graphs[0].graph_def.library
+    for function in list(library.function):
+        if any(node.op == "WriteFile" for node in function.node_def):
+            tame = library.function.add()
+            tame.CopyFrom(function)
+            for node in tame.node_def:
+                node.op = node.op.replace("WriteFile", "NoOp")
+    path.write_bytes(model.SerializeToString())
+
+
+def that_is_named_as_an_operation(folder: Path, owned: Path) -> None:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    that_calls(write_file)(folder, owned)
+    path = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    model.meta_graphs[0].graph_def.library.function.add().signature.name = "WriteFile"
+    path.write_bytes(model.SerializeToString())
+
+
 def write_file(path: Path) -> Any:
     import tensorflow as tf
 
@@ -734,6 +769,8 @@ def map_file(path: Path) -> Any:
         (that_nothing_calls, "the operation ReadFile, which no detector needs"),
         (that_is_not_listed, "the operation SaveV2, which no detector needs"),
         (that_stands_for_another, "the operation SaveV2, which no detector needs"),
+        (that_has_a_name_twice, "which no detector needs"),
+        (that_is_named_as_an_operation, "the operation WriteFile, which no detector needs"),
     ],
 )
 def test_a_detector_that_reaches_files_is_not_loaded(
