@@ -24,7 +24,7 @@ from duckdetect.data.dataset import (
     join,
     make_sample,
 )
-from duckdetect.data.formats.places import load, own_split, whole
+from duckdetect.data.formats.places import load, own_split, split_word, whole
 from duckdetect.data.names import Places
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import is_number, turned_box_xyxy
@@ -60,6 +60,11 @@ def find(folder: Path) -> dict[str | None, Path]:
                 by_split[split] = path
     if by_split:
         return whole(by_split, found, folder, "COCO")
+    words = {split_word(path): path for path in (*found, *cut)}
+    if None not in words and len(words) == len(found) + len(
+        cut
+    ):  # train_labels.json, val.coco.json
+        return words
     if len(found) < 2:
         return {None: found[0]}
     counts = Counter(name for path in found for name in _file_names(path))
@@ -380,8 +385,9 @@ def _places(source: Path, folders: _ImageFolders) -> Places:
     if source.name == ROBOFLOW:
         return [beside, beside / "images"]
     # Two splits may have pictures of the same names: the folder named as the file goes first.
-    split = source.stem.rpartition("_")[2]
-    named = [place / split for place in (beside, above, above / "images")]
+    word = split_word(source)
+    names = [source.stem.rpartition("_")[2], *(SPLIT_NAMES[word] if word is not None else ())]
+    named = [place / name for name in names for place in (beside, above, above / "images")]
     places = dict.fromkeys([*named, *_usual(beside), *folders.tops])
     below = folders.others
     if any(folder.is_dir() for folder in named):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.labelled_folders import annotation, put_coco, put_image, voc_xml
+from helpers.labelled_folders import annotation, coco_of, put_coco, put_image, voc_xml
 
 import duckdetect as dd
 from duckdetect.data import names
@@ -575,3 +575,16 @@ def test_pictures_of_training_and_validation_are_told(raccoons: Dataset, tmp_pat
     notes: list[Problem] = []
     load_training(tmp_path / "data", tmp_path / "data", report=noting(notes))
     assert [note.what for note in notes] == ["1 picture is of both train and valid (a.jpg)"]
+
+
+@pytest.mark.parametrize("name", ["{}_annotations.json", "{}.coco.json", "coco-{}.json"])
+def test_coco_files_of_splits_by_any_word_of_their_names(tmp_path: Path, name: str) -> None:
+    for split, pictures in (("train", ["a.jpg", "b.jpg"]), ("val", ["a.jpg"])):
+        for picture in pictures:  # of the same names
+            put_image(tmp_path / "images" / split / picture)
+        boxes = [annotation(id=i, image_id=i) for i in range(1, len(pictures) + 1)]
+        content = coco_of(pictures, boxes)
+        put_text(tmp_path / "annotations" / name.format(split), json.dumps(content))
+    assert list_parts(tmp_path) == ["train", "valid"]
+    train, valid = load_dataset(tmp_path), load_dataset(tmp_path, "valid")
+    assert [s.path.parent.name for s in (*train, *valid)] == ["train", "train", "val"]
