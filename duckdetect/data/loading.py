@@ -313,7 +313,21 @@ def _read(
         with noting_files() as read:
             dataset = _read_part(part, reading)
         dataset = _checked(dataset, reading)
+    if part.split is None and len(found := _split_folders(dataset, root)) > 1:
+        what = (
+            f"its pictures lie in folders of several splits ({some_names(found)}), and are one set"
+        )
+        cure = "export labels for each split, or divide the set again with `duckdetect split`"
+        report(Problem(str(root), what, cure, "warning"))
     return replace(dataset, options=reading.options, label_files=dataset.label_files | read)
+
+
+def _split_folders(dataset: Dataset, root: Path) -> list[str]:
+    """The names of the folders below `root` that mean splits, and in which its pictures lie; one each."""
+    folders = {sample.path.parent for sample in dataset.samples}
+    names = {p for f in folders if f.is_relative_to(root) for p in f.relative_to(root).parts}
+    found = {s: n for n in sorted(names) for s, known in SPLIT_NAMES.items() if n.lower() in known}
+    return sorted(found.values())
 
 
 def _report_hidden(path: Path, parts: Mapping[str | None, _Part], report: Report) -> None:

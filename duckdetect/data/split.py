@@ -279,7 +279,7 @@ def _write_file(path: Path, file: Path, parts: dict[str, Dataset]) -> None:
         raise UserError(f"{file} cannot be told from a data set: name the split file .json")
     data = unpacked(path)
     if not data.is_dir():
-        raise UserError(f"{path} is a split file itself: split the folder that it was made from")
+        raise UserError(f"{path} is no folder: give the folder that it lies in or was made from")
     for image, count in Counter(s.path for part in parts.values() for s in part).items():
         if count > 1:
             raise UserError(

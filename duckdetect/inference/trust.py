@@ -4,7 +4,8 @@
     with required(unless=False): ...  # the command line: only those that are trusted are loaded
     remember(folder)                  # what `Detector.save` does, and `--trust`
 
-Trusted detectors are remembered by their SHA-256 in the cache, so that a copy elsewhere is known and a
+A folder is here the one that `load_detector` loads, in which detector.json lies. Trusted detectors are
+remembered by their SHA-256 in the cache, so that a copy elsewhere is known and a
 changed one is not.
 """
 

@@ -241,7 +241,7 @@ def test_wrong_settings(tmp_path: Path, settings: dict[str, Any], message: str) 
 def test_a_split_file_is_not_split_again(tmp_path: Path) -> None:
     put_many(tmp_path / "in", 8)
     dd.data.split_dataset(tmp_path / "in", file=tmp_path / "s.json")
-    with pytest.raises(UserError, match="is a split file itself: split the folder"):
+    with pytest.raises(UserError, match="is no folder: give the folder that it"):
         dd.data.split_dataset(tmp_path / "s.json", file=tmp_path / "t.json")
     put_image(tmp_path / "empty" / "a.jpg")
     with pytest.raises(UserError, match="holds no labels"):

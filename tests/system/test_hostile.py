@@ -89,7 +89,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         cache = tmp_path_factory.getbasetemp() / "hostile cache"
         patch.setenv("DUCKDETECT_CACHE", str(cache))
-        remember(folder)
+        remember(folder / "detector")
     return folder
 
 

@@ -80,7 +80,7 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
 
 
 def _is_list(path: Path) -> bool:
-    return any(_parted(line)[1] for line in read_text(path).splitlines()[:50])
+    return any(_parted(line)[1] for line in read_text(path).splitlines())
 
 
 def _parted(line: str) -> tuple[str, list[str]]:

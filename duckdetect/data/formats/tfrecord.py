@@ -101,6 +101,11 @@ def read(source: Path, split: str | None, reading: Reading) -> Dataset:
         ]
         # Parts of the sides stay right where a size was left from before the picture was resized.
         declared = said if said in ((height, width), (width, height)) else None
+        if declared is None and all(said):
+            what = f"says {said[1]}x{said[0]}, but its picture is {width}x{height}"
+            reading.warn(
+                where, what, "look at `check --sheet` whether its boxes are this picture's"
+            )
         sample = make_sample(path, len(samples) + 1, declared, labels, reading, upright=False)
         if sample is not None:
             samples.append(sample)

@@ -501,23 +501,32 @@ def _is_there(source: Path, settings: dict[str, Any], split: str) -> bool:
 
 def _other_yaml(folder: Path) -> Path | None:
     """A YAML file of another name that names classes and splits."""
-    found = []
-    for path in sorted(folder.glob("*")):
-        if path.suffix.lower() in (".yaml", ".yml") and not is_hidden(path):
-            with contextlib.suppress(UserError):
-                settings = _settings(path)
-                if any(_named(settings, split) for split in SPLIT_NAMES):
-                    found.append(path)
+    found = [path for path in _yaml_files(folder) if _names_splits(path)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UserError(f"{folder} holds several YOLO data files ({names}): keep the one to read")
     return found[0] if found else None
 
 
+def _yaml_files(folder: Path) -> list[Path]:
+    suffixes = (".yaml", ".yml")
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in suffixes and not is_hidden(p))
+
+
+def _names_splits(path: Path) -> bool:
+    with contextlib.suppress(UserError):
+        settings = _settings(path)
+        return any(_named(settings, split) for split in SPLIT_NAMES)
+    return False
+
+
 def read(source: Path, split: str | None, reading: Reading) -> Dataset:
     """Read one split that a YAML file names, `train` if None."""
     settings = _settings(source)
     base = _base(source, settings)
+    for path in _yaml_files(source.parent):
+        if path != source and _names_splits(path):
+            reading.warn(path, f"is not read beside {source.name}", "join the two, or move it away")
     for other in ("valid", "test") if split in (None, "train") else ():
         named = _named(settings, other)
         # Roboflow names all splits, by such a path, also those that an export does not have.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.labelled_folders import annotation, coco_of, put_coco, put_image, voc_xml
+from helpers.labelled_folders import annotation, coco_of, put_coco, put_image, put_yolo, voc_xml
 
 import duckdetect as dd
 from duckdetect.data import names
@@ -588,3 +588,20 @@ def test_coco_files_of_splits_by_any_word_of_their_names(tmp_path: Path, name: s
     assert list_parts(tmp_path) == ["train", "valid"]
     train, valid = load_dataset(tmp_path), load_dataset(tmp_path, "valid")
     assert [s.path.parent.name for s in (*train, *valid)] == ["train", "train", "val"]
+
+
+def test_pictures_of_several_splits_that_are_read_as_one_are_told(tmp_path: Path) -> None:
+    for name in ("train/a.jpg", "val/b.jpg"):
+        put_image(tmp_path / name)
+    boxes = [annotation(id=i, image_id=i) for i in (1, 2)]
+    put_text(tmp_path / "all.json", json.dumps(coco_of(["train/a.jpg", "val/b.jpg"], boxes)))
+    (told,) = check_dataset(tmp_path)
+    assert "in folders of several splits (train, val), and are one set" in told.what
+
+
+def test_a_second_yaml_file_is_told(tmp_path: Path) -> None:
+    put_yolo(tmp_path)
+    assert not check_dataset(tmp_path)
+    shutil.copyfile(tmp_path / "data.yaml", tmp_path / "dataset.yaml")
+    (told,) = check_dataset(tmp_path)
+    assert f"{tmp_path / 'dataset.yaml'}: is not read beside data.yaml" in str(told)
