@@ -173,6 +173,9 @@ FORMATS: dict[str, Callable[[Path], Any]] = {
     "YOLO, lists": cvat_lists,
     "YOLO 1.1": cvat_1_1,
     "YOLO, Label Studio": lambda f: with_classes(f, "classes.txt", "images/a.jpg", "labels/a.txt"),
+    "YOLO, Label Studio, splits": lambda f: with_classes(
+        f, "classes.txt", "images/train/a.jpg", "labels/train/a.txt"
+    ),
     "YOLO, LabelImg": lambda f: with_classes(f, "classes.txt", "a.jpg", "a.txt"),
     "YOLO, Darknet": lambda f: with_classes(f / "train", "_darknet.labels", "a.jpg", "a.txt"),
     "YOLO key points": lambda f: put_yolo(
