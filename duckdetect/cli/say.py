@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from duckdetect.utils.progress import end_bars
 from duckdetect.utils.terminal import printable
+from duckdetect.utils.words import note_lines
 
 
 def say(text: object, error: bool = False) -> None:
@@ -25,7 +26,5 @@ _MOST_NOTES = 5
 
 def say_notes(notes: Sequence[object], data: object) -> None:
     """Print the first warnings of labels, and how to see the others."""
-    for note in notes[:_MOST_NOTES]:
-        say(f"note: {note}")
-    if len(notes) > _MOST_NOTES:
-        say(f"note: {len(notes) - _MOST_NOTES} more, which `duckdetect check {data}` lists")
+    for line in note_lines(notes, data, _MOST_NOTES):
+        say(line)

@@ -213,6 +213,9 @@ def _suspicious(dataset: Dataset, hashes: dict[Path, np.ndarray]) -> list[Proble
         warn(counted(left, "classes more have no box"), "label some, or drop them")
     if dataset.samples and not used:
         warn("no picture has a box", "draw boxes around the object")
+    elif dataset.samples and all(sample.crowd.all() for sample in dataset.samples):
+        what = "all boxes are crowds (iscrowd, difficult), of which nothing is learned"
+        warn(what, "label the objects one by one")
     return found
 
 

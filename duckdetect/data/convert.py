@@ -24,7 +24,7 @@ from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden
 from duckdetect.utils.files import FreeNames, remove_leftovers
 from duckdetect.utils.outputs import check_apart, check_outputs, own_output
 from duckdetect.utils.reading import as_path
-from duckdetect.utils.words import counted, plural
+from duckdetect.utils.words import counted, note_lines, plural
 
 
 def write_splits(
@@ -84,8 +84,9 @@ def write_splits(
     return [counted(count, what) for what, count in lost.items() if count]
 
 
-# Control characters, and bytes that are no UTF-8: XML knows no way to write them.
-_UNWRITTEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# Control characters, and bytes that are no UTF-8: XML knows no way to write them. A backslash would be
+# read as the end of a folder's name.
+_UNWRITTEN = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def file_names(dataset: Dataset, by_stem: bool) -> list[str]:
@@ -127,9 +128,9 @@ def _copy(dataset: Dataset, folder: Path, names: Sequence[str]) -> Counter[str]:
             raise UserError(
                 f"{sample.path} cannot be copied ({error.strerror}): check it, and the space left"
             ) from error
-        lost["pictures are renamed: two had the same name, or control characters in it"] += (
-            name != sample.path.name
-        )
+        lost[
+            "pictures are renamed: two had the same name, or signs in it that labels cannot hold"
+        ] += name != sample.path.name
     return lost
 
 
@@ -210,7 +211,7 @@ class Converted:
             f"{plural(sum(self.images.values()), 'picture')}{f' ({by_split})' if by_split else ''} with "
             f"{plural(self.boxes, 'box')} written as {self.format} to {self.folder}"
         ]
-        return "\n".join([*lines, *(f"note: {line}" for line in self.lost)])
+        return "\n".join([*lines, *note_lines(self.lost)])
 
 
 def convert_dataset(

@@ -90,6 +90,8 @@ class ReadOptions:
         if isinstance(given, str | Path):
             given = (given,)
         folders = tuple(as_path(folder, "allow_outside") for folder in given)
+        if gone := next((folder for folder in folders if not folder.is_dir()), None):
+            raise UserError(f"{gone}, which labels may name pictures in, is no folder: give one")
         object.__setattr__(self, "allow_outside", folders)
 
 

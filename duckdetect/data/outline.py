@@ -25,7 +25,7 @@ from duckdetect.imaging.geometry import pairwise_iou
 from duckdetect.imaging.io import ImageArray
 from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import as_path
-from duckdetect.utils.words import plural, refuse_text, some_names
+from duckdetect.utils.words import note_lines, plural, refuse_text, some_names
 
 _MARGIN = 0.3  # of the box's sides: the background that GrabCut learns from
 _SIDE_PX = 320  # of the longer side that it works on; more costs time and changes little
@@ -63,7 +63,7 @@ class Outlined:
             lines.append(
                 "note: fewer than half, so masks are trained only if asked for (masks: yes)"
             )
-        return "\n".join([*lines, *(f"note: {line}" for line in self.lost)])
+        return "\n".join([*lines, *note_lines(self.lost)])
 
 
 def outline_dataset(

@@ -32,7 +32,7 @@ from duckdetect.imaging.io import natural_key
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.progress import progress_bar
 from duckdetect.utils.reading import as_number, as_path, as_whole
-from duckdetect.utils.words import plural
+from duckdetect.utils.words import note_lines, plural
 
 _ROUNDS = 30  # it settles after three or four
 
@@ -158,7 +158,7 @@ class Split:
                 f"  {split:<5}  {plural(len(part), 'picture')} ({len(part) / n:.0%}), "
                 f"boxes: {by_class or 0}" + (f", without a box: {empty}" if empty else "")
             )
-        return "\n".join([*lines, *(f"note: {line}" for line in self.notes)])
+        return "\n".join([*lines, *note_lines(self.notes)])
 
 
 def split_dataset(

@@ -178,18 +178,23 @@ class FreeNames:
         self._number: Counter[str] = Counter()  # of a thousand alike each would else try all before
 
     def take(self, stem: str, suffix: str) -> str:
-        """The name, or the next that is free, whole."""
+        """The name, or the next that is free, whole; cut where the system would not take it."""
 
         def key(stem: str) -> str:
             return (stem if self._by_stem else stem + suffix).casefold()
 
-        name, kept = stem, stem
-        while key(name) in self._taken:
-            self._number[key(stem)] += 1
-            number = f"_{self._number[key(stem)] + 1}"
+        kept = stem
+
+        def fitting(number: str) -> str:
+            nonlocal kept
             while kept and len(os.fsencode(kept + number + suffix)) > MOST_NAME_BYTES:
                 kept = kept[:-1]
-            name = kept + number
+            return kept + number
+
+        name = fitting("")
+        while key(name) in self._taken:
+            self._number[key(stem)] += 1
+            name = fitting(f"_{self._number[key(stem)] + 1}")
         self._taken.add(key(name))
         return name + suffix
 

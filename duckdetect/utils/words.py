@@ -37,6 +37,13 @@ def counted(count: int, what: str) -> str:
     return f"1 {noun} {rest}"
 
 
+def note_lines(notes: Sequence[object], data: object = "DATA", at_most: int = 20) -> list[str]:
+    """The first notes of labels, a line each, and how to see the others."""
+    more = len(notes) - at_most
+    told = [f"note: {more} more, which `duckdetect check {data}` lists"] if more > 0 else []
+    return [*(f"note: {note}" for note in notes[:at_most]), *told]
+
+
 def refuse_text(what: str, given: object) -> None:
     """Raise UserError for what is no list of names; a text would be taken for a list of letters."""
     if isinstance(given, str):

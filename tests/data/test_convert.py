@@ -248,7 +248,7 @@ def test_names_that_would_share_their_labels(tmp_path: Path) -> None:
     put_coco(tmp_path / "in", names=["a.jpg", "A.png", "b.jpg"])
     done = convert_dataset(tmp_path / "in", "yolo", tmp_path / "out")
     assert done.lost == (
-        "1 picture is renamed: two had the same name, or control characters in it",
+        "1 picture is renamed: two had the same name, or signs in it that labels cannot hold",
     )
     again = dd.load_dataset(tmp_path / "out")
     assert [s.path.name for s in again] == ["a.jpg", "A_2.png", "b.jpg"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -146,3 +147,11 @@ def test_names_that_are_free() -> None:
     ]  # fmt: skip
     many = [whole.take("frame", ".jpg") for _ in range(20_000)]  # one by one: a minute
     assert len(set(many)) == 20_000
+
+
+def test_names_that_are_too_long_are_cut_and_stay_apart() -> None:
+    free = FreeNames(by_stem=False)
+    names = [free.take("é" * 130 + f"-{i}", ".jpg") for i in range(3)]
+    assert len(set(names)) == 3
+    assert all(len(os.fsencode(name)) <= 255 for name in names)
+    assert all(name.endswith(".jpg") for name in names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,8 @@ def _label(
         radius = math.dist(*points)
         points = np.array([points[0] - radius, points[0] + radius])
     elif kind in ("polygon", "linestrip", "rotation") and len(points) > 2:
+        if kind == "linestrip":
+            reading.warn(where, "is an open line", "its ends are joined to an outline")
         outline = [points.ravel().tolist()]
     elif kind in ("rectangle", "mask"):
         if len(points) != 2 and not _are_corners(points):
@@ -183,21 +185,27 @@ def _joined(labels: Iterable[tuple[Any, Label]]) -> list[Label]:
         if first is not None:
             corners = np.array([first.xyxy, label.xyxy])
             xyxy = [*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0)]
-            outline = _both(first.segmentation, label.segmentation)
+            outline = _both(first, label)
             crowd = first.crowd or label.crowd
             label = replace(first, xyxy=xyxy, crowd=crowd, segmentation=outline)
         found[key] = label
     return list(found.values())
 
 
-def _both(one: Any, other: Any) -> Any:
-    """The outline of two parts of an object: polygons or run lengths; None where one has none."""
-    if not one or not other:
+def _both(first: Label, second: Label) -> Any:
+    """The outline of two parts of an object, polygons or run lengths; None where neither has any."""
+    if not (first.segmentation or second.segmentation):
         return None
+    one, other = (part.segmentation or [_rectangle(part.xyxy)] for part in (first, second))
     if isinstance(one, list) and isinstance(other, list):
         return [*one, *other]
     (size_hw,) = {tuple(part["size"]) for part in (one, other) if isinstance(part, dict)}
     return encode_mask(rasterise(one, size_hw) | rasterise(other, size_hw))
+
+
+def _rectangle(xyxy: Sequence[float]) -> list[float]:
+    x1, y1, x2, y2 = xyxy
+    return [x1, y1, x2, y1, x2, y2, x1, y2]
 
 
 def _are_corners(points: np.ndarray) -> bool:

@@ -883,3 +883,21 @@ def test_a_mask_of_labelme_that_is_none_is_told(tmp_path: Path, mask: Any) -> No
         (sample,) = load_dataset(_labelme(tmp_path, shape))
     assert len(sample.xyxy) == 1
     assert sample.segmentation is None
+
+
+def test_parts_of_an_object_that_are_boxes_are_parts_of_its_outline(tmp_path: Path) -> None:
+    box = {"label": "duck", "points": [[10, 10], [30, 30]], "shape_type": "rectangle"}
+    line = {"label": "duck", "points": [[40, 10], [60, 10], [50, 30]], "shape_type": "linestrip"}
+    shapes = [{**shape, "group_id": 7} for shape in (box, line)]
+    with pytest.warns(DataWarning, match="is an open line: its ends are joined to an outline"):
+        (sample,) = load_dataset(_labelme(tmp_path, *shapes))
+    assert sample.segmentation == ([[10, 10, 30, 10, 30, 30, 10, 30], [40, 10, 60, 10, 50, 30]],)
+
+
+def test_labels_of_crowds_alone_are_told(tmp_path: Path) -> None:
+    put_coco(tmp_path, [annotation(iscrowd=1)])
+    assert [problem.what for problem in check_dataset(tmp_path)] == [
+        "all boxes are crowds (iscrowd, difficult), of which nothing is learned"
+    ]
+    with pytest.raises(UserError, match="in, is no folder: give one"):
+        ReadOptions(allow_outside=(tmp_path / "gone",))
