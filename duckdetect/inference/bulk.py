@@ -38,9 +38,10 @@ from duckdetect.utils.files import atomic_path, file_sha256, folder_sha256, make
 from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
-from duckdetect.utils.progress import progress_bar
+from duckdetect.utils.progress import progress_bar, waiting
 from duckdetect.utils.reading import as_path, as_whole, read_bytes
 from duckdetect.utils.schema import read_json, short
+from duckdetect.utils.terminal import printable
 from duckdetect.utils.words import counted, plural
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ _READERS = (
     4  # pictures that a worker reads at a time: an object store takes a tenth of a second each
 )
 _RAY_BYTES = 50 << 20  # it fills its logs and its store of objects
+_RETRY_S = 30
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -199,7 +201,8 @@ def list_source(source: str | Path) -> tuple[list[str], tuple[str, ...]]:
     text = str(source)
     notes: list[str] = []
     if _ADDRESS.match(text):
-        found = _list_address(text, notes)
+        with waiting(f"listing {printable(text)}"):
+            found = _list_address(text, notes)
     elif Path(text).is_dir():
         found = list(_local_images(text))
     elif Path(text).is_file():
@@ -251,7 +254,7 @@ def _list_address(address: str, notes: list[str]) -> list[str]:
 
     scheme = address.split("://")[0]
     try:
-        system, root = fs.FileSystem.from_uri(address)
+        system, root = _file_system(address)
         entries = system.get_file_info(fs.FileSelector(root, recursive=True))
     except (OSError, ValueError, NotImplementedError) as error:
         reason = reason_of(error, 300)
@@ -261,6 +264,17 @@ def _list_address(address: str, notes: list[str]) -> list[str]:
     if others := len(files) - len(found):
         notes.append(counted(others, "files have no picture's ending and are left out"))
     return [f"{scheme}://{path}" for path in found]
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    """What reads an address, and the path on it."""
+    from pyarrow import fs
+
+    # Where there is no network, Arrow tries Google's for a quarter of an hour, and hears no signal.
+    if address.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in address:
+        address += f"{'&' if '?' in address else '?'}retry_limit_seconds={_RETRY_S}"
+    system, name = fs.FileSystem.from_uri(address)
+    return system, name
 
 
 def _check_out(out: Path, written: Path | None) -> None:
@@ -538,7 +552,7 @@ def _load(path: str) -> np.ndarray | str:
             return load_image(path)
         from pyarrow import fs
 
-        system, name = fs.FileSystem.from_uri(path)
+        system, name = _file_system(path)
         local = isinstance(system, fs.LocalFileSystem)  # a bucket holds no device, read for ever
         if local and system.get_file_info(name).type != fs.FileType.File:
             return f"{path} is no file"

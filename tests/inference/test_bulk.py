@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,16 @@ from PIL import Image
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import load_image
 from duckdetect.inference import bulk as bulk_module
-from duckdetect.inference.bulk import Worker, _done, _load, _Shards, _table, bulk, list_source
+from duckdetect.inference.bulk import (
+    Worker,
+    _done,
+    _file_system,
+    _load,
+    _Shards,
+    _table,
+    bulk,
+    list_source,
+)
 from duckdetect.inference.detections_json import read_detections
 from duckdetect.inference.detector import load_detector
 
@@ -299,3 +309,19 @@ def test_a_damaged_shard_that_was_removed_takes_no_other_with_it(tmp_path):
     shards.add(_table([{"path": "1"}]))
     shards.flush()
     assert _done(tmp_path) == {"0", "1", "2"}
+
+
+def test_google_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyarrow import fs
+
+    asked: list[str] = []
+
+    def from_uri(address: str) -> tuple[str, str]:
+        asked.append(address)
+        return "system", "bucket/a.jpg"
+
+    monkeypatch.setattr(fs, "FileSystem", SimpleNamespace(from_uri=from_uri))
+    for address in ("gs://bucket/a.jpg", "gs://bucket/a.jpg?retry_limit_seconds=5", "s3://b/a.jpg"):
+        assert _file_system(address) == ("system", "bucket/a.jpg")
+    assert asked == ["gs://bucket/a.jpg?retry_limit_seconds=30", *asked[1:]]
+    assert asked[1:] == ["gs://bucket/a.jpg?retry_limit_seconds=5", "s3://b/a.jpg"]
