@@ -10,6 +10,7 @@ strict one raises at the first error, `check_dataset` collects them all.
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -636,7 +637,7 @@ def in_classes_of(val: Dataset, train: Dataset) -> Dataset:
 
 
 def alike_classes(names: Sequence[str]) -> list[list[str]]:
-    """Groups of class names that differ in case or blanks only."""
+    """Groups of class names that differ in case, blanks or what nobody sees only."""
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         groups.setdefault(_spelling(name), []).append(name)
@@ -645,7 +646,11 @@ def alike_classes(names: Sequence[str]) -> list[list[str]]:
 
 def alike_warning(names: Sequence[str]) -> tuple[str, str]:
     """What to tell of such a group, and the cure."""
-    what = f"the classes {', '.join(map(repr, names))} differ in case or blanks only"
+    shown = list(map(repr, names))
+    only = "case or blanks"
+    if len({_seen(name) for name in names}) < len(names):
+        shown, only = list(map(ascii, names)), "what nobody sees"
+    what = f"the classes {', '.join(shown)} differ in {only} only"
     return what, "rename them alike, or give --merge-classes, if they are the same"
 
 
@@ -661,5 +666,11 @@ def merge_classes(dataset: Dataset, spellings: dict[str, str]) -> Dataset:
     return _with_classes(replace(dataset, classes=tuple(names)), classes)
 
 
+def _seen(name: str) -> str:
+    """A name without what has no width, its letters as Windows and Linux write them."""
+    composed = unicodedata.normalize("NFC", name)  # Macs take an accent apart from its letter
+    return "".join(sign for sign in composed if unicodedata.category(sign) != "Cf")
+
+
 def _spelling(name: str) -> str:
-    return " ".join(name.split()).casefold()
+    return " ".join(_seen(name).split()).casefold()

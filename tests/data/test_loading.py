@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duckdetect.data.check import left_over
-from duckdetect.data.dataset import Dataset, Label, Problem, Sample, make_sample, strict
+from duckdetect.data.dataset import (
+    Dataset,
+    Label,
+    Problem,
+    Sample,
+    alike_classes,
+    alike_warning,
+    make_sample,
+    strict,
+)
 from duckdetect.data.loading import (
     describe_dataset,
     find_splits,
@@ -252,3 +261,14 @@ def test_samples_that_are_made_by_hand(tmp_path: Path) -> None:
         dataset.subset([99])
     with pytest.raises(UserError, match="give the splits"):
         left_over(None)  # type: ignore[arg-type]
+
+
+def test_classes_that_only_a_computer_tells_apart_are_told() -> None:
+    composed, apart, wide = "caf\u00e9", "cafe\u0301", "caf\u00e9\u200b"
+    (group,) = alike_classes(["duck", composed, apart, wide])
+    assert group == [composed, apart, wide]
+    what, _ = alike_warning(group)
+    assert what == (
+        r"the classes 'caf\xe9', 'cafe\u0301', 'caf\xe9\u200b' differ in what nobody sees only"
+    )
+    assert "'duck', 'Duck' differ in case or blanks only" in alike_warning(["duck", "Duck"])[0]
