@@ -643,10 +643,20 @@ def that_calls(operation: Callable[[Path], Any]) -> Callable[[Path, Path], None]
     return make
 
 
+def add_function(folder: Path, function: Any) -> None:
+    """Put a function into a SavedModel, where nothing calls it."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    library = model.meta_graphs[0].graph_def.library
+    library.function.append(function.get_concrete_function().function_def)
+    path.write_bytes(model.SerializeToString())
+
+
 def that_nothing_calls(folder: Path, owned: Path) -> None:
     """A function whose result TensorFlow works out as it loads, though nothing calls it."""
     import tensorflow as tf
-    from tensorflow.core.protobuf import saved_model_pb2
 
     that_calls(lambda _: tf.constant(0))(folder, owned)
 
@@ -654,11 +664,7 @@ def that_nothing_calls(folder: Path, owned: Path) -> None:
     def unused(x: tf.Tensor) -> tf.Tensor:
         return tf.reshape(x, [tf.size(tf.io.read_file(str(owned))), 4])
 
-    path = folder / "saved_model.pb"
-    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    library = model.meta_graphs[0].graph_def.library
-    library.function.append(unused.get_concrete_function().function_def)
-    path.write_bytes(model.SerializeToString())
+    add_function(folder, unused)
 
 
 def that_is_not_listed(folder: Path, owned: Path) -> None:
@@ -699,7 +705,6 @@ def that_is_not_listed(folder: Path, owned: Path) -> None:
 def that_stands_for_another(folder: Path, owned: Path) -> None:
     """A function that nothing calls, and that TensorFlow puts in place of one that is called."""
     import tensorflow as tf
-    from tensorflow.core.protobuf import saved_model_pb2
 
     that_calls(lambda _: tf.constant(0))(folder, owned)
 
@@ -713,11 +718,7 @@ def that_stands_for_another(folder: Path, owned: Path) -> None:
         )
         return tf.constant(1)
 
-    path = folder / "saved_model.pb"
-    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    library = model.meta_graphs[0].graph_def.library
-    library.function.append(unused.get_concrete_function().function_def)
-    path.write_bytes(model.SerializeToString())
+    add_function(folder, unused)
 
 
 def that_has_a_name_twice(folder: Path, owned: Path) -> None:
