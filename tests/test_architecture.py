@@ -189,7 +189,7 @@ def test_reading_a_data_set_loads_neither_a_model_nor_tensorflow(
 
 PUBLIC = {
     "annotate", "train", "finetune", "evaluate", "detect", "write_report", "load_dataset",
-    "load_detector", "Dataset", "Sample", "Detector", "TrainConfig", "TrainRun", "Metrics",
+    "load_detector", "DataWarning", "Dataset", "Sample", "Detector", "TrainConfig", "TrainRun", "Metrics",
     "Evaluation", "UserError", "data", "models", "notebook", "__version__",
 }  # fmt: skip
 # What 0.1.0 offered beside these.

@@ -69,9 +69,9 @@ def annotate(
     images = None if rank is None else _worth_labelling(folder, suggest, rank)
     session = Session(folder, classes, suggest, suggest_threshold, images)
     for note in list_folder(folder).notes(labelled=True):
-        _say(f"Note: {note}.")
+        say(f"Note: {note}.")
     if said := _of_other_classes(session):
-        _say(said)
+        say(said)
     if widget == "colab" or (widget == "auto" and suggest is None and is_colab()):
         from duckdetect.annotation.colab_widget import ColabWidget
 
@@ -79,7 +79,7 @@ def annotate(
     else:
         from duckdetect.annotation.jupyter_widget import JupyterWidget
 
-        _allow_widgets_in_colab()
+        allow_widgets_in_colab()
         JupyterWidget(session).show()
     return session
 
@@ -95,8 +95,10 @@ def _worth_labelling(folder: str | Path, detector: Suggests | None, n: int) -> l
     left = [path for path in every if path.name not in looked_at]
     if not left:
         return every
-    chosen = rank(suggest(detector, left), n)
-    _say("\n".join(f"{one.sample.path.name}: {one.reason}" for one in chosen))
+    found = suggest(detector, left)
+    chosen = rank(found, n)
+    reasons = [f"{one.sample.path.name}: {one.reason}" for one in chosen]
+    say("\n".join([*reasons, *(f"Left out: {reason}." for reason in found.failed)]))
     return [one.sample.path for one in chosen]
 
 
@@ -178,16 +180,16 @@ def require_annotations(
     if any(store.boxes(path.name) for path in images):
         left_out = [path.name for path in images if path.name not in looked_at]
         if left_out:
-            _say(f"Left out, since nobody has looked at them yet: {some_names(left_out)}.")
+            say(f"Left out, since nobody has looked at them yet: {some_names(left_out)}.")
         others = [name for name in store.counts() if classes is not None and name not in classes]
         if others:
-            _say(
+            say(
                 f"Boxes of {some_names(others)} are trained, too, which CLASSES does not name: rename, "
                 "merge or delete them above if that is a mistake."
             )
         return load_dataset(folder)
     if sample is not None and not looked_at and _are_of(images, Path(sample)):
-        _say("No boxes are drawn yet: the sample's own boxes are used.")
+        say("No boxes are drawn yet: the sample's own boxes are used.")
         return load_dataset(sample)
     raise UserError(
         f"no box is drawn yet on the {plural(len(images), 'picture')} of {folder}: draw them in "
@@ -211,7 +213,7 @@ def _in_notebook() -> bool:
     return get_ipython() is not None
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """Show a line in the notebook, or log it where there is none."""
     if _in_notebook():
         from IPython.display import display
@@ -221,7 +223,8 @@ def _say(text: str) -> None:
         logging.getLogger(__name__).info(text)
 
 
-def _allow_widgets_in_colab() -> None:
+def allow_widgets_in_colab() -> None:
+    """Let Colab show the widgets of other packages."""
     if is_colab():
         from google.colab import output
 

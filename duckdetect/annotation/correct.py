@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from duckdetect.annotation.annotate import allow_widgets_in_colab, say
 from duckdetect.annotation.canvas import to_jpeg
 from duckdetect.annotation.suggestions import suggest
 from duckdetect.data.corrections import is_apart, read_corrections, write_corrections
@@ -52,6 +53,7 @@ class Handed:
     Attributes:
         path: The file that each click is written to.
         crops: The detections on the strip, the least sure first.
+        n_found: How many there are in all; of very many not all are shown.
     """
 
     def __init__(self, found: Dataset, path: Path) -> None:
@@ -59,6 +61,7 @@ class Handed:
         self._classes = found.classes
         rows = [Crop(sample, i) for sample in found.samples for i in range(len(sample.class_id))]
         self.crops = sorted(rows, key=_score)[:_MOST]
+        self.n_found = len(rows)
         self._earlier = self._read()
 
     @property
@@ -147,9 +150,17 @@ def correct(run: Any, source: str | Path, threshold: float | None = None) -> Han
     folder = as_path(folder, "the run")
     found = suggest(run, source, threshold)
     handed = Handed(found.labels(), folder / HANDED_BACK)
+    notes = [f"Left out: {reason}." for reason in found.failed]
+    if not handed.crops:
+        notes.append(f"Nothing was found in {plural(len(found.dataset), 'picture')}.")
+    if handed.n_found > len(handed.crops):
+        notes.append(f"Of {handed.n_found} detections the {_MOST} least sure are shown.")
+    if notes:
+        say("\n".join(notes))
     if handed.crops:
         from IPython.display import display
 
+        allow_widgets_in_colab()
         display(strip(handed))
     return handed
 

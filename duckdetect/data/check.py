@@ -117,7 +117,8 @@ def _name(split: str | None) -> str:
 
 _TINY_PX = 8
 
-_DARK = 24  # of 255; 12 bits in a file of 16 give at most 15
+_DARK = 64  # of 255; 12 bits in a file of 16 give at most 15, 14 bits 63
+_FLAT = 32  # values from the darkest to the brightest: heat in a file of 16 bits
 
 _MOST_OF_PICTURE = 20  # warnings of one kind
 
@@ -366,11 +367,10 @@ def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray], bar: Any) -> list
     try:
         image = sample.load()
         hashes[sample.path] = image_hash(image)
-        if image.max() < _DARK:
-            what = f"is nearly black: its brightest value is {image.max()} of 255"
-            cure = (
-                "look whether its values are of fewer bits than its file (12 in 16): stretch them"
-            )
+        darkest, brightest = int(image.min()), int(image.max())
+        if brightest < _DARK or brightest - darkest < _FLAT:
+            what = f"is dark or flat: its values are from {darkest} to {brightest} of 255"
+            cure = "look whether they are of fewer bits than its file (12 in 16): stretch them"
             found.append(Problem(str(sample.path), what, cure, "warning"))
     except UserError as error:  # a picture may break off behind a good head
         found.append(Problem.of(error, sample.path))

@@ -83,7 +83,7 @@ def load_image(path: str | Path) -> np.ndarray:
 
     JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF, JPEG 2000, GIF, PPM and TGA are read, recognised by their
     content. EXIF rotation is applied. Grey, palette and CMYK pictures are converted, 16-bit ones by
-    their high byte, floating-point ones from 0..1 or, where they go beyond, from 0..255; transparent
+    their high byte, floating-point ones from 0..1 or, where they go far beyond, from 0..255; transparent
     pixels show white; of an animation the first frame counts.
 
     Raises:
@@ -493,7 +493,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((values.clip(0, 65535) >> shift).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
-        scale = 255 if values.max() <= 1 else 1
+        scale = 255 if values.max() <= 2 else 1  # a little beyond 1 is no 255th
         return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         # White, as paper and web pages show it; black would hide dark drawings.

@@ -12,6 +12,8 @@ import pytest
 import supervision as sv
 from helpers.annotation_helpers import DUCK, make_images
 
+from duckdetect.annotation import correct as correcting
+from duckdetect.annotation import suggestions
 from duckdetect.annotation.annotate import _worth_labelling
 from duckdetect.annotation.correct import Handed, correct, strip
 from duckdetect.annotation.store import AnnotationStore, Box
@@ -190,3 +192,32 @@ def test_detections_that_overlap_are_handed_back_one_by_one(tmp_path: Path) -> N
     handed.hand_back([])
     assert handed.wrong == []
     assert not path.exists()
+
+
+def test_what_the_strip_does_not_show_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Many(Detector):
+        n = 70
+
+        def predict(self, images: list[np.ndarray], threshold: float = 0.5) -> list[sv.Detections]:
+            xyxy = np.array([[i, 2, i + 9, 40] for i in range(self.n)], np.float32).reshape(-1, 4)
+            score = np.full(self.n, 0.9)
+            return [sv.Detections(xyxy, None, score, np.zeros(self.n, int)) for _ in images]
+
+    enabled: list[bool] = []
+    detector = Many()
+    monkeypatch.setattr(correcting, "allow_widgets_in_colab", lambda: enabled.append(True))
+    monkeypatch.setattr(suggestions, "as_detector", lambda _: detector)
+    folder = make_images(tmp_path / "new", a=(80, 60))
+    (folder / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    with caplog.at_level("INFO"):
+        handed = correct(tmp_path / "run", folder)
+    assert (len(handed.crops), handed.n_found) == (60, 70)
+    assert enabled == [True]
+    assert "Left out: " in caplog.text
+    assert "Of 70 detections the 60 least sure are shown." in caplog.text
+    detector.n = 0
+    with caplog.at_level("INFO"):
+        correct(tmp_path / "run", folder)
+    assert "Nothing was found in 1 picture." in caplog.text

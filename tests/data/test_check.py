@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.labelled_folders import SIZE_HW, annotation, put_coco, put_image, put_yolo, voc_xml
+from PIL import Image
 
 from duckdetect.data.check import check_dataset
 from duckdetect.data.dataset import Problem
@@ -188,3 +190,17 @@ def test_labels_of_two_kinds_are_told(tmp_path: Path) -> None:
     assert any("1 picture is in no label (c.jpg)" in line for line in found)
     (told,) = (line for line in found if "1 file of labels is not read (c.txt)" in line)
     assert "move them to where the others lie, in the format of these, or away" in told
+
+
+@pytest.mark.parametrize(("top", "told"), [(0x3F00, 1), (0xFF00, 0)])
+def test_pictures_of_fewer_bits_than_their_file_are_told(
+    tmp_path: Path, top: int, told: int
+) -> None:
+    """14 bits in 16, and heat: a narrow range far from black."""
+    put_coco(tmp_path, names=("a.png", "b.png"))
+    noise = np.random.default_rng(0).integers(0, top, SIZE_HW).astype(np.uint16)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    Image.fromarray(noise // 64 + 20000).save(tmp_path / "b.png")
+    found = [line for line in lines(check_dataset(tmp_path), "warning") if "dark or flat" in line]
+    assert len(found) == told + 1
+    assert any("b.png is dark or flat: its values are from 78 to" in line for line in found)

@@ -420,3 +420,10 @@ def test_a_jpeg_of_thousands_of_scans_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content[:-2] + 600 * scan + content[-2:])
     with pytest.raises(UserError, match="over 500 scans"):
         load_image(path)
+
+
+def test_floats_a_little_beyond_one_are_no_255ths(tmp_path: Path) -> None:
+    values = np.linspace(0, 1.01, 64 * 64, dtype=np.float32).reshape(64, 64)
+    for scale in (1, 252):
+        Image.fromarray(values * scale).save(tmp_path / "a.tif")
+        assert load_image(tmp_path / "a.tif").max() >= 254
