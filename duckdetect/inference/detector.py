@@ -35,7 +35,7 @@ from duckdetect.utils.files import atomic_path
 from duckdetect.utils.outputs import check_folder, note_change
 from duckdetect.utils.progress import waiting
 from duckdetect.utils.reading import as_path
-from duckdetect.utils.schema import Fields, read_json
+from duckdetect.utils.schema import Fields, is_unicode, read_json
 from duckdetect.utils.terminal import printable
 
 if TYPE_CHECKING:
@@ -515,8 +515,11 @@ def save_threshold(folder: str | Path, threshold: float) -> float:
     before = settings.number("threshold", 0, 1)
     changed = {**settings.values, "threshold": check_score(threshold)}
     trusted = trust.is_trusted(path.parent)
+    text = json.dumps(changed, indent=1, ensure_ascii=False)
+    if not is_unicode(text):  # half a letter, in what nobody reads here
+        text = json.dumps(changed, indent=1)
     with atomic_path(path) as part:
-        part.write_text(json.dumps(changed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(text + "\n", encoding="utf-8")
     note_change(path.parent, path.name)
     if trusted:
         trust.remember(path.parent)

@@ -203,4 +203,4 @@ def test_pictures_of_fewer_bits_than_their_file_are_told(
     Image.fromarray(noise // 64 + 20000).save(tmp_path / "b.png")
     found = [line for line in lines(check_dataset(tmp_path), "warning") if "dark or flat" in line]
     assert len(found) == told + 1
-    assert any("b.png is dark or flat: its values are from 78 to" in line for line in found)
+    assert any("b.png: is dark or flat: its values are from 78 to" in line for line in found)

@@ -124,3 +124,10 @@ def test_the_threshold_is_changed_and_what_was_measured_stays(
         change_threshold(run, 0.6)
     assert change_threshold(run, 0.6) == 0.52
     assert read_about(run) is not None
+
+
+def test_half_a_letter_in_the_settings_stays(run: Path) -> None:
+    path = run / "detector" / "detector.json"
+    path.write_text(r'{"threshold": 0.9, "base": "b", "note": "\ud800"}')
+    assert main(["threshold", str(run), "0.52"]) == 0
+    assert json.loads(path.read_text()) == {"threshold": 0.52, "base": "b", "note": "\ud800"}
