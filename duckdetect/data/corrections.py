@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from duckdetect.data.dataset import Dataset, Label, Sample, make_sample, strict
+from duckdetect.data.dataset import Dataset, Label, Sample, are_normalised, make_sample, strict
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import pairwise_iou, to_xywh
 from duckdetect.utils.files import file_sha256, write_json
@@ -87,6 +87,8 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Dataset:
             sums.setdefault(name, row.text("sha256"))
         said.append((row, name, labels, wrong, whole))
         boxes.setdefault(name, []).extend([*labels, *wrong])
+    if are_normalised(label for of_image in boxes.values() for label in of_image):
+        fields.fail("its boxes are normalised, and should be in pixels")
     pictures: dict[str, Sample] = {}
     for name, of_image in boxes.items():
         quoted = json.dumps(name, ensure_ascii=False)

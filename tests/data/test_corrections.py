@@ -96,6 +96,10 @@ def test_outlines_and_crowds_are_kept_and_added_to(folder):
     [
         ({"file": "c.png", "whole": True}, r"c\.png"),
         ({"file": "a.png"}, "says nothing of its picture"),
+        (
+            {"file": "a.png", "objects": [{"class": "duck", "bbox": [0.1, 0.2, 0.3, 0.4]}]},
+            "its boxes are normalised, and should be in pixels",
+        ),
         ({"file": "a.png", "missed": []}, "'missed' is not known there"),
         ({"file": "a.png", "whole": 1}, "whole is 1, not true or false"),
         ({"file": "a.png", "objects": [{"class": "cow", "bbox": WRONG}]}, "no 'cow': give one of duck"),
