@@ -33,6 +33,7 @@ from duckdetect.data.formats.places import IMAGE_FOLDERS, LABEL_FOLDERS, childre
 from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import PlaceError, UserError
+from duckdetect.imaging.geometry import outline_xyxy, pairwise_iou
 from duckdetect.imaging.io import list_folder
 from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import as_path, decoded, read_head
@@ -116,6 +117,8 @@ def _name(split: str | None) -> str:
 
 
 _TINY_PX = 8
+
+_SAME_PLACE_IOU = 0.3  # of a box and what is around its outline; people draw boxes loosely
 
 _DARK = 64  # of 255; 12 bits in a file of 16 give at most 15, 14 bits 63
 _FLAT = 32  # values from the darkest to the brightest: heat in a file of 16 bits
@@ -390,6 +393,11 @@ def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray], bar: Any) -> list
             warn(i, "covers the whole picture", "draw it around the object")
         if i in twice:
             warn(i, "is there twice", "remove one")
+        outline = sample.segmentation[i] if sample.segmentation else None
+        if outline:
+            around = outline_xyxy(outline, sample.size_hw)[np.newaxis]
+            if pairwise_iou(sample.xyxy[i : i + 1], around)[0, 0] < _SAME_PLACE_IOU:
+                warn(i, "has its outline elsewhere", "draw one of the two again")
     return _not_too_many(found, sample)
 
 

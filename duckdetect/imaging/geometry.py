@@ -260,6 +260,17 @@ def tight_xyxy(masks: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return xyxy
 
 
+def outline_xyxy(outline: Any, size_hw: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """The smallest box (4,) around a good outline."""
+    from pycocotools import mask as coco_mask
+
+    if isinstance(outline, dict):
+        x, y, width, height = coco_mask.toBbox(to_rle(outline, size_hw))
+        return np.array([x, y, x + width, y + height])
+    points = np.concatenate([np.array(polygon, float).reshape(-1, 2) for polygon in outline])
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
 def compacted(detections: Detections) -> Detections:
     """The same detections with run lengths in `data[RLE_KEY]` instead of masks, if they have any.
 

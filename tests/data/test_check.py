@@ -14,6 +14,7 @@ from PIL import Image
 from duckdetect.data.check import check_dataset
 from duckdetect.data.dataset import Problem
 from duckdetect.errors import UserError
+from duckdetect.imaging.geometry import encode_mask
 from duckdetect.utils.progress import progress_bar
 
 H, W = SIZE_HW
@@ -204,3 +205,18 @@ def test_pictures_of_fewer_bits_than_their_file_are_told(
     found = [line for line in lines(check_dataset(tmp_path), "warning") if "dark or flat" in line]
     assert len(found) == told + 1
     assert any("b.png: is dark or flat: its values are from 78 to" in line for line in found)
+
+
+def test_an_outline_that_is_not_around_its_box_is_told(tmp_path: Path) -> None:
+    here, there = [10, 20, 40, 20, 40, 35], [60, 40, 78, 40, 70, 55]
+    boxes = [annotation(id=1, segmentation=[here]), annotation((50, 1, 9, 9), id=2)]
+    boxes.append(annotation((10, 40, 20, 15), id=3, segmentation=[there]))
+    mask = np.zeros(SIZE_HW, bool)
+    mask[5:15, 5:25] = True
+    boxes += [annotation((5, 5, 20, 10), id=4, segmentation=encode_mask(mask))]
+    boxes += [annotation((50, 40, 20, 10), id=5, segmentation=encode_mask(mask))]
+    found = [line for line in lines(check_dataset(put_coco(tmp_path, boxes)), "warning")]
+    told = [line for line in found if "has its outline elsewhere" in line]
+    assert [line.partition("box ")[2].partition(")")[0] for line in told] == [
+        "(10, 40, 30, 55", "(50, 40, 70, 50",
+    ]  # fmt: skip
