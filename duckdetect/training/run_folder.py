@@ -136,7 +136,12 @@ def check_apart_from(folder: Path, dataset: Dataset) -> None:
     """
     if folder.resolve() == dataset.root.resolve() and not (folder / CONFIG).exists():
         raise UserError(f"{folder} holds the labelled pictures: choose another --out")
-    for place in (folder.resolve(), *folder.resolve().parents):
+    resolved = folder.resolve()
+    for place in (resolved, *resolved.parents):
+        below = resolved.relative_to(place).parts[:1]
+        is_run = all((place / p).is_file() for p in (CONFIG, "detector/saved_model.pb"))
+        if is_run and {*_FOLDERS, *_RESULTS}.intersection(below):
+            raise UserError(f"{place / below[0]} is of the run {place}: choose another --out")
         if all((place / name).is_file() for name in ("detector.json", "saved_model.pb")):
             raise UserError(f"{place} holds a detector, which stays as it is: choose another --out")
 

@@ -97,6 +97,11 @@ def test_a_detectors_folder_becomes_no_run(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="detector holds a detector, which stays as it is"):
             check_apart_from(out, dataset)
     check_apart_from(tmp_path / "run", dataset)
+    check_apart_from(tmp_path / "run" / "evaluation", dataset)
+    (tmp_path / "run" / "config.json").touch()
+    check_apart_from(tmp_path / "run" / "second", dataset)
+    with pytest.raises(UserError, match="evaluation is of the run"):
+        check_apart_from(tmp_path / "run" / "evaluation" / "x", dataset)
 
 
 def test_overwriting_leaves_nothing_of_the_old_run_but_what_is_not_its_own(
