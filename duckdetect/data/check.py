@@ -34,7 +34,7 @@ from duckdetect.data.loading import describe_dataset, list_parts, read_dataset
 from duckdetect.data.similar import clip_name, image_hash, near_across
 from duckdetect.errors import PlaceError, UserError
 from duckdetect.imaging.geometry import outline_xyxy, pairwise_iou
-from duckdetect.imaging.io import list_folder
+from duckdetect.imaging.io import is_dark_or_flat, list_folder
 from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import as_path, decoded, read_head
 from duckdetect.utils.words import counted, some_names
@@ -119,9 +119,6 @@ def _name(split: str | None) -> str:
 _TINY_PX = 8
 
 _SAME_PLACE_IOU = 0.3  # of a box and what is around its outline; people draw boxes loosely
-
-_DARK = 64  # of 255; 12 bits in a file of 16 give at most 15, 14 bits 63
-_FLAT = 32  # values from the darkest to the brightest: heat in a file of 16 bits
 
 _MOST_OF_PICTURE = 20  # warnings of one kind
 
@@ -370,9 +367,8 @@ def _of_sample(sample: Sample, hashes: dict[Path, np.ndarray], bar: Any) -> list
     try:
         image = sample.load()
         hashes[sample.path] = image_hash(image)
-        darkest, brightest = int(image.min()), int(image.max())
-        if brightest < _DARK or brightest - darkest < _FLAT:
-            what = f"is dark or flat: its values are from {darkest} to {brightest} of 255"
+        if is_dark_or_flat(image):
+            what = f"is dark or flat: its values are from {image.min()} to {image.max()} of 255"
             cure = "look whether they are of fewer bits than its file (12 in 16): stretch them"
             found.append(Problem(str(sample.path), what, cure, "warning"))
     except UserError as error:  # a picture may break off behind a good head

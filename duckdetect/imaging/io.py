@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from duckdetect.errors import UserError
+from duckdetect.errors import DataWarning, UserError
 from duckdetect.imaging.kinds import (
     CURES,
     IMAGE_SUFFIXES,
@@ -91,7 +91,7 @@ def load_image(path: str | Path) -> np.ndarray:
     """
     path = as_path(path, "the picture")
 
-    def decoded(image: Image.Image) -> np.ndarray:
+    def decoded(image: Image.Image) -> tuple[str, np.ndarray]:
         try:
             upright = ImageOps.exif_transpose(image)
             upright.load()
@@ -102,9 +102,29 @@ def load_image(path: str | Path) -> np.ndarray:
             raise UserError(
                 f"{path} is damaged ({reason}): copy or save the picture again"
             ) from error
-        return np.array(to_rgb(upright))
+        return image.mode, np.array(to_rgb(upright))
 
-    return _read(path, decoded)
+    mode, rgb = _read(path, decoded)
+    if mode[0] in "IF" and is_dark_or_flat(rgb) and path.parent not in _TOLD:
+        _TOLD.add(path.parent)  # once, of its folder
+        warnings.warn(
+            f"{path} and perhaps others have more than 8 bits and come out dark or flat: stretch their "
+            "values to the whole range of their files",
+            DataWarning,
+            stacklevel=2,
+        )
+    return rgb
+
+
+_TOLD: set[Path] = set()
+_DARK = 64  # of 255; 12 bits in a file of 16 give at most 15, 14 bits 63
+_FLAT = 32  # values from the darkest to the brightest: heat in a file of 16 bits
+
+
+def is_dark_or_flat(image: np.ndarray) -> bool:
+    """Whether a picture's values cover little of the range, as where its file has more than 8 bits."""
+    darkest, brightest = int(image.min()), int(image.max())
+    return brightest < _DARK or brightest - darkest < _FLAT
 
 
 def image_size_hw(path: str | Path) -> tuple[int, int]:

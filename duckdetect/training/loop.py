@@ -89,6 +89,7 @@ def _scalar(name: str, value: float) -> Any:
 
 # A loss starts at about 1 and falls; a thousand times that is a bad start, a million is none.
 _EXPLODED = 1e6
+_NO_BETTER = 1e3  # of a loss at the end
 
 _EXPLODED_WEIGHT = 1e10  # squares of it still fit into float32
 
@@ -220,6 +221,10 @@ def run_loop(
             raise UserError(_diverged(row, {names[i] for i in index}, config))
         if folder is not None and (due or last or (number + 1) % config.save_every == 0):
             run_folder.save_state(folder, state, trained.history, trained.validation, best)
+    begun, ended = trained.history[0], trained.history[-1]
+    if not trained.validation and ended["loss"] > _NO_BETTER * max(begun["loss"], 1):
+        bar.close()
+        raise UserError(_diverged(ended, set(names), config))
     if len(trained.history) < config.steps:  # a bar that stands still at 44 % looks like a fault
         bar.set_description_str("stopped early", refresh=False)
         bar.total = bar.n

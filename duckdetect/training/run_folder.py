@@ -378,6 +378,8 @@ def load_state(folder: Path, state: Sequence[tf.Variable]) -> State:
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise ValueError(f"{variable.name} is not finite")
         rows = _checked_rows(history), _checked_rows(validation)
+        if not all({"AP50", "AP"} <= row.keys() or "mask_iou" in row for row in rows[1]):
+            raise ValueError("a validation round has no score")
         if bool(best) != bool(validation) or len(best) > len(state):
             raise ValueError("its best weights do not fit its validation rounds")
         done = rows[0][-1]["step"] if rows[0] else 0

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from duckdetect.errors import UserError
+from duckdetect.errors import DataWarning, UserError
 from duckdetect.imaging import io
 from duckdetect.imaging.io import (
     image_head,
@@ -420,6 +420,19 @@ def test_a_jpeg_of_thousands_of_scans_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content[:-2] + 600 * scan + content[-2:])
     with pytest.raises(UserError, match="over 500 scans"):
         load_image(path)
+
+
+def test_pictures_of_more_bits_that_come_out_dark_are_told_once(tmp_path: Path) -> None:
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(values).save(tmp_path / name)
+    with pytest.warns(DataWarning, match=r"a\.png and perhaps others have more than 8 bits"):
+        load_image(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_image(tmp_path / "b.png")
+        Image.fromarray(values * 16).save(tmp_path / "c.png")
+        load_image(tmp_path / "c.png")
 
 
 def test_floats_a_little_beyond_one_are_no_255ths(tmp_path: Path) -> None:
