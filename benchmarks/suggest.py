@@ -92,9 +92,7 @@ def as_detections(sample: dd.Sample) -> Any:
     return sv.Detections(sample.xyxy, None, sample.score, sample.class_id.astype(int))
 
 
-def choose(
-    found: Suggestions, how: str, n: int, seed: int, labelled: Sequence[np.ndarray]
-) -> set[Path]:
+def choose(found: Suggestions, how: str, n: int, seed: int, labelled: Sequence[Path]) -> set[Path]:
     """The images to label next.
 
     Args:
@@ -102,11 +100,11 @@ def choose(
         how: One of `HOW`.
         n: How many.
         seed: Of the random choice.
-        labelled: `image_hash` of those that are.
+        labelled: Those that are.
     """
     samples = found.dataset.samples
     if how == "rank":
-        return {one.sample.path for one in rank(found, n)}
+        return {one.sample.path for one in rank(found, n, labelled)}
     if how == "random":
         paths = sorted(sample.path for sample in samples)
         return set(random.Random(seed).sample(paths, n))
@@ -114,7 +112,8 @@ def choose(
         order = np.argsort([-doubt_of(sample, found)[0] for sample in samples], kind="stable")
         return {samples[i].path for i in order[:n]}
     # Farthest first (Sener and Savarese 2018).
-    nearest = np.min([hash_distances(one, found.hashes) for one in labelled], axis=0)
+    known = [image_hash(load_image(path)) for path in labelled]
+    nearest = np.min([hash_distances(one, found.hashes) for one in known], axis=0)
     chosen: set[Path] = set()
     while len(chosen) < n:
         i = int(np.argmax(nearest))
@@ -143,7 +142,7 @@ def simulate(
     whole, test, run = first.whole, first.test, first.run
     taken = {sample.path for sample in (*first.labelled.samples, *test.samples)}
     pool = [sample for sample in whole.samples if sample.path not in taken]
-    labelled = [image_hash(load_image(sample.path)) for sample in first.labelled.samples]
+    labelled = [sample.path for sample in first.labelled.samples]
     rows = [first.row]
     for n in rounds:
         n_more = n - rows[-1]["images"]
@@ -154,11 +153,7 @@ def simulate(
         suggested = [by_path[sample.path] for sample in more.samples]
         drawn, corrected = clicks(more, suggested, found.threshold)
         pool = [sample for sample in pool if sample.path not in chosen]
-        labelled += [
-            one
-            for one, sample in zip(found.hashes, found.dataset.samples, strict=True)
-            if sample.path in chosen
-        ]
+        labelled += sorted(chosen)
         began = time.process_time()
         run = dd.train(more, start=run, from_base=from_base, progress=False)
         spent = round(time.process_time() - began, 1)

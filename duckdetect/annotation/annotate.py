@@ -96,7 +96,7 @@ def _worth_labelling(folder: str | Path, detector: Suggests | None, n: int) -> l
     if not left:
         return every
     found = suggest(detector, left)
-    chosen = rank(found, n)
+    chosen = rank(found, n, [path for path in every if path.name in looked_at])
     reasons = [f"{one.sample.path.name}: {one.reason}" for one in chosen]
     say("\n".join([*reasons, *(f"Left out: {reason}." for reason in found.failed)]))
     return [one.sample.path for one in chosen]

@@ -8,7 +8,7 @@ write_suggestions(found, "prelabels", to="yolo")  # for a labelling tool
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ import numpy as np
 from duckdetect.data.contact_sheet import MOST_IMAGES, label_sheet
 from duckdetect.data.convert import write_splits
 from duckdetect.data.dataset import Dataset, Problem, Sample
+from duckdetect.data.loading import find_again
 from duckdetect.data.similar import hash_distances, image_hash
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import detection_rles
-from duckdetect.imaging.io import list_images
+from duckdetect.imaging.io import list_images, load_image
 from duckdetect.inference.detect import loaded_images, predicted_images
 from duckdetect.inference.detector import as_detector
+from duckdetect.inference.run_config import read_config
 from duckdetect.inference.suppression import check_score
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted
@@ -118,16 +120,17 @@ def images_of(source: Any) -> tuple[Path, list[Path]]:
     return paths[0].parent, paths
 
 
-def rank(found: Suggestions, n: int) -> list[Ranked]:
+def rank(found: Suggestions, n: int, labelled: Iterable[str | Path] = ()) -> list[Ranked]:
     """Choose the images to label next: the detector is unsure of them, and they differ.
 
     Uncertainty sampling (Lewis and Gale 1994) with an image's least certain box, weighed with the
-    distance to what is chosen already (farthest-first traversal, Sener and Savarese 2018) by a
-    perceptual hash.
+    distance to what is labelled or chosen already (farthest-first traversal, Sener and Savarese 2018)
+    by a perceptual hash.
 
     Args:
         found: What was detected.
         n: How many, at least 1.
+        labelled: Images that are labelled already.
 
     Returns:
         The images, the most useful first; fewer than `n` if there are not so many.
@@ -135,7 +138,9 @@ def rank(found: Suggestions, n: int) -> list[Ranked]:
     check_rank(n)
     doubts = [doubt_of(sample, found) for sample in found.dataset.samples]
     doubt = np.array([value for value, _ in doubts])
-    nearest = np.ones(len(doubt))  # to an image that is chosen
+    nearest = np.ones(len(doubt))  # to an image that is labelled or chosen
+    for path in labelled:
+        nearest = np.minimum(nearest, hash_distances(image_hash(load_image(path)), found.hashes))
     ranked: list[Ranked] = []
     left = np.ones(len(doubt), bool)
     for _ in range(min(n, len(doubt))):
@@ -144,6 +149,15 @@ def rank(found: Suggestions, n: int) -> list[Ranked]:
         ranked.append(Ranked(found.dataset.samples[best], doubts[best][1]))
         nearest = np.minimum(nearest, hash_distances(found.hashes[best], found.hashes))
     return ranked
+
+
+def trained_images(run: str | Path, most: int = 100) -> list[Path]:
+    """The images that a run was trained on, evenly chosen of very many; none if they are gone."""
+    try:
+        dataset = find_again(read_config(run)["data"], Path(run))
+    except (UserError, KeyError):  # a detector alone
+        return []
+    return [] if dataset is None else [sample.path for sample in dataset.evenly(most)]
 
 
 def check_rank(n: int) -> None:

@@ -289,6 +289,7 @@ def suggest(
         check_rank,
         images_of,
         suggestion_sheet,
+        trained_images,
         write_suggestions,
     )
     from duckdetect.annotation.suggestions import rank as choose
@@ -303,10 +304,11 @@ def suggest(
     given = source[0] if len(source) == 1 else source
     writer_of(to, images_of(given)[1])
     found = find(run, given, threshold, progress=progress)
-    ranked = None if rank is None else choose(found, rank)
+    labelled = [] if rank is None and sheet is None else trained_images(run)
+    ranked = None if rank is None else choose(found, rank, labelled)
     lost = write_suggestions(found, out, to, ranked, overwrite)
     if sheet is not None:
-        suggestion_sheet(found, ranked or choose(found, MOST_IMAGES), sheet)
+        suggestion_sheet(found, ranked or choose(found, MOST_IMAGES, labelled), sheet)
     for one in ranked or ():
         say(f"{one.sample.path}: {one.reason}")
     for line in (*lost, *(f"not read: {reason}" for reason in found.failed)):

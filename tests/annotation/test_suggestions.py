@@ -16,9 +16,10 @@ from duckdetect.annotation.suggestions import (
     rank,
     suggest,
     suggestion_sheet,
+    trained_images,
     write_suggestions,
 )
-from duckdetect.data.loading import load_dataset
+from duckdetect.data.loading import describe_data, load_dataset
 from duckdetect.errors import UserError
 
 SCORES = {"sure": 0.95, "unsure": 0.52, "low": 0.2, "none": None, "twin": 0.52}
@@ -93,6 +94,9 @@ def test_the_unsure_come_first_and_none_that_looks_like_one_before(folder: Path)
     assert reasons["low"] == "nothing surely found: best swan 0.20"
     assert reasons["none"] == "nothing found: is there an object?"
     assert len(rank(suggested(folder), 99)) == 5
+    # One that shows what is labelled already teaches little.
+    ranked = rank(suggested(folder), 5, [next(folder.glob("unsure.*"))])
+    assert {one.sample.path.stem for one in ranked[-2:]} == {"unsure", "twin"}
     with pytest.raises(UserError, match="--rank is 0"):
         rank(suggested(folder), 0)
 
@@ -122,3 +126,11 @@ def test_a_damaged_image_is_told_of_and_the_others_go_on(folder: Path, tmp_path:
         suggest(Scripted([]), folder)
     with pytest.raises(UserError, match="the list of pictures is empty"):
         suggest(Scripted([]), [])
+
+
+def test_the_images_that_a_run_was_trained_on_are_known(project_data: Path, tmp_path: Path) -> None:
+    assert trained_images(tmp_path) == []
+    dataset = load_dataset(project_data / "ducks" / "train")
+    (tmp_path / "config.json").write_text(json.dumps({"data": describe_data(dataset)}))
+    assert trained_images(tmp_path) == [sample.path for sample in dataset]
+    assert trained_images(tmp_path, 2) == [dataset.samples[0].path, dataset.samples[-1].path]
