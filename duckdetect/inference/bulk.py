@@ -18,12 +18,13 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -520,29 +521,51 @@ class Worker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """`path` to the columns of a shard; a picture that cannot be read has its error."""
-        paths = batch["path"].to_pylist()
         rows: list[dict[str, Any]] = []
-        with ThreadPoolExecutor(_READERS) as readers:
-            loaded = zip(paths, readers.map(_load, paths), strict=True)
-            batches = prefetch(iter(lambda: list(itertools.islice(loaded, _BATCH)), []), 1)
+        with contextlib.closing(_pictures(batch["path"].to_pylist())) as pictures:
+            batches = prefetch(iter(lambda: list(itertools.islice(pictures, _BATCH)), []), 1)
             with contextlib.closing(batches):
-                for images in batches:
-                    rows += self._rows(images)
+                for loaded in batches:
+                    rows += self._rows(loaded)
         return _table(rows)
 
-    def _rows(self, loaded: Sequence[tuple[str, Any]]) -> Iterable[dict[str, Any]]:
-        images = [image for _, image in loaded if not isinstance(image, str)]
+    def _rows(self, loaded: Sequence[_Loaded]) -> Iterable[dict[str, Any]]:
+        images = [one.image for one in loaded if not isinstance(one.image, str)]
         try:
             found = iter(self._detector.predict(images, self._threshold, masks=self._masks))
         except Exception as error:
             if len(loaded) > 1:  # which one it is
                 return [row for one in loaded for row in self._rows([one])]
-            return [_row(loaded[0][0], None, None, f"{type(error).__name__}: {error}"[:300])]
+            return [_row(loaded[0], None, f"{type(error).__name__}: {error}"[:300])]
         return [
-            _row(path, None, None, image) if isinstance(image, str) else
-            _row(path, image, next(found), None)
-            for path, image in loaded
+            _row(one, None, one.image) if isinstance(one.image, str) else
+            _row(one, next(found), None)
+            for one in loaded
         ]  # fmt: skip
+
+
+class _Loaded(NamedTuple):
+    """A picture (H, W, 3) uint8, or what is wrong with it, and the file's stamp before it was read."""
+
+    path: str
+    stamp: str | None
+    image: np.ndarray | str
+
+
+def _pictures(paths: Iterable[str]) -> Generator[_Loaded, None, None]:
+    """The pictures in their order, read a few ahead: all of a task would take gigabytes."""
+
+    def read(path: str) -> _Loaded:
+        return _Loaded(path, _file_stamp(path), _load(path))
+
+    ahead: deque[Future[_Loaded]] = deque()
+    with ThreadPoolExecutor(_READERS) as readers:
+        for path in paths:
+            ahead.append(readers.submit(read, path))
+            if len(ahead) > _READERS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _load(path: str) -> np.ndarray | str:
@@ -565,24 +588,25 @@ def _load(path: str) -> np.ndarray | str:
         return (str(error) or type(error).__name__)[:300]
 
 
-def _row(path: str, image: Any, found: Any, error: str | None) -> dict[str, Any]:
+def _row(loaded: _Loaded, found: Any, error: str | None) -> dict[str, Any]:
     if found is None:
         empty: dict[str, Any] = {"boxes": [], "scores": [], "class_ids": [], "classes": []}
-        size = {"width": None, "height": None} if image is None else {}
         return {
-            "path": path,
-            _FILE: _file_stamp(path),
-            **size,
+            "path": loaded.path,
+            _FILE: loaded.stamp,
+            "width": None,
+            "height": None,
             **empty,
             "masks": None,
             "error": error,
         }
     rles = detection_rles(found)
+    assert not isinstance(loaded.image, str)
     return {
-        "path": path,
-        _FILE: _file_stamp(path),
-        "width": image.shape[1],
-        "height": image.shape[0],
+        "path": loaded.path,
+        _FILE: loaded.stamp,
+        "width": loaded.image.shape[1],
+        "height": loaded.image.shape[0],
         "boxes": found.xyxy.tolist(),
         "scores": found.confidence.tolist(),
         "class_ids": found.class_id.tolist(),

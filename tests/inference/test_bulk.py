@@ -325,3 +325,25 @@ def test_google_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
         assert _file_system(address) == ("system", "bucket/a.jpg")
     assert asked == ["gs://bucket/a.jpg?retry_limit_seconds=30", *asked[1:]]
     assert asked[1:] == ["gs://bucket/a.jpg?retry_limit_seconds=5", "s3://b/a.jpg"]
+
+
+def test_few_pictures_are_read_ahead_and_stamped_before(tmp_path, monkeypatch):
+    """All of a task's would take gigabytes; a file replaced while it is read is looked at again."""
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(40)]
+    for path in paths:
+        Path(path).write_bytes(b"old")
+    loaded = []
+
+    def load(path):
+        loaded.append(path)
+        Path(path).write_bytes(b"replaced")
+        return np.zeros((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(bulk_module, "_load", load)
+    taken = 0
+    for taken, one in enumerate(bulk_module._pictures(paths), 1):
+        assert one.path == paths[taken - 1]
+        assert one.stamp.startswith("3 ")
+        assert len(loaded) <= taken + bulk_module._READERS
+    assert taken == 40
+    assert bulk_module._row(one, None, "broken")["file"] == one.stamp
