@@ -56,7 +56,7 @@ from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_a
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.reading import as_path, noting_files, refuse_pipes
-from duckdetect.utils.schema import is_path, is_unicode, parse_json
+from duckdetect.utils.schema import is_path, is_unicode, parse_json, short
 from duckdetect.utils.words import counted, plural, some_names
 
 _FORMAT = "duckdetect split 1"
@@ -623,6 +623,9 @@ def describe_dataset(dataset: Dataset) -> list[str]:
     return lines
 
 
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
 def _checked(dataset: Dataset, reading: Reading) -> Dataset:
     """Tell of what only the whole shows: names that are there twice, classes alike, turned pictures."""
     # By the whole path: frames of two cameras often have the same names, in a folder for each.
@@ -639,6 +642,9 @@ def _checked(dataset: Dataset, reading: Reading) -> Dataset:
         )
         cure = "look at `check --sheet`: if the boxes lie astray there, give --labels-as-stored"
         reading.warn(dataset.root, what, cure)
+    if odd := [name for name in dataset.classes if _CONTROLS.search(name)]:
+        what = f"the name of class {short(odd[0])} has a control character or line break in it"
+        reading(Problem(str(dataset.root), what, "rename the class"))
     if reading.options.merge_classes:
         return merge_classes(dataset, reading.options.spellings)
     for group in alike_classes(dataset.classes):

@@ -89,7 +89,7 @@ def _scalar(name: str, value: float) -> Any:
 
 # A loss starts at about 1 and falls; a thousand times that is a bad start, a million is none.
 _EXPLODED = 1e6
-_NO_BETTER = 1e3  # of a loss at the end
+_NO_BETTER = 100  # times the first loss, at the end
 
 _EXPLODED_WEIGHT = 1e10  # squares of it still fit into float32
 

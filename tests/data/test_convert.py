@@ -371,9 +371,9 @@ def without_suffix(folder: Path) -> None:
         (put_coco, "createml", "there is no format 'createml': give one of coco, voc, yolo"),
         (without_suffix, "yolo", "would not be taken for a picture: name it"),
         (
-            lambda p: put_coco(p, categories=[{"id": 1, "name": "du\nck"}]),
+            lambda p: put_coco(p, categories=[{"id": 1, "name": "du\u200bck"}]),
             "voc",
-            r"class name 'du\\nck' cannot be written: rename",
+            r"class name 'du\\u200bck' cannot be written: rename",
         ),
         (lambda p: put_coco(p, [], categories=[]), "yolo", "no class, which YOLO needs"),
         (

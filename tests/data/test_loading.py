@@ -29,7 +29,7 @@ from duckdetect.data.loading import (
     read_dataset,
     require_boxes,
 )
-from duckdetect.errors import UserError
+from duckdetect.errors import DataWarning, UserError
 
 H, W = SIZE_HW
 
@@ -272,3 +272,19 @@ def test_classes_that_only_a_computer_tells_apart_are_told() -> None:
         r"the classes 'caf\xe9', 'cafe\u0301', 'caf\xe9\u200b' differ in what nobody sees only"
     )
     assert "'duck', 'Duck' differ in case or blanks only" in alike_warning(["duck", "Duck"])[0]
+
+
+@pytest.mark.parametrize("name", ["rubber\nduck", "duck\x1b[2J", "duck\u2028goose"])
+def test_a_class_name_of_several_lines_is_refused(tmp_path: Path, name: str) -> None:
+    """It would pass for lines of ours, and shift the names in files of a name a line."""
+    put_coco(tmp_path, categories=[{"id": 1, "name": name}])
+    with pytest.raises(UserError, match="has a control character or line break in it: rename"):
+        load_dataset(tmp_path)
+
+
+def test_a_comment_among_class_names_is_told(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "classes.txt").write_text("# our classes\nduck\n")
+    with pytest.warns(DataWarning, match="its line '# our classes' is a class, too"):
+        load_dataset(tmp_path)

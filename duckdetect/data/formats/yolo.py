@@ -761,7 +761,11 @@ def read_plain(source: Path, split: str | None, reading: Reading) -> Dataset:
         if split is not None:
             images = [p for below in _split_folders(folder)[split] for p in _images_below(below)]
         upright = (folder / "notes.json").is_file()  # Label Studio draws in a browser
-        return read_images(folder, _class_list(source), images, reading, split, upright)
+        classes = _class_list(source)
+        if comment := next((name for name in classes.names if name.startswith("#")), None):
+            what = f"its line {comment[:40]!r} is a class, too, and numbers those after it"
+            reading.warn(source, what, "remove it if it is a comment")
+        return read_images(folder, classes, images, reading, split, upright)
     settings = _plain_settings(source)
     listed = next((settings[n] for n in SPLIT_NAMES[split or "train"] if n in settings), None)
     if listed is None:

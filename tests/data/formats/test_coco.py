@@ -314,7 +314,7 @@ H, W = SIZE_HW
         (GOOD, [GOOD], None),  # one flat list, as some tools write
         ([[10, 20], [40, 20], [40, 35]], [GOOD], None),  # points in pairs
         ("mask", None, "no list of polygons"),
-        ({"size": [H, W], "counts": [5, 7, H * W - 12]}, "same", None),
+        ({"size": [H, W], "counts": [620, *([15, 45] * 29), 15, H * W - 2375]}, "same", None),
         ({"size": [W, H], "counts": [5, 7, H * W - 12]}, None, r"size is \[80, 60\]"),
         ({"size": [H, W], "counts": [5, 7, 1]}, None, "do not fill the picture"),
         ({"size": [H, W], "counts": [H * W + 5, -5]}, None, "do not fill the picture"),
