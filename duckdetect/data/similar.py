@@ -95,33 +95,35 @@ def near_groups(hashes: np.ndarray) -> np.ndarray:
         parent[b] = a
 
     left = np.arange(len(hashes))  # found near nothing yet
-    while len(left):
-        frontier, left = left[:_ROWS], left[_ROWS:]
-        while len(frontier):
-            rows, waiting = frontier[:_ROWS], frontier[_ROWS:]
-            for i, j in _spanning(compare.near(rows, rows)):
-                join(int(rows[i]), int(rows[j]))
-            tops = np.array([top(int(i)) for i in rows])
-            # Those that wait are compared only with other groups: alike pictures take no time.
-            roots = np.array([top(int(i)) for i in waiting], np.int64)
-            others = waiting if (tops != tops[0]).any() else waiting[roots != tops[0]]
-            columns = np.concatenate([left, others])
-            near = compare.near(rows, columns)  # (R, M)
-            names, which = np.unique(tops, return_inverse=True)
-            of_group: Any = np.array(
-                [near[which == g].any(axis=0) for g in range(len(names))]
-            )  # (G, M)
-            found = of_group.any(axis=0)
-            first = of_group.argmax(axis=0)
-            for column in np.flatnonzero(found).tolist():
-                join(int(columns[column]), int(names[first[column]]))
-            # A picture near two groups joins them.
-            elsewhere = of_group & np.not_equal(first, np.arange(len(names))[:, None])
-            for g in np.flatnonzero(elsewhere.any(axis=1)):
-                for f in np.unique(first[of_group[g]]).tolist():
-                    join(int(names[g]), int(names[f]))
-            of_left = found[: len(left)]
-            frontier, left = np.concatenate([waiting, left[of_left]]), left[~of_left]
+    frontier = left[:0]
+    while len(frontier) or len(left):
+        # Filled up: of a slow pan each picture is near its neighbours alone.
+        more = max(_ROWS - len(frontier), 0)
+        frontier, left = np.concatenate([frontier, left[:more]]), left[more:]
+        rows, waiting = frontier[:_ROWS], frontier[_ROWS:]
+        for i, j in _spanning(compare.near(rows, rows)):
+            join(int(rows[i]), int(rows[j]))
+        tops = np.array([top(int(i)) for i in rows])
+        # Those that wait are compared only with other groups: alike pictures take no time.
+        roots = np.array([top(int(i)) for i in waiting], np.int64)
+        others = waiting if (tops != tops[0]).any() else waiting[roots != tops[0]]
+        columns = np.concatenate([left, others])
+        near = compare.near(rows, columns)  # (R, M)
+        names, which = np.unique(tops, return_inverse=True)
+        of_group: Any = np.array(
+            [near[which == g].any(axis=0) for g in range(len(names))]
+        )  # (G, M)
+        found = of_group.any(axis=0)
+        first = of_group.argmax(axis=0)
+        for column in np.flatnonzero(found).tolist():
+            join(int(columns[column]), int(names[first[column]]))
+        # A picture near two groups joins them.
+        elsewhere = of_group & np.not_equal(first, np.arange(len(names))[:, None])
+        for g in np.flatnonzero(elsewhere.any(axis=1)):
+            for f in np.unique(first[of_group[g]]).tolist():
+                join(int(names[g]), int(names[f]))
+        of_left = found[: len(left)]
+        frontier, left = np.concatenate([waiting, left[of_left]]), left[~of_left]
     tops = np.array([top(i) for i in range(len(hashes))], np.int64)
     return np.unique(tops, return_inverse=True)[1].astype(np.int64)
 

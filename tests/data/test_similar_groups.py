@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,3 +100,23 @@ def test_pictures_of_a_fixed_camera_take_less_time_than_different_ones() -> None
         assert len(set(near_groups(hashes).tolist())) == n_groups
         seconds.append(time.process_time() - start)
     assert seconds[1] < seconds[0]
+
+
+def test_a_slow_pan_is_compared_in_as_few_blocks_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each picture is near its neighbours alone: one at a time would take the square of their number."""
+    rng = np.random.default_rng(0)
+    pan = [rng.integers(-1, 2, 288).astype(np.int8)]
+    for _ in range(1999):
+        moved = pan[-1].copy()
+        moved[rng.choice(288, 30, replace=False)] = rng.integers(-1, 2, 30)
+        pan.append(moved)
+    calls: list[int] = []
+    near = similar._Compare.near
+
+    def counted(self: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        calls.append(len(rows))
+        return near(self, rows, columns)
+
+    monkeypatch.setattr(similar._Compare, "near", counted)
+    assert len(np.unique(near_groups(np.array(pan)))) == 1
+    assert len(calls) <= 2 * (2000 // similar._ROWS + 1)
