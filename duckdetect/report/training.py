@@ -199,7 +199,9 @@ def curves_section(run: Path) -> Section:
         caption = f"Over the steps: pale as they were, bold smoothed{dots}."
         drawn = plot(lambda path: plot_history(history, path, views), caption)
     except (UserError, OSError, ValueError, KeyError, IndexError):
-        missing = f"{run / 'history.csv'} is missing or broken, so no curves are drawn."
+        missing = (
+            f"{run / 'history.csv'} or validation.csv is missing or broken, so no curves are drawn."
+        )
         return Section(title, [Note(missing)])
     words = (
         "The loss says how far the predictions are from the truth: in where the boxes lie (box) "
