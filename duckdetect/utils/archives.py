@@ -80,7 +80,9 @@ def take_files(source: Path, wanted: Sequence[str], folder: Path) -> str:
                     if file.tell() + len(block) > MAX_MODEL_BYTES:
                         raise _too_large(source)
                     file.write(block)
-    except BROKEN as error:
+    except (*BROKEN, ValueError, LookupError, ArithmeticError) as error:  # of odd heads of members
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{source} is damaged ({error}): get the file again") from error
     except FileNotFoundError:
         raise UserError(f"{source} does not exist: check the path") from None

@@ -26,6 +26,7 @@ from duckdetect.errors import UserError
 from duckdetect.models import catalog, weights
 from duckdetect.models.catalog import spec_for
 from duckdetect.models.weights import fetch, list_bases
+from duckdetect.utils.archives import take_files
 from duckdetect.utils.files import cache_folder, file_sha256
 
 NAME = "retinanet50"
@@ -556,3 +557,15 @@ def test_wheels_module_is_the_only_one_that_runs_pip() -> None:
     package = Path(weights.__file__).parent
     users = [path.name for path in package.rglob("*.py") if '"pip"' in path.read_text()]
     assert users == ["weights.py"]
+
+
+def test_a_member_that_says_that_it_is_sparse_and_is_not(tmp_path):
+    """tarfile raises a ValueError of its own for it."""
+    source = tmp_path / "model.tar"
+    with tarfile.open(source, "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("model/ckpt-0.index")
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+        info.size = 600
+        archive.addfile(info, io.BytesIO(b"no map\n" * 100))
+    with pytest.raises(UserError, match=r"model\.tar is damaged"):
+        take_files(source, ["ckpt-0.index"], tmp_path)
