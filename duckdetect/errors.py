@@ -92,7 +92,8 @@ def of_system(error: BaseException) -> UserError | None:
             return UserError(
                 f"{place if rest else 'a file, or what is printed'}: {_SYSTEM[number]}"
             )
-    exhausted = type(error).__name__ == "ResourceExhaustedError"
+    # oneDNN, which is out of memory, ends an operation as "aborted"; nothing else does on one machine.
+    exhausted = type(error).__name__ in ("ResourceExhaustedError", "AbortedError")
     unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
     if isinstance(error, MemoryError) or exhausted or unmapped:
         return UserError(

@@ -526,6 +526,12 @@ def test_what_the_system_refuses_is_one_line(
     monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", fill)
     assert "memory is used up" in refused("check", data, "--sheet", tmp_path / "sheet.jpg")
 
+    def abort(*_: Any, **__: Any) -> None:
+        raise tf.errors.AbortedError(None, None, "Graph execution error:")  # oneDNN, out of memory
+
+    monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", abort)
+    assert "memory is used up" in refused("check", data, "--sheet", tmp_path / "sheet.jpg")
+
 
 def test_eval_keeps_foreign_files(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "run")
