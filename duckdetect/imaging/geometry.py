@@ -174,6 +174,14 @@ def to_rle(outline: Any, size_hw: tuple[int, int]) -> Rle:
     return {"size": [height, width], "counts": merged["counts"].decode()}
 
 
+def merged_rles(rles: Sequence[Rle]) -> Rle:
+    """The pixels of any of these masks, of one size."""
+    from pycocotools import mask as coco_mask
+
+    merged = coco_mask.merge(list(rles))
+    return {"size": list(merged["size"]), "counts": merged["counts"].decode()}
+
+
 def rasterise(outline: Any, size_hw: tuple[int, int]) -> Mask:
     """A good outline as pixels, exactly as pycocotools draws it.
 

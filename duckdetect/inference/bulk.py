@@ -43,7 +43,7 @@ from duckdetect.utils.progress import progress_bar, waiting
 from duckdetect.utils.reading import as_path, as_whole, read_bytes
 from duckdetect.utils.schema import read_json, short
 from duckdetect.utils.terminal import printable
-from duckdetect.utils.words import counted, plural
+from duckdetect.utils.words import counted, plural, some_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -205,10 +205,10 @@ def list_source(source: str | Path) -> tuple[list[str], tuple[str, ...]]:
         with waiting(f"listing {printable(text)}"):
             found = _list_address(text, notes)
     elif Path(text).is_dir():
-        found = list(_local_images(text))
+        found = list(_local_images(text, notes))
     elif Path(text).is_file():
         try:
-            lines = read_bytes(text).decode("utf-8-sig").splitlines()
+            lines = re.split(r"\r\n|\n|\r", read_bytes(text).decode("utf-8-sig"))
         except UnicodeDecodeError:
             raise UserError(
                 f"{source} is no list: give a text file with a path a line, or a folder"
@@ -227,12 +227,21 @@ def list_source(source: str | Path) -> tuple[list[str], tuple[str, ...]]:
     return known, tuple(notes)
 
 
-def _local_images(source: str) -> Iterator[str]:
-    """The images of a folder and of those below it; hidden ones are passed over."""
-    for folder, below, names in os.walk(source):
+def _local_images(source: str, notes: list[str]) -> Iterator[str]:
+    """The images of a folder and of those below it; hidden ones are passed over, others are noted."""
+    locked: list[str] = []
+    linked: list[str] = []  # which may lead back
+    for folder, below, names in os.walk(source, onerror=lambda e: locked.append(str(e.filename))):
         below[:] = [name for name in below if not name.startswith(".")]
+        linked += [path for n in below if os.path.islink(path := os.path.join(folder, n))]  # noqa: PTH114, PTH118
         paths = (os.path.join(folder, name) for name in names)  # noqa: PTH118  (a million times)
         yield from filter(_is_local_image, paths)
+    for what, places in (
+        ("may not be read", locked),
+        ("are linked, and not looked into", linked),
+    ):
+        if places:
+            notes.append(counted(len(places), f"folders {what} ({some_names(places)})"))
 
 
 def _is_image(name: str) -> bool:

@@ -347,3 +347,29 @@ def test_few_pictures_are_read_ahead_and_stamped_before(tmp_path, monkeypatch):
         assert len(loaded) <= taken + bulk_module._READERS
     assert taken == 40
     assert bulk_module._row(one, None, "broken")["file"] == one.stamp
+
+
+def test_folders_that_are_not_looked_into_are_told(pictures, tmp_path, monkeypatch):
+    shutil.copytree(pictures, tmp_path / "tree" / "a")
+    (tmp_path / "tree" / "linked").symlink_to(pictures)
+    (tmp_path / "tree" / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("locked"):  # as root may read all
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found, notes = list_source(tmp_path / "tree")
+    assert found
+    assert all("/a/" in path for path in found)
+    assert notes == (
+        f"1 folder may not be read ({tmp_path / 'tree' / 'locked'})",
+        f"1 folder is linked, and not looked into ({tmp_path / 'tree' / 'linked'})",
+    )
+
+
+def test_a_list_is_parted_at_line_ends_alone(tmp_path):
+    (tmp_path / "list.txt").write_bytes("a\u2028b.jpg\r\nc.jpg\rd.jpg\n".encode())
+    assert list_source(tmp_path / "list.txt")[0] == ["a\u2028b.jpg", "c.jpg", "d.jpg"]

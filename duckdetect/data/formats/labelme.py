@@ -26,7 +26,7 @@ from duckdetect.data.dataset import (
 from duckdetect.data.formats import places
 from duckdetect.data.names import Places
 from duckdetect.errors import UserError
-from duckdetect.imaging.geometry import Rle, encode_mask, rasterise
+from duckdetect.imaging.geometry import Rle, merged_rles, to_rle
 from duckdetect.utils.words import plural
 
 _IGNORED = ("__ignore__", "_background_")
@@ -144,6 +144,9 @@ def _label(
             return None
         if kind == "mask":
             outline = _mask_outline(where, shape.get("mask"), points, image, reading)
+            points = np.array(
+                [points.min(axis=0), points.max(axis=0) + 1]
+            )  # its last pixels' far side
     else:
         reading.warn(where, f"is a {kind}, no box or outline", "it is left out")
         return None
@@ -166,14 +169,23 @@ def _mask_outline(
             if part.size != (x2 - x1 + 1, y2 - y1 + 1):
                 raise ValueError(f"it is {part.width}x{part.height}")
             pixels = np.asarray(part.convert("L")) > 0
-        whole = np.zeros(size_hw, bool)
-        whole[y1 : y2 + 1, x1 : x2 + 1] = pixels
+        if x1 < 0 or y1 < 0 or x2 >= size_hw[1] or y2 >= size_hw[0]:
+            raise ValueError("it reaches beyond the picture")
     except (TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError):
         reading.warn(
             where, "has a mask that is no picture of its box", "its box is kept without it"
         )
         return None
-    return encode_mask(whole) if whole.any() else None
+    # Of a small mask in a large picture the runs alone, columns first as COCO has them.
+    column, row = np.nonzero(pixels.T)
+    inside = (column + x1) * size_hw[0] + row + y1
+    if not len(inside):
+        return None
+    first = np.flatnonzero(np.diff(inside, prepend=-2) > 1)
+    last = np.append(first[1:], len(inside)) - 1
+    edges = np.stack([inside[first], inside[last] + 1], axis=1).ravel()
+    counts = np.diff(edges, prepend=0, append=size_hw[0] * size_hw[1])
+    return to_rle({"size": list(size_hw), "counts": counts.tolist()}, size_hw)
 
 
 def _joined(labels: Iterable[tuple[Any, Label]]) -> list[Label]:
@@ -200,7 +212,7 @@ def _both(first: Label, second: Label) -> Any:
     if isinstance(one, list) and isinstance(other, list):
         return [*one, *other]
     (size_hw,) = {tuple(part["size"]) for part in (one, other) if isinstance(part, dict)}
-    return encode_mask(rasterise(one, size_hw) | rasterise(other, size_hw))
+    return merged_rles([to_rle(one, size_hw), to_rle(other, size_hw)])
 
 
 def _rectangle(xyxy: Sequence[float]) -> list[float]:

@@ -27,7 +27,7 @@ from duckdetect.data.check import check_dataset
 from duckdetect.data.dataset import Dataset, ReadOptions
 from duckdetect.data.loading import load_dataset
 from duckdetect.errors import DataWarning, UserError
-from duckdetect.imaging.geometry import area, rasterise
+from duckdetect.imaging.geometry import area, encode_mask, rasterise
 
 BOX = [10, 20, 40, 35]
 _HEAD = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
@@ -861,6 +861,18 @@ def test_masks_of_labelme_are_outlines(tmp_path: Path) -> None:
     whole[15:35, 10:40] = mask
     np.testing.assert_array_equal(rasterise(sample.segmentation[0], (60, 80)), whole)
 
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        part = rng.random((rng.integers(1, 20), rng.integers(1, 30))) < rng.random()
+        part[0, 0] = True
+        shape = _mask_shape(part, (rng.integers(0, 50), rng.integers(0, 40)))
+        (x, y), _ = shape["points"] = np.array(shape["points"]).tolist()
+        (sample,) = load_dataset(_labelme(tmp_path / f"random {i}", shape))
+        other = np.zeros((60, 80), bool)
+        other[y : y + part.shape[0], x : x + part.shape[1]] = part
+        assert sample.segmentation[0] == encode_mask(other)
+        assert sample.xyxy[0].tolist() == [x, y, x + part.shape[1], y + part.shape[0]]
+    shape = _mask_shape(mask, (10, 15))
     # With a polygon they may be parts of one object.
     polygon = {"label": "duck", "shape_type": "polygon", "points": [[50, 40], [70, 40], [60, 55]]}
     shape["group_id"] = polygon["group_id"] = 1
