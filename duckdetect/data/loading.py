@@ -326,7 +326,7 @@ def _split_folders(dataset: Dataset, root: Path) -> list[str]:
     """The names of the folders below `root` that mean splits, and in which its pictures lie; one each."""
     folders = {sample.path.parent for sample in dataset.samples}
     names = {p for f in folders if f.is_relative_to(root) for p in f.relative_to(root).parts}
-    found = {s: n for n in sorted(names) for s, known in SPLIT_NAMES.items() if n.lower() in known}
+    found = {split: n for n in sorted(names) if (split := places.split_named(n))}
     return sorted(found.values())
 
 
@@ -485,7 +485,7 @@ def _own_parts(path: Path, surely: bool = False) -> dict[str | None, _Part]:
             break
     labelled = bool(parts)
     for folder in places.children(path):
-        split = next((s for s, names in SPLIT_NAMES.items() if folder.name.lower() in names), None)
+        split = places.split_named(folder.name)
         # Beside labels of its own, a folder may hold one of this name that means something else.
         if (
             split is not None

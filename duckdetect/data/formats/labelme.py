@@ -144,9 +144,8 @@ def _label(
             return None
         if kind == "mask":
             outline = _mask_outline(where, shape.get("mask"), points, image, reading)
-            points = np.array(
-                [points.min(axis=0), points.max(axis=0) + 1]
-            )  # its last pixels' far side
+            # To the far side of its last pixels.
+            points = np.array([points.min(axis=0), points.max(axis=0) + 1])
     else:
         reading.warn(where, f"is a {kind}, no box or outline", "it is left out")
         return None

@@ -87,11 +87,16 @@ def content_of(path: Path) -> Any:
         return None
 
 
+def split_named(name: str) -> str | None:
+    """The split that a folder is called as: Train, val, testing."""
+    return next((s for s, names in SPLIT_NAMES.items() if name.lower() in names), None)
+
+
 def split_word(path: Path) -> str | None:
     """The split that a file is named after: `train.csv`, `test_labels.csv`, `duck-val-0.record`."""
     words = path.name.lower().replace("-", "_").replace(".", "_").replace(" ", "_").split("_")
     words = [word.strip("0123456789") for word in words]
-    return next((s for w in words for s, names in SPLIT_NAMES.items() if w in names), None)
+    return next(filter(None, map(split_named, words)), None)
 
 
 def by_split(folder: Path, found: Sequence[Path], what: str) -> dict[str | None, Path]:

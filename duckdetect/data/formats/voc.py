@@ -31,7 +31,7 @@ from duckdetect.data.dataset import (
     are_normalised,
     make_sample,
 )
-from duckdetect.data.formats.places import children
+from duckdetect.data.formats.places import children, split_named
 from duckdetect.data.names import MissingError, NamingError
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import turned_box_xyxy
@@ -159,8 +159,7 @@ def _split_folders(files: Sequence[Path]) -> dict[str, list[Path]]:
     """
     by_split: dict[str, list[Path]] = {}
     for path in files:
-        word = path.parent.name.lower()
-        split = next((split for split, names in SPLIT_NAMES.items() if word in names), None)
+        split = split_named(path.parent.name)
         if split is not None and path.parent.parent.name.lower() in _LABEL_FOLDERS:
             by_split.setdefault(split, []).append(path)
     n_files = sum(map(len, by_split.values()))

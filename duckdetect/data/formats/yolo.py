@@ -39,7 +39,7 @@ from duckdetect.data.dataset import (
     Sample,
     make_sample,
 )
-from duckdetect.data.formats.places import children, split_word
+from duckdetect.data.formats.places import children, split_named, split_word
 from duckdetect.data.names import MissingError, NamingError
 from duckdetect.errors import UserError
 from duckdetect.imaging.io import list_folder, list_images, natural_key
@@ -718,8 +718,7 @@ def _split_folders(folder: Path) -> dict[str | None, list[Path]]:
     place = _images_of(folder)
     found: dict[str | None, list[Path]] = {}
     for below in children(place) if place is not None else []:
-        split = next((s for s, names in SPLIT_NAMES.items() if below.name.lower() in names), None)
-        found.setdefault(split, []).append(below)
+        found.setdefault(split_named(below.name), []).append(below)
     if place is None or None in found or "train" not in found or list_folder(place).images:
         return {}
     return found
