@@ -21,7 +21,7 @@ from PIL import Image
 from duckdetect.annotation.annotate import allow_widgets_in_colab, say
 from duckdetect.annotation.canvas import to_jpeg
 from duckdetect.annotation.suggestions import suggest
-from duckdetect.data.corrections import is_apart, read_corrections, write_corrections
+from duckdetect.data.corrections import SAME_IOU, read_corrections, write_corrections
 from duckdetect.data.dataset import Dataset, Sample
 from duckdetect.errors import UserError, saving
 from duckdetect.imaging.geometry import pairwise_iou
@@ -69,13 +69,13 @@ class Handed:
         """The numbers of the crops that are handed back."""
         known = {s.path.resolve(): s.hard_negatives for s in self._earlier.samples}
         found: set[int] = set()
-        for place, numbers in self._by_picture().items():
+        for place, numbers in self.by_picture().items():
             if place in known:
                 meant = self._meant(known[place], numbers)
                 found |= {number for number, row in zip(numbers, meant.T, strict=True) if row.any()}
         return sorted(found)
 
-    def _by_picture(self) -> dict[Path, list[int]]:
+    def by_picture(self) -> dict[Path, list[int]]:
         """The numbers of the crops of each picture."""
         found: dict[Path, list[int]] = {}
         for i, crop in enumerate(self.crops):
@@ -89,8 +89,7 @@ class Handed:
         """
         crops = np.concatenate([self.crops[i].xyxy for i in numbers])
         iou = pairwise_iou(xyxy, crops)
-        near = ~np.stack([is_apart(xyxy, crop[None]) for crop in crops], axis=1)
-        return np.asarray(near & (iou == iou.max(axis=1, keepdims=True)))
+        return np.asarray((iou > SAME_IOU) & (iou == iou.max(axis=1, keepdims=True)))
 
     def _read(self) -> Dataset:
         if self.path.is_file():
@@ -110,7 +109,7 @@ class Handed:
 
     def _hand_back(self, numbers: list[int]) -> None:
         samples = {s.path.resolve(): s for s in self._earlier.samples}
-        for place, shown in self._by_picture().items():
+        for place, shown in self.by_picture().items():
             known = samples.get(place) or _nothing_known(self.crops[shown[0]].sample)
             others = known.hard_negatives[~self._meant(known.hard_negatives, shown).any(axis=1)]
             wrong = [others, *(self.crops[i].xyxy for i in shown if i in numbers)]
@@ -208,11 +207,8 @@ def _strip(any_widget: Any) -> Any:
 
 def _shown(handed: Handed) -> list[dict[str, str]]:
     """The crops as the page shows them; each picture is read once."""
-    by_picture: dict[Path, list[int]] = {}
-    for i, crop in enumerate(handed.crops):
-        by_picture.setdefault(crop.sample.path, []).append(i)
     rows: dict[int, dict[str, str]] = {}
-    for path, numbers in by_picture.items():
+    for numbers in handed.by_picture().values():
         image = handed.crops[numbers[0]].sample.load()
         for i in numbers:
             xyxy = handed.crops[i].xyxy[0]
@@ -220,7 +216,7 @@ def _shown(handed: Handed) -> list[dict[str, str]]:
             rows[i] = {
                 "src": f"data:image/jpeg;base64,{jpeg}",
                 "text": f"{_score(handed.crops[i]):.2f}",
-                "title": f"{path.name}: {xyxy.round().astype(int).tolist()}",
+                "title": f"{handed.crops[i].sample.path.name}: {xyxy.round().astype(int).tolist()}",
             }
     return [rows[i] for i in range(len(rows))]
 

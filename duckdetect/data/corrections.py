@@ -44,7 +44,7 @@ FORMAT = "duckdetect corrections 1"
 _CURE = "see docs/training.md for what it holds"
 
 # What is said of a box that overlaps an earlier one by more is said of the same thing.
-_SAME_IOU = 0.5
+SAME_IOU = 0.5
 
 
 def is_corrections(path: Path) -> bool:
@@ -308,7 +308,7 @@ def _outlines(sample: Sample) -> list[Any]:
 
 def is_apart(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(N,) bool: which boxes (N, 4) are of none of the things that the others (M, 4) are of."""
-    return np.asarray((pairwise_iou(xyxy, others) <= _SAME_IOU).all(axis=1))
+    return np.asarray((pairwise_iou(xyxy, others) <= SAME_IOU).all(axis=1))
 
 
 def apart(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
