@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from duckdetect.errors import UserError
-from duckdetect.utils.outputs import MANIFEST, check_outputs, own_output
+from duckdetect.utils.outputs import MANIFEST, check_outputs, own_output, unfinished_output
 
 
 def put_folder(target: Path, verb: str = "detect", **files: str) -> None:
@@ -80,6 +80,18 @@ def test_files_of_another_command_or_of_nobody_are_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a link"):
         put_file(tmp_path / "c.json", "2", "split")
     assert content(tmp_path) == {"a.jpg": "a picture", "b.json": "edited"}
+
+
+@pytest.mark.parametrize(("name", "is_own"), [("clip.partial.mp4", True), ("labels.json", False)])
+def test_only_a_video_under_work_is_own_without_a_sum(
+    tmp_path: Path, name: str, is_own: bool
+) -> None:
+    target = tmp_path / name
+    killed = unfinished_output(target, "detect")
+    killed.__enter__()
+    target.write_text("half")
+    with contextlib.nullcontext() if is_own else pytest.raises(UserError, match="was changed"):
+        check_outputs([target], "detect")
 
 
 def test_an_input_is_never_replaced(tmp_path: Path) -> None:

@@ -115,7 +115,10 @@ def by_split(folder: Path, found: Sequence[Path], what: str) -> dict[str | None,
     if splits:
         return whole(splits, found, folder, what)
     names = ", ".join(path.name for path in found[:5]) + (" ..." if len(found) > 5 else "")
-    raise UserError(f"{folder} holds several {what} files ({names}): keep the one to read")
+    raise UserError(
+        f"{folder} holds several {what} files ({names}): put their entries into one, or keep the one "
+        "to read"
+    )
 
 
 def whole(
