@@ -405,13 +405,14 @@ def _read_split(source: Path, split: str | None, reading: Reading) -> Dataset:
     file = read_split_file(source)
     data = unpacked(file.data)
     if data.is_file():  # itself, perhaps
-        raise UserError(f"{source}: its data {data} are no folder: split the data set again")
-    whole = join([read_dataset(data, name, reading.report) for name in list_parts(data)])
+        raise UserError(f"{source}: its data {file.data} are no folder: split the data set again")
+    # By the zip's own name, if it is one: messages know of no cache then.
+    whole = join([read_dataset(file.data, name, reading.report) for name in list_parts(file.data)])
     samples = {image_name(sample.path, data): sample for sample in whole}
     wanted = file.splits[split or "train"]
     for name in wanted:
         if name not in samples:
-            what = f"the picture {name!r} is not among those of {data}"
+            what = f"the picture {name!r} is not among those of {file.data}"
             reading(Problem(str(source), what, "put it back, or split the data set again"))
     left = samples.keys() - {name for names in file.splits.values() for name in names}
     if left:

@@ -336,13 +336,13 @@ def _weights_sum(run: Path) -> str:
 
 
 def _shard_paths(out: Path) -> list[Path]:
-    """By their numbers: of more than 99,999, names have more digits."""
-    return sorted(out.glob("part-*[0-9].parquet"), key=_number)
+    """By their numbers: of more than 99,999, names have more digits. Other names are not ours."""
+    found = [p for p in out.glob("part-*.parquet") if re.fullmatch("part-[0-9]{5,9}", p.stem)]
+    return sorted(found, key=_number)
 
 
 def _number(shard: Path) -> int:
-    found = re.search(r"[0-9]{1,9}$", shard.stem)
-    return int(found[0]) if found else 0
+    return int(shard.stem.removeprefix("part-"))
 
 
 def _done(out: Path) -> set[str]:

@@ -186,3 +186,7 @@ def test_messages_name_the_zip_and_not_the_cache(
     packed = Path(shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "in"))
     with pytest.raises(UserError, match=r"export\.zip/l\.json, image 1: the picture .* is missing"):
         load_dataset(packed)
+    text = '{"format": "duckdetect split 1", "data": "export.zip", "splits": {"train": ["a.jpg"]}}'
+    (tmp_path / "split.json").write_text(text)
+    with pytest.raises(UserError, match=r"export\.zip/l\.json, image 1: the picture .* is missing"):
+        load_dataset(tmp_path / "split.json", "train")

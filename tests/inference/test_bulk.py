@@ -21,6 +21,7 @@ from duckdetect.imaging.io import load_image
 from duckdetect.inference import bulk as bulk_module
 from duckdetect.inference.bulk import (
     Worker,
+    _count,
     _done,
     _file_system,
     _load,
@@ -373,3 +374,12 @@ def test_folders_that_are_not_looked_into_are_told(pictures, tmp_path, monkeypat
 def test_a_list_is_parted_at_line_ends_alone(tmp_path):
     (tmp_path / "list.txt").write_bytes("a\u2028b.jpg\r\nc.jpg\rd.jpg\n".encode())
     assert list_source(tmp_path / "list.txt")[0] == ["a\u2028b.jpg", "c.jpg", "d.jpg"]
+
+
+def test_a_copy_of_a_shard_under_another_name_is_none(tmp_path):
+    shards = _Shards(tmp_path)
+    shards.add(_table([{"path": "a", "scores": [0.5]}]))
+    shards.flush()
+    shutil.copy(tmp_path / "part-00001.parquet", tmp_path / "part-00001 copy 2.parquet")
+    assert _done(tmp_path) == {"a"}
+    assert _count(tmp_path) == (1, 1, 0)
