@@ -94,7 +94,10 @@ def _trouble(image: np.ndarray) -> str | None:
             "not uint8: give (image * 255).round().astype(np.uint8) if its values are from 0 to 1, "
             "image.round().astype(np.uint8) if they are from 0 to 255"
         )
-    return "not uint8: give values from 0 to 255, as image.astype(np.uint8)"
+    if image.dtype == bool or int(image.max()) <= 255:
+        return "not uint8: give values from 0 to 255, as image.astype(np.uint8)"
+    # astype alone would keep the last 8 bits of each value, which is no picture any more.
+    return "not uint8: give (image / image.max() * 255).astype(np.uint8)"
 
 
 def _is_pil(value: Any) -> bool:

@@ -65,6 +65,7 @@ def closed(pixels: np.ndarray) -> Image.Image:
     [
         (lambda p: p.astype(np.float32) / 255, "of float32, not uint8: give (image * 255)"),
         (lambda p: p.astype(np.int64), "not uint8: give values from 0 to 255"),
+        (lambda p: p.astype(np.uint16) * 257, r"not uint8: give (image / image.max() * 255)"),
         (lambda p: p.transpose(2, 0, 1), "channels first: give image.transpose(1, 2, 0)"),
         (lambda p: p[..., 0], "without colours: give np.stack"),
         (lambda p: p[..., :1], "without colours: give np.repeat"),
