@@ -22,7 +22,7 @@ from duckdetect.data.loading import find_again
 from duckdetect.data.similar import hash_distances, image_hash
 from duckdetect.errors import UserError
 from duckdetect.imaging.geometry import detection_rles
-from duckdetect.imaging.io import list_images, load_image
+from duckdetect.imaging.io import list_folder, list_images, load_image
 from duckdetect.inference.detect import loaded_images, predicted_images
 from duckdetect.inference.detector import as_detector
 from duckdetect.inference.run_config import read_config
@@ -42,12 +42,14 @@ class Suggestions:
         threshold: The score from which a box is suggested.
         hashes: (N, 288) int8, `image_hash` of each image.
         failed: Why images could not be read, each one line.
+        notes: What of the folder was left out, or read from elsewhere, each one line.
     """
 
     dataset: Dataset
     threshold: float
     hashes: np.ndarray
     failed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def labels(self, samples: Sequence[Sample] | None = None) -> Dataset:
         """The boxes at or above the threshold, of these samples or of all."""
@@ -100,7 +102,10 @@ def suggest(
     if not samples:
         raise UserError(failed[0])
     dataset = Dataset(root, tuple(detector.classes), tuple(samples))
-    return Suggestions(dataset, kept, np.stack(hashes), tuple(failed))
+    # Of a list, all that was named is read.
+    listed = isinstance(source, str | Path) and root.is_dir()
+    notes = list_folder(root).notes(labelled=True) if listed else []
+    return Suggestions(dataset, kept, np.stack(hashes), tuple(failed), tuple(notes))
 
 
 def images_of(source: Any) -> tuple[Path, list[Path]]:

@@ -311,7 +311,7 @@ def suggest(
         suggestion_sheet(found, ranked or choose(found, MOST_IMAGES, labelled), sheet)
     for one in ranked or ():
         say(f"{one.sample.path}: {one.reason}")
-    for line in (*lost, *(f"not read: {reason}" for reason in found.failed)):
+    for line in (*found.notes, *lost, *(f"not read: {reason}" for reason in found.failed)):
         say(line)
     n = found.labels(None if ranked is None else [one.sample for one in ranked])
     say(

@@ -174,6 +174,11 @@ class Listing(NamedTuple):
         heic = [path for path in self.images if path.suffix.lower() in (".heic", ".heif", ".hif")]
         if heic:
             lines.append(f"{_count(len(heic), 'HEIC file')} read ({some_names(heic)})")
+        linked = [path for path in self.images if path.is_symlink() and _leads_away(path)]
+        if linked:  # a folder from a stranger may hold one to a picture that is nobody's business
+            lines.append(
+                f"{_count(len(linked), 'file')} read from elsewhere by links ({some_names(linked)})"
+            )
         groups: dict[tuple[str, Kind], list[Path]] = {}
         for path, kind in self.others:
             if not (labelled and kind.name in LABEL_KINDS):
@@ -195,6 +200,11 @@ class Listing(NamedTuple):
         if self.folders:
             lines.append(f"pictures in folders below are left out ({some_names(self.folders)})")
         return lines
+
+
+def _leads_away(path: Path) -> bool:
+    """Whether a link leads out of its folder."""
+    return not path.resolve().is_relative_to(path.parent.resolve())
 
 
 def _count(n: int, what: str) -> str:

@@ -128,6 +128,13 @@ def test_a_damaged_image_is_told_of_and_the_others_go_on(folder: Path, tmp_path:
         suggest(Scripted([]), [])
 
 
+def test_what_of_a_folder_is_left_out_is_told(folder: Path) -> None:
+    put_image(folder / "day 2" / "more.jpg")
+    (folder / "labels.json").write_text("{}")
+    assert suggested(folder).notes == ("pictures in folders below are left out (day 2)",)
+    assert suggest(Scripted([0.9]), [folder / "sure.jpg"]).notes == ()
+
+
 def test_the_images_that_a_run_was_trained_on_are_known(project_data: Path, tmp_path: Path) -> None:
     assert trained_images(tmp_path) == []
     dataset = load_dataset(project_data / "ducks" / "train")

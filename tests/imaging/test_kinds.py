@@ -136,6 +136,16 @@ def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
     assert not any(".txt" in note for note in listing.notes(labelled=True))
 
 
+def test_a_folder_says_what_links_of_it_lead_to(tmp_path: Path) -> None:
+    for name in ("private.jpg", "in/a.jpg"):
+        put_image(tmp_path / name)
+    (tmp_path / "in" / "b.jpg").symlink_to("../private.jpg")
+    (tmp_path / "in" / "c.jpg").symlink_to("a.jpg")
+    assert list_folder(tmp_path / "in").notes() == [
+        "1 file is read from elsewhere by links (b.jpg)"
+    ]
+
+
 def test_a_runs_own_output_is_passed_over(tmp_path: Path) -> None:
     for name in ("a.jpg", "detections.gif", "frames/a.jpg"):
         put_image(tmp_path / name)
