@@ -38,7 +38,7 @@ from duckdetect.inference.detections_csv import COUNTS, DETECTIONS, CsvWriter
 from duckdetect.inference.detections_json import Record, file_names, write_detections_json
 from duckdetect.inference.detector import Detector, as_detector
 from duckdetect.inference.suppression import check_score
-from duckdetect.utils.files import make_folder
+from duckdetect.utils.files import make_folder, remove_leftovers
 from duckdetect.utils.locks import only_writer
 from duckdetect.utils.outputs import check_outputs
 from duckdetect.utils.prefetch import prefetch
@@ -432,6 +432,9 @@ def _only_detection(out: Path) -> Iterator[None]:
     is_new = not out.exists()
     try:
         with only_writer(make_folder(out)):
+            # Of a run that was killed, also of what this one will not write.
+            for name in (*_OF_IMAGES, *_OF_VIDEO, "detections.json", DETECTIONS, COUNTS):
+                remove_leftovers(out / name)
             yield
     except BaseException:
         if is_new:

@@ -88,6 +88,20 @@ def test_detect_writes_them_beside_the_json(tmp_path, project_data):
     assert [row["all"] for row in rows(tmp_path / "new" / "counts.csv")] == ["1"] * 5
 
 
+def test_what_a_killed_run_left_goes_with_the_next_one_that_writes_less(tmp_path, project_data):
+    from duckdetect.inference.detect import detect
+
+    source = project_data / "ducks" / "train"
+    detect(Stub(), source, tmp_path / "new", csv=True, save_crops=True, progress=False)
+    for name in ("detections.csv", "counts.csv", "crops", "detections.mp4"):
+        part = tmp_path / "new" / f".{name}.duckdetect-abcdefgh"
+        part.mkdir()
+        (part / name).write_text("half")
+    detect(Stub(), source, tmp_path / "new", progress=False)
+    assert not list((tmp_path / "new").glob(".*.duckdetect-*"))
+    assert rows(tmp_path / "new" / "counts.csv")  # of the first run
+
+
 def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path, project_data):
     from duckdetect.inference.detect import detect
 
