@@ -97,8 +97,8 @@ def of_system(error: BaseException) -> UserError | None:
     unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
     if isinstance(error, MemoryError) or exhausted or unmapped:
         return UserError(
-            "memory is used up: close other programs, lower --batch-size, or take smaller or fewer "
-            "images"
+            "memory is used up: close other programs, take smaller or fewer images, or, to train, lower "
+            "--batch-size"
         )
     if not isinstance(error, OSError) or error.errno not in _SYSTEM:
         return None

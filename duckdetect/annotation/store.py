@@ -11,9 +11,12 @@ names the classes that were looked for in vain.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from duckdetect.data.formats.coco import is_crowd
+from duckdetect.data.names import fold
 from duckdetect.errors import UserError, saving
 from duckdetect.utils.files import make_folder, write_json
 from duckdetect.utils.locks import folder_lock, stamp
@@ -285,20 +289,31 @@ class AnnotationStore:
         """Each image's entry with the name of the file in this folder that it is of; None if of none.
 
         Some exports write the path on the machine they were made on, of which the last part counts. Where
-        an entry's path is a picture in a folder below, or several entries end alike, they are others'.
+        an entry's path is a picture in a folder below, or several entries end alike, they are others'. A
+        name is spelt as the folder spells it, as when the labels are read.
         """
-        given = {image["file_name"] for image in coco["images"]}
+        given = {_plain_name(image) for image in coco["images"]}
         ends = Counter(_base(name) for name in given)
         found: list[tuple[dict[str, Any], str | None]] = []
         for image in coco["images"]:
-            name = image["file_name"]
+            name = _plain_name(image)
             base = _base(name)
             # os.path: whatever a name may be, this is no error.
             if name != base and (ends[base] > 1 or os.path.isfile(self.path.parent / name)):  # noqa: PTH113
                 found.append((image, None))
             else:
-                found.append((image, base))
+                alike = self._spellings.get(fold(base), [])
+                found.append((image, alike[0] if len(alike) == 1 else base))
         return found
+
+    @functools.cached_property
+    def _spellings(self) -> dict[str, list[str]]:
+        """The folder's files by their folded names, looked at once: a listing on Drive takes seconds."""
+        names: dict[str, list[str]] = {}
+        with contextlib.suppress(OSError):
+            for path in self.path.parent.iterdir():
+                names.setdefault(fold(path.name), []).append(path.name)
+        return names
 
     def _image_ids(self, coco: dict[str, Any], file_name: str) -> set[Any]:
         return {image["id"] for image, name in self._named(coco) if name == file_name}
@@ -432,6 +447,11 @@ def _check(coco: Any) -> None:
                     f"annotation {annotation['id']}: {key} is {annotation[key]!r}, where the "
                     f"{key.removesuffix('_id')}'s own id is {meant!r}"
                 )
+
+
+def _plain_name(image: dict[str, Any]) -> str:
+    """An entry's path, without the `./` that some tools write before it."""
+    return re.sub(r"^(\.[/\\])+", "", image["file_name"])
 
 
 def _base(file_name: str) -> str:

@@ -87,7 +87,8 @@ def load_image(path: str | Path) -> np.ndarray:
     pixels show white; of an animation the first frame counts.
 
     Raises:
-        UserError: If the file is missing, no picture, truncated, or over 150 million pixels.
+        UserError: If the file is missing, no picture, truncated, over 150 million pixels, or too large
+            for the memory that is left.
     """
     path = as_path(path, "the picture")
 
@@ -96,7 +97,7 @@ def load_image(path: str | Path) -> np.ndarray:
             upright = ImageOps.exif_transpose(image)
             upright.load()
         except Exception as error:  # Pillow's decoders raise a dozen kinds for damaged files
-            if is_drive_error(error):
+            if is_drive_error(error) or isinstance(error, MemoryError):
                 raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
@@ -104,7 +105,12 @@ def load_image(path: str | Path) -> np.ndarray:
             ) from error
         return image.mode, np.array(to_rgb(upright))
 
-    mode, rgb = _read(path, decoded)
+    try:
+        mode, rgb = _read(path, decoded)
+    except MemoryError as error:
+        raise UserError(
+            f"{path} does not fit into the memory that is left: make it smaller, or close other programs"
+        ) from error
     if mode[0] in "IF" and is_dark_or_flat(rgb) and path.parent not in _TOLD:
         _TOLD.add(path.parent)  # once, of its folder
         warnings.warn(

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.annotation_helpers import DUCK, read, roboflow
+from helpers.labelled_folders import put_image
 
 from duckdetect import UserError
 from duckdetect.annotation.store import FILE_NAME, AnnotationStore, Box
+from duckdetect.data.loading import load_dataset
 
 
 def test_a_new_file_is_roboflows_layout(tmp_path: Path) -> None:
@@ -289,6 +291,32 @@ def test_boxes_of_other_images_with_the_same_id_stay(tmp_path: Path) -> None:
 def test_a_box_too_far_away_to_have_a_size_is_not_shown(tmp_path: Path) -> None:
     _put(tmp_path, ["a.jpg"], [[1e17, 1, 1, 5]])
     assert AnnotationStore(tmp_path).boxes("a.jpg") == []
+
+
+@pytest.mark.parametrize("name", ["./a.jpg", ".\\a.jpg", "A.JPG", "C:\\photos\\A.jpg"])
+def test_a_name_is_spelt_as_the_folder_does(tmp_path: Path, name: str) -> None:
+    """As the labels are read: else a second entry of one picture would be written beside it."""
+    put_image(tmp_path / "a.jpg")
+    store = AnnotationStore(tmp_path)
+    store.put("a.jpg", (60, 80), [Box((1, 2, 11, 22), "duck")], DUCK)
+    (tmp_path / FILE_NAME).write_text(
+        (tmp_path / FILE_NAME).read_text().replace('"a.jpg"', json.dumps(name))
+    )
+    store = AnnotationStore(tmp_path)
+    assert store.looked_at() == {"a.jpg"}
+    assert len(store.boxes("a.jpg", DUCK)) == 1
+    store.put("a.jpg", (60, 80), [Box((3, 2, 11, 22), "duck")], DUCK)
+    assert [image["file_name"] for image in read(tmp_path)["images"]] == [name]
+    assert load_dataset(tmp_path).n_boxes == 1
+
+
+def test_two_files_that_differ_in_case_alone_have_their_own_entries(tmp_path: Path) -> None:
+    store = AnnotationStore(tmp_path)
+    for name in ("a.jpg", "A.jpg"):
+        put_image(tmp_path / name)
+    for name in ("a.jpg", "A.jpg"):
+        store.put(name, (60, 80), [], DUCK)
+    assert store.looked_at() == {"a.jpg", "A.jpg"}
 
 
 @pytest.mark.parametrize("names", [["cam1/a.jpg", "cam2/a.jpg"], ["cam1/a.jpg"]])

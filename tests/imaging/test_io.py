@@ -440,3 +440,17 @@ def test_floats_a_little_beyond_one_are_no_255ths(tmp_path: Path) -> None:
     for scale in (1, 252):
         Image.fromarray(values * scale).save(tmp_path / "a.tif")
         assert load_image(tmp_path / "a.tif").max() >= 254
+
+
+def test_a_picture_too_large_for_the_memory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not told as damaged; `detect` goes on with the others."""
+    put_image(tmp_path / "a.jpg")
+
+    def exhausted(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("duckdetect.imaging.io.ImageOps.exif_transpose", exhausted)
+    with pytest.raises(UserError, match=r"a\.jpg does not fit into the memory that is left"):
+        load_image(tmp_path / "a.jpg")

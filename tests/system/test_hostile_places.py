@@ -76,7 +76,9 @@ def test_an_end_that_the_system_asks_for_leaves_nothing(
 ) -> None:
     data = put_coco(tmp_path / "data")
     out = tmp_path / "out"
-    argv = [sys.executable, "-c", SLOW, "convert", str(data), "--to", "yolo", "--out", str(out)]
+    # Where the tests run under nohup, the signal would be ignored from the start.
+    slow = f"import signal; signal.signal({how.value}, signal.SIG_DFL)\n{SLOW}"
+    argv = [sys.executable, "-c", slow, "convert", str(data), "--to", "yolo", "--out", str(out)]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
         end = time.monotonic() + 60
         while not list(tmp_path.glob(".out.*/out/**/*.jpg")):
