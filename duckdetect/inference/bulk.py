@@ -128,7 +128,8 @@ def bulk(
             files that were replaced since.
         threshold: Keep detections with at least this score; the detector's own if None.
         workers: Processes that detect; as many as there are cores if None.
-        to: "coco" for detections.json, made of all shards at the end.
+        to: "coco" for detections.json, made of all shards at the end; pictures that are no more in
+            `source` have the last numbers.
         fast: At one scale only.
         masks: Whether masks are found, by a detector that has them.
         progress: Show a bar on stderr.
@@ -165,8 +166,9 @@ def bulk(
         _begin(out, settings)
         _forget_outdated(out, paths)
         done = _done(out)
-        if gone := len(done.difference(paths)):
-            told = counted(gone, "pictures of earlier runs are")
+        gone = sorted(done.difference(paths), key=str)
+        if gone:
+            told = counted(len(gone), "pictures of earlier runs are")
             notes = (*notes, f"{told} not in {source} any more; {out} keeps what was found there")
         missing = [path for path in paths if path not in done]
         start, n_rows = time.monotonic(), 0
@@ -183,7 +185,7 @@ def bulk(
                 shards.flush()
         seconds = time.monotonic() - start
         if written is not None:
-            numbers = {path: i for i, path in enumerate(paths)}
+            numbers = {path: i for i, path in enumerate([*paths, *gone])}
             n = len(detector.classes)
             write_detections_json(written, _records(out, numbers, n), detector.classes, verb="bulk")
         images, detections, failed = _count(out)
@@ -651,10 +653,10 @@ def _records(out: Path, numbers: dict[str, int], n_classes: int) -> Iterator[Rec
             with _intact(shard):
                 if row["path"] in seen:
                     raise ValueError("a picture is in it, or in one before it, twice")
-                found = _detections(row, n_classes)
+                number, found = numbers[row["path"]], _detections(row, n_classes)
             seen.add(row["path"])
-            if len(found) and row["path"] in numbers:
-                yield numbers[row["path"]], row["path"], found
+            if len(found):
+                yield number, row["path"], found
 
 
 def _detections(row: dict[str, Any], n_classes: int) -> Detections:

@@ -385,7 +385,7 @@ def detect(
                     every=every, track=track, class_ids=class_ids, style=style, csv=csv,
                     progress=progress,
                 )  # fmt: skip
-        more = (*how, *_letters(detector.classes, style), *_stale(out, _OF_IMAGES))
+        more = (*how, *_letters(detector.classes, style), *_stale(out, _OF_IMAGES, csv))
         return dataclasses.replace(done, notes=(*done.notes, *more))
     again = []
     if known is None:  # a folder and a picture of it give one twice
@@ -408,7 +408,7 @@ def detect(
             paths=paths, failed=failed, classes=detector.classes, kept=kept, style=style,
             seconds_per_frame=seconds_per_frame, save_crops=save_crops, csv=csv, progress=progress,
         )  # fmt: skip
-    notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])])
+    notes += _stale(out, [*_OF_VIDEO, *([] if save_crops else ["crops"])], csv)
     return dataclasses.replace(done, notes=(*done.notes, *notes))
 
 
@@ -443,8 +443,9 @@ def _only_detection(out: Path) -> Iterator[None]:
         raise
 
 
-def _stale(out: Path, names: Sequence[str]) -> list[str]:
-    """What lies beside the new results and is not of them: an earlier call's crops, frames or video."""
+def _stale(out: Path, names: Sequence[str], csv: bool) -> list[str]:
+    """What lies beside the new results and is not of them: an earlier call's crops, tables or video."""
+    names = [*names, *([] if csv else [DETECTIONS, COUNTS])]
     left = [str(out / name) for name in names if os.path.lexists(out / name)]
     return (
         [f"{' and '.join(left)} may be of an earlier call: not changed by this one"] if left else []

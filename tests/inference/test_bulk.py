@@ -124,15 +124,22 @@ def test_a_killed_run_is_completed_and_finds_what_predict_finds(pictures, tmp_pa
     with pytest.raises(UserError, match="which is not of `bulk`"):
         bulk(run, pictures, pictures, progress=False)
     # A file that was put in another's place, with the time that it had elsewhere, and one that is gone.
-    replaced, gone = (Path(row["path"]) for row in rows_of(out)[:2])
+    replaced = Path(rows_of(out)[0]["path"])
     shutil.copy2(rows[5]["path"], replaced)
     bulk_module._forget_outdated(out, list_source(pictures)[0])
     assert str(replaced) not in {row["path"] for row in rows_of(out)}
     assert len(rows_of(out)) == N - 2
     monkeypatch.setattr(bulk_module, "_detected", lambda *_: iter(()))
+    (first, *_) = (row["path"] for row in rows_of(out) if row["scores"])
+    gone = Path(first)
     gone.rename(tmp_path / "gone.jpg")
-    (note,) = bulk(run, pictures, out, 0.2, progress=False).notes
+    kept = bulk(run, pictures, out, 0.2, to="coco", progress=False)
+    (note,) = kept.notes
     assert note.startswith(f"1 picture of earlier runs is not in {pictures} any more; {out} keeps")
+    joined = read_detections(kept.json)
+    assert sum(len(found) for _, _, found in joined) == kept.detections > 0
+    assert str(gone) in {name for _, name, _ in joined}
+    assert len({number for number, _, _ in joined}) == len({name for _, name, _ in joined})
     (tmp_path / "gone.jpg").rename(gone)
 
 
