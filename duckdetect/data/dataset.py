@@ -227,7 +227,7 @@ class Sample:
 
     Attributes:
         path: The picture's file.
-        image_id: Its id in the data set.
+        image_id: Its id in the data set, which numbers its samples from 1 where two have the same.
         size_hw: (height, width) in pixels, after EXIF rotation.
         xyxy: (N, 4) float32, pixels, inside the picture.
         class_id: (N,) int64, from 0.
@@ -323,6 +323,10 @@ class Dataset:
                 object.__setattr__(self, name, value)
             if not isinstance(value, tuple) or not all(isinstance(one, kind) for one in value):
                 raise UserError(f"{name} of a data set are {short(value)}: give {what}")
+        # As of samples of two data sets put together: COCO would take their boxes for one picture's.
+        if len({sample.image_id for sample in self.samples}) < len(self.samples):
+            numbered = (replace(one, image_id=i) for i, one in enumerate(self.samples, 1))
+            object.__setattr__(self, "samples", tuple(numbered))
         most = max((int(s.class_id.max()) for s in self.samples if len(s.class_id)), default=-1)
         if most >= len(self.classes):
             (first, *_) = (s.path for s in self.samples if (s.class_id == most).any())

@@ -43,6 +43,7 @@ from duckdetect.utils.outputs import check_outputs, is_as_written, note_change, 
 from duckdetect.utils.progress import progress_bar
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.schema import is_number, read_json
+from duckdetect.utils.words import counted, some_names
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -100,6 +101,16 @@ def _class_table(names: Sequence[str], dataset: Dataset) -> npt.NDArray[np.int64
             f"{_list(dataset.classes)}: no class name is in both, rename one or choose other data"
         )
     return table
+
+
+def _unlabelled(names: Sequence[str], dataset: Dataset) -> tuple[str, ...]:
+    """A line if the detector knows classes that the data set does not."""
+    table = class_table(names, dataset.classes)
+    left = [name for name, class_id in zip(names, table, strict=True) if class_id < 0]
+    if not left:
+        return ()
+    what = counted(len(left), "classes of the detector are not labelled")
+    return (f"{what} in {dataset.root} ({some_names(left)}): such detections are not counted",)
 
 
 def _translate(detections: Detections, table: npt.NDArray[np.int64]) -> Detections:
@@ -289,6 +300,7 @@ def evaluate(
     else:
         assert detector is not None
         dataset, _, _, notes = _load(data, split)
+        notes += _unlabelled(detector.classes, dataset)
         detections = collect_detections(detector, dataset, progress)
         about = {"detector": {"threshold": getattr(detector, "threshold", None)}}
         metrics = score_detections(dataset, detections, progress)
@@ -372,6 +384,7 @@ def _evaluate_run(
     with _as_trained(run, data):
         dataset, folder, split, notes = _load(data, split)
         described = describe_data(dataset)
+    notes += _unlabelled(detector.classes, dataset)
     detections = collect_detections(detector, dataset, progress)
     metrics = score_detections(dataset, detections, progress)
     about = {

@@ -451,7 +451,7 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
             raise
         raise UserError(
             f"{path} is damaged, or not a picture that can be read (it begins as {kind.name}): "
-            "copy or save the picture again"
+            "copy it again, or save it as JPEG or PNG"
         ) from None
     head.reads_left = None
     if image.width * image.height > MAX_PIXELS or _tile_pixels(image) > MAX_PIXELS:

@@ -393,6 +393,10 @@ def detect(
         if twice := len(paths) - len(unlike):
             again = [counted(twice, "pictures are given twice: each is looked at once")]
         paths = unlike
+    elif len(known) != len(paths):
+        raise UserError(
+            f"known has {len(known)} entries for {plural(len(paths), 'picture')}: give one for each"
+        )
     notes = [*again, *_notes(sources, paths), *_letters(detector.classes, style)]
     failed: list[str] = []
     images = loaded_images(paths, None if strict or known is not None else failed)

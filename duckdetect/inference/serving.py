@@ -83,7 +83,10 @@ def detect_picture(detector: Detector, image: tf.Tensor) -> Found:
         masks = tf.gather(masks, kept)
     if maps is not None:
         n = tf.reduce_sum(tf.cast(kept_score >= detector.threshold, tf.int32))
-        masks = functions.masks(maps, tf.gather(places, kept)[:n], tf.zeros([n], tf.int32))
+        # One of nothing, where nothing is found: oneDNN's convolutions fail on an empty batch.
+        some = tf.maximum(n, 1)
+        regions = tf.pad(tf.gather(places, kept)[:n], [[0, some - n], [0, 0]])
+        masks = functions.masks(maps, regions, tf.zeros([some], tf.int32))[:n]
         masks = tf.pad(masks, [[0, tf.size(kept) - n], [0, 0], [0, 0]])
     return Found(
         tf.gather(boxes, kept),

@@ -113,10 +113,11 @@ def test_a_image_that_changed_since(tmp_path: Path) -> None:
 
 
 def test_subset_and_length() -> None:
-    samples = tuple(sample_of([[0, 0, i + 1, 1]] * i) for i in range(3))
+    samples = tuple(sample_of([[0, 0, i + 1, 1]] * i) for i in range(3))  # all of id 1
     dataset = Dataset(Path("x"), ("duck",), samples)
     assert (len(dataset), dataset.n_boxes) == (3, 3)
-    assert list(dataset.subset([2, 0])) == [samples[2], samples[0]]
+    assert [sample.image_id for sample in dataset] == [1, 2, 3]
+    assert list(dataset.subset([2, 0])) == [dataset.samples[2], dataset.samples[0]]
 
 
 def marked(folder: Path, x: float) -> Path:

@@ -18,6 +18,7 @@ import duckdetect as dd
 from duckdetect.data.loading import data_sha256, find_again
 from duckdetect.errors import UserError
 from duckdetect.evaluation.evaluate import choose_split, evaluate_run, read_about, read_evaluation
+from duckdetect.evaluation.metrics import score_detections
 from duckdetect.imaging.geometry import detection_masks
 from duckdetect.report.write import build_report
 from duckdetect.training.run_folder import finished_config
@@ -280,6 +281,23 @@ def test_what_the_labels_are_warned_of_is_told(tmp_path: Path) -> None:
     (note,) = measured.notes
     assert "1 video is left out (clip.mp4)" in note
     assert dd.evaluate(Guesser(dataset), dataset).notes == ()
+
+
+def test_classes_that_the_data_do_not_name_are_told(ducks: dd.Dataset) -> None:
+    guesser = Guesser(ducks)
+    guesser.classes = ("rubber duck", "swan")
+    (note,) = dd.evaluate(guesser, ducks).notes
+    assert note.startswith("1 class of the detector is not labelled in ")
+    assert note.endswith("ducks/test (swan): such detections are not counted")
+
+
+def test_samples_of_two_data_sets_put_together_keep_their_boxes(ducks: dd.Dataset) -> None:
+    """Both number their pictures from 1; a picture that is there twice is two."""
+    both = replace(ducks, samples=ducks.samples[:9] + ducks.samples[:9])
+    guesser = Guesser(ducks)
+    found = guesser.predict([s.load() for s in ducks.samples[:9]], 0.0)
+    ap = score_detections(ducks.subset(range(9)), found).AP
+    assert pytest.approx(ap, abs=0.02) == score_detections(both, [*found, *found]).AP
 
 
 def test_a_detector_without_its_run_is_not_measured(ducks: dd.Dataset, tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ SAID = {
     "210-pictures/pic.pdf": r"is a PDF.*save its pages as JPEG",
     "213-only-videos": r"holds no pictures, but 1 video \(clip\.mp4\): give a video by itself",
     "215-only-subfolders": r"they lie in .*x: give that",
-    "212-only-heic": r"IMG_1\.HEIC is damaged.*copy or save the picture again",
+    "212-only-heic": r"IMG_1\.HEIC is damaged.*copy it again, or save it as JPEG",
 }
 
 

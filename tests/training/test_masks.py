@@ -19,6 +19,7 @@ from duckdetect import UserError
 from duckdetect.export.saved_model import write_saved_model
 from duckdetect.imaging.geometry import RLE_KEY, encode_mask, tight_xyxy
 from duckdetect.inference.detector import paste_masks
+from duckdetect.inference.serving import serving_signature
 from duckdetect.models import mask_head
 from duckdetect.models.catalog import spec_for
 from duckdetect.models.mask_head import MaskHead
@@ -129,6 +130,15 @@ def test_a_loaded_detector_and_a_served_one_make_the_same_masks(made, ducks, tmp
     of_first = served["detection_masks"].numpy()[0, :1]
     mask = paste_masks(of_first, found.xyxy[:1], images[0].shape[:2])
     assert (mask[0] != found.mask[0]).mean() < 1e-3
+
+
+def test_a_served_detector_answers_where_nothing_is_found(made):
+    """Every picture without an object failed: oneDNN's convolutions take no empty batch."""
+    loaded = dd.load_detector(made.run.folder).changed()
+    loaded.threshold = 0.999999
+    found = serving_signature(loaded)(image=tf.fill([480, 640, 3], np.uint8(128)))
+    assert found["masks"].shape == (len(found["scores"]), *found["masks"].shape[1:])
+    assert not found["masks"].numpy().any()
 
 
 @pytest.mark.parametrize(("name", "needs"), [("a.tflite", "ai_edge_litert"), ("a.onnx", "tf2onnx")])
