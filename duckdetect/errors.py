@@ -88,7 +88,8 @@ def of_system(error: BaseException) -> UserError | None:
     if type(error).__module__.startswith("tensorflow."):  # whose own kinds say it in words
         number = next((n for n in _SYSTEM if os.strerror(n) in str(error)), None)
         if number is not None:
-            place, _, rest = str(error).partition("; ")
+            # "{{function_node ...}} the file; what the system says [Op:...]"
+            place, _, rest = re.sub(r"^\{\{.*?\}\} ?", "", str(error)).partition("; ")
             return UserError(
                 f"{place if rest else 'a file, or what is printed'}: {_SYSTEM[number]}"
             )

@@ -505,7 +505,8 @@ def test_what_the_system_refuses_is_one_line(
         kind = (
             tf.errors.OutOfRangeError if number == errno.EFBIG else tf.errors.ResourceExhaustedError
         )
-        raise kind(None, None, f"/x/variables; {os.strerror(number)} [Op:SaveV2]")
+        node = "{{function_node __wrapped__SaveV2_dtypes_2_device_/job:localhost}} "
+        raise kind(None, None, f"{node}/x/variables; {os.strerror(number)} [Op:SaveV2]")
 
     monkeypatch.setattr("duckdetect.data.contact_sheet.save_jpeg", refuse_tensorflow)
     line = refused("check", data, "--sheet", tmp_path / "sheet.jpg")
