@@ -31,6 +31,7 @@ from duckdetect.utils.reading import as_path
 from duckdetect.utils.words import counted
 
 _LOWEST = 0.05  # below it a score says nothing of an image
+_MOST_APART = 500  # images that are chosen far from one another; the time grows with it
 
 
 @dataclass(frozen=True)
@@ -146,14 +147,16 @@ def rank(found: Suggestions, n: int, labelled: Iterable[str | Path] = ()) -> lis
     nearest = np.ones(len(doubt))  # to an image that is labelled or chosen
     for path in labelled:
         nearest = np.minimum(nearest, hash_distances(image_hash(load_image(path)), found.hashes))
-    ranked: list[Ranked] = []
+    chosen: list[int] = []
     left = np.ones(len(doubt), bool)
-    for _ in range(min(n, len(doubt))):
+    for _ in range(min(n, len(doubt), _MOST_APART)):
         best = int(np.argmax(np.where(left, doubt * nearest, -1.0)))
         left[best] = False
-        ranked.append(Ranked(found.dataset.samples[best], doubts[best][1]))
+        chosen.append(best)
         nearest = np.minimum(nearest, hash_distances(found.hashes[best], found.hashes))
-    return ranked
+    rest = np.argsort(np.where(left, -doubt * nearest, np.inf), kind="stable")
+    chosen += rest[: min(n, len(doubt)) - len(chosen)].tolist()
+    return [Ranked(found.dataset.samples[i], doubts[i][1]) for i in chosen]
 
 
 def trained_images(run: str | Path, most: int = 100) -> list[Path]:

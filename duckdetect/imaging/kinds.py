@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from duckdetect.utils.reading import read_head
+from duckdetect.utils.reading import LFS_HEAD, read_head
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".heic", ".heif", ".hif",
@@ -119,7 +119,7 @@ def kind_of_bytes(head: bytes, suffix: str = "") -> Kind:
         return Kind("other", "an SVG drawing")
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return Kind("other", "a web page")
-    if text.startswith(b"version https://git-lfs"):
+    if text.startswith(LFS_HEAD):
         return Kind("other", "a Git LFS pointer")
     return Kind("other", "text" if _is_text(head) else "of an unknown kind")
 

@@ -116,12 +116,20 @@ def read_bytes(path: str | Path) -> bytes:
     """A file's content.
 
     Raises:
-        UserError: If it is missing, may not be read, or its mount does not answer.
+        UserError: If it is missing, may not be read, is a pointer of Git LFS, or its mount does not
+            answer.
     """
     path = Path(path)
     if (noted := _NOTED.get()) is not None:
         noted.add(path)
-    return retried(path, path.read_bytes)
+    content = retried(path, path.read_bytes)
+    if content.startswith(LFS_HEAD):  # whose lines would be taken for names of classes
+        raise UserError(f"{path} is a Git LFS pointer: fetch the file itself with `git lfs pull`")
+    return content
+
+
+LFS_HEAD = b"version https://git-lfs"
+"""How a file begins that Git LFS has not fetched yet."""
 
 
 def read_head(path: str | Path, n_bytes: int) -> bytes:

@@ -101,6 +101,18 @@ def test_the_unsure_come_first_and_none_that_looks_like_one_before(folder: Path)
         rank(suggested(folder), 0)
 
 
+def test_of_very_many_the_first_are_chosen_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [one.sample.path.stem for one in rank(suggested(folder), 9)]
+    assert sorted(whole) == sorted(SCORES)
+    monkeypatch.setattr("duckdetect.annotation.suggestions._MOST_APART", 2)
+    some = [one.sample.path.stem for one in rank(suggested(folder), 9)]
+    assert some[:3] == whole[:3]  # the next best is as far from both
+    assert sorted(some) == sorted(SCORES)
+    assert [one.sample.path.stem for one in rank(suggested(folder), 3)] == some[:3]
+
+
 def test_ranked_images_alone_are_written_and_drawn_with_the_reason(
     folder: Path, tmp_path: Path
 ) -> None:

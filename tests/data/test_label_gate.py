@@ -190,3 +190,14 @@ def test_messages_name_the_zip_and_not_the_cache(
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(UserError, match=r"export\.zip/l\.json, image 1: the picture .* is missing"):
         load_dataset(tmp_path / "split.json", "train")
+
+
+@pytest.mark.parametrize("name", ["_annotations.coco.json", "data.yaml", "classes.txt", "a.xml"])
+def test_what_git_lfs_has_not_fetched_is_told(tmp_path: Path, name: str) -> None:
+    """The lines of such a classes.txt would be classes."""
+    put_image(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 5\n" % ("0" * 64)
+    (tmp_path / name).write_text(pointer)
+    with pytest.raises(UserError, match=rf"{name}:? is a Git LFS pointer: fetch .* `git lfs pull`"):
+        load_dataset(tmp_path)
