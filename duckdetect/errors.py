@@ -64,6 +64,7 @@ _SYSTEM = {
     errno.EMFILE: "too many files are open: raise `ulimit -n`, or close other programs",
     errno.ENFILE: "too many files are open on this machine: close other programs",
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.ENOENT: "it is gone, as somebody moved or removed it meanwhile: give the command again",
     errno.ENOMEM: "memory is used up: close other programs, or take smaller or fewer images",
 }
 

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from duckdetect.errors import UserError
-from duckdetect.utils.files import atomic_path
+from duckdetect.utils.files import atomic_path, is_of_system
 from duckdetect.utils.progress import DELAY_S, progress_bar
 from duckdetect.utils.room import require_disk, size
 
@@ -184,7 +184,6 @@ _MAX_DEPTH = 100  # folders
 _SAYS_UTF_8 = 0x800  # a bit of an entry's flags
 
 _LABELS = (".json", ".jsonl", ".txt", ".xml", ".csv", ".yaml", ".yml")
-_JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def unzip(path: Path, folder: Path) -> None:
@@ -230,7 +229,7 @@ def check_unpacked(path: Path, folder: Path) -> None:
         entries = _entries(path, archive)
     changed = next((n for n, info in entries.items() if not _is_intact(folder / n, info)), None)
     files = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file()]
-    added = [p.as_posix() for p in files if not any(map(_is_junk, p.parts))]
+    added = [p.as_posix() for p in files if not any(map(is_of_system, p.parts))]
     if changed is None and len(added) > len(entries):
         changed = next((name for name in added if name not in entries), None)
     if changed is not None:
@@ -250,10 +249,6 @@ def _is_intact(file: Path, info: zipfile.ZipInfo) -> bool:
         return False
 
 
-def _is_junk(part: str) -> bool:
-    return part in _JUNK or part.startswith("._")
-
-
 def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The files to write, by their path in the folder."""
     found: dict[str, zipfile.ZipInfo] = {}
@@ -263,7 +258,7 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     for info in infos:
         name = _name(info).replace("\\", "/")  # Windows tools write them against the standard
         parts = PurePosixPath(name).parts
-        if any(map(_is_junk, parts)):
+        if any(map(is_of_system, parts)):
             continue
         mode = stat.S_IFMT(info.external_attr >> 16)
         if name.startswith("/") or ".." in parts or re.match("[A-Za-z]:", name):

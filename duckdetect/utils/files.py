@@ -21,7 +21,6 @@ from duckdetect.utils.locks import folder_lock
 from duckdetect.utils.reading import MOST_NAME_BYTES, refuse_pipes
 
 _REPLACED = "replaced"
-_OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 # What writing refuses without saying to which file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Where a file system has no locks, a part that nobody has touched for so long has no writer any more.
@@ -239,6 +238,14 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_of_system(name: str) -> bool:
+    """Whether a file or folder is what macOS or Windows puts into folders that somebody looks at."""
+    return name.startswith("._") or name.lower() in _OF_SYSTEMS
+
+
+_OF_SYSTEMS = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
+
+
 def folder_sha256(folder: Path) -> str:
     """The SHA-256 of all files below a folder, their names included; "" if it is not there.
 
@@ -249,7 +256,7 @@ def folder_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     found = list(folder.rglob("*"))  # which does not go through links to folders
     found += [below for p in found if p.is_symlink() and p.is_dir() for below in p.iterdir()]
-    for path in sorted(p for p in found if p.is_file() and p.name not in _OF_SYSTEMS):
+    for path in sorted(p for p in found if p.is_file() and not is_of_system(p.name)):
         digest.update(os.fsencode(path.relative_to(folder).as_posix()) + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

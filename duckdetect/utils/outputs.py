@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from duckdetect.errors import UserError
-from duckdetect.utils.files import atomic_path, file_sha256
+from duckdetect.utils.files import atomic_path, file_sha256, is_of_system
 from duckdetect.utils.locks import folder_lock
 from duckdetect.utils.reading import as_path
 
@@ -196,6 +196,8 @@ def _foreign(target: Path, verb: str, known_names: str | None) -> str | None:
         if path.is_symlink():
             return f"{path} is a link"
         if path.is_dir() or (path.name == MANIFEST and _read(path.parent)):
+            continue
+        if path != target and is_of_system(path.name):  # it comes with a look at the folder
             continue
         by, known = entry["by"], entry["files"].get(_key(path, target))
         if known is None:

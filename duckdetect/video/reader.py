@@ -312,6 +312,9 @@ class VideoReader:
         end_s = shown_s = last_s + 1 / self.fps
         if said is None and stream.container.duration:
             said = Fraction(stream.container.duration, av.time_base)
+            # Matroska's head counts from 0, also where the first frame comes later.
+            if "matroska" in stream.container.format.name:
+                said -= max(Fraction(stream.container.start_time or 0, av.time_base), Fraction(0))
             if self._audio:  # which may go on after the last frame
                 end_s = max(end_s, self._last_packet_s())
         broken = any("cannot be read from" in note for note in self.notes)

@@ -192,6 +192,14 @@ def test_messages_name_the_zip_and_not_the_cache(
         load_dataset(tmp_path / "split.json", "train")
 
 
+def test_a_conflict_of_git_is_no_list_of_classes(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "classes.txt").write_text("a\n<<<<<<< HEAD\nb\n=======\nc\n>>>>>>> other\n")
+    with pytest.raises(UserError, match=r"classes\.txt holds a conflict of Git's: resolve it"):
+        load_dataset(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["_annotations.coco.json", "data.yaml", "classes.txt", "a.xml"])
 def test_what_git_lfs_has_not_fetched_is_told(tmp_path: Path, name: str) -> None:
     """The lines of such a classes.txt would be classes."""

@@ -66,6 +66,15 @@ def test_a_foreign_or_changed_file_is_kept(tmp_path: Path, harm: object, said: s
     assert not list(tmp_path.glob(".frames*"))
 
 
+def test_what_a_system_puts_there_goes_with_the_folder(tmp_path: Path) -> None:
+    """A look at the frames on a Mac or in Windows would end the next run."""
+    put_folder(tmp_path / "frames", a="1")
+    for name in (".DS_Store", "desktop.ini", "._a", "Thumbs.db"):
+        (tmp_path / "frames" / name).write_text("of the system")
+    put_folder(tmp_path / "frames", a="2")
+    assert content(tmp_path) == {"frames/a": "2"}
+
+
 def test_files_of_another_command_or_of_nobody_are_kept(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("a picture")
     with pytest.raises(UserError, match=r"a\.jpg was not written by an earlier `duckdetect check`"):

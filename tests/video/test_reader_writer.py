@@ -346,3 +346,13 @@ def test_an_interruption_loses_no_frame_amid_the_others(tmp_path: Path) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_video_that_begins_late_is_not_taken_for_a_cut_one(tmp_path: Path) -> None:
+    """Matroska's head counts from 0."""
+    times = [7 + i / 10 for i in range(12)]
+    video = read_video(clips.write(tmp_path / "late.mkv", 12, times_s=times))
+    assert [float(frame.seconds) for frame in video.frames()] == pytest.approx(
+        [time - 7 for time in times]
+    )
+    assert video.notes == []

@@ -787,6 +787,8 @@ def _class_list(path: Path) -> ClassList:
         lines.pop()
     if not lines:
         raise UserError(f"{path} is empty: write a class name a line")
+    if any(line.startswith(("<<<<<<< ", ">>>>>>> ")) for line in lines):
+        raise UserError(f"{path} holds a conflict of Git's: resolve it, as each line is a class")
     return ClassList(lines, path)
 
 
