@@ -259,21 +259,28 @@ def load_training(
 
 def read_dataset(path: Path, split: str | None, report: Report) -> Dataset:
     """`load_dataset` with all problems told to `report`; what has none is returned."""
-    folder = unpacked(path)
-    if folder == path:
-        return _read(path, split, report)
+    with _naming_the_zip(path) as named:
 
-    def of_the_zip(text: str) -> str:
-        """The user knows the zip, not where in the cache it is unpacked."""
+        def told(problem: Problem) -> None:
+            report(replace(problem, where=named(problem.where), what=named(problem.what)))
+
+        return _read(path, split, told)
+
+
+@contextlib.contextmanager
+def _naming_the_zip(path: Path) -> Iterator[Callable[[str], str]]:
+    """What is said of a zip: the user knows it, and not where in the cache it is unpacked."""
+    folder = unpacked(path)
+
+    def named(text: str) -> str:
         return text.replace(str(folder), str(path))
 
-    def told(problem: Problem) -> None:
-        report(replace(problem, where=of_the_zip(problem.where), what=of_the_zip(problem.what)))
-
     try:
-        return _read(path, split, told)
+        yield named
     except UserError as error:
-        raise UserError(of_the_zip(str(error))) from error
+        if folder == path:
+            raise
+        raise UserError(named(str(error))) from error
 
 
 def _read(
@@ -384,7 +391,8 @@ def find_splits(path: Path) -> dict[str, Path]:
 
 def list_parts(path: Path) -> list[str | None]:
     """What `read_dataset` can read in a folder: its splits, and None for labels of its own."""
-    return list(_parts(path))
+    with _naming_the_zip(path):
+        return list(_parts(path))
 
 
 def holds_labels(path: Path) -> bool:

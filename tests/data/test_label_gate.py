@@ -13,7 +13,7 @@ from helpers.labelled_folders import annotation, coco_of, put_image, put_yolo, v
 
 from duckdetect.data.check import check_dataset
 from duckdetect.data.dataset import ReadOptions
-from duckdetect.data.loading import load_dataset
+from duckdetect.data.loading import list_parts, load_dataset
 from duckdetect.errors import UserError
 
 _CSV = "filename,class,xmin,ymin,xmax,ymax\n{},SECRET,10,20,40,35\n"
@@ -186,6 +186,11 @@ def test_messages_name_the_zip_and_not_the_cache(
     packed = Path(shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "in"))
     with pytest.raises(UserError, match=r"export\.zip/l\.json, image 1: the picture .* is missing"):
         load_dataset(packed)
+    (tmp_path / "none").mkdir()
+    put_image(tmp_path / "none" / "a.jpg")
+    none = Path(shutil.make_archive(str(tmp_path / "none"), "zip", tmp_path / "none"))
+    with pytest.raises(UserError, match=rf"^{none} holds no labels"):
+        list_parts(none)
     text = '{"format": "duckdetect split 1", "data": "export.zip", "splits": {"train": ["a.jpg"]}}'
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(UserError, match=r"export\.zip/l\.json, image 1: the picture .* is missing"):
