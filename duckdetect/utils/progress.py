@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any, TextIO
 
 from tqdm import tqdm
+from tqdm.utils import ObjectWrapper
 
 _QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -34,8 +35,31 @@ def in_kernel() -> bool:
 
 
 def stream() -> TextIO:
-    """Where progress is shown. Jupyter shows what comes on stderr as if it were an error."""
-    return sys.stdout if in_kernel() else sys.stderr
+    """Where progress is shown. Jupyter shows what comes on stderr as if it were an error.
+
+    What cannot be written there, as where a log's disk is full, is lost: no work may end of it.
+    """
+    shown: Any = _Lossy(sys.stdout if in_kernel() else sys.stderr)
+    return shown
+
+
+class _Lossy(ObjectWrapper):
+    """A stream whose errors are passed over: one within tqdm leaves its lock held for ever."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._wrapped.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wrapped.flush()
+
+    def __eq__(self, other: object) -> bool:
+        """Tqdm asks whether a bar is on the terminal, before it writes a line there."""
+        return bool(self._wrapped == getattr(other, "_wrapped", other))
+
+    def __hash__(self) -> int:
+        return hash(self._wrapped)
 
 
 def tell_minutes(what: str, seconds: float) -> None:
