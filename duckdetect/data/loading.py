@@ -577,6 +577,11 @@ def _nothing(path: Path) -> dict[str | None, _Part]:
     zips = [entry.name for entry in sorted(path.iterdir()) if entry.suffix.lower() == ".zip"]
     if zips:
         raise UserError(f"{path} holds no labels, but {', '.join(zips[:3])}: give {path / zips[0]}")
+    if tables := places.listed(path, (".csv",)):
+        raise UserError(
+            f"{path} holds no labels, but the table {tables[0].name}: its first line must name the "
+            "columns filename, xmin, ymin, xmax, ymax and class"
+        )
     raise UserError(
         f"{path} holds no labels (_annotations.coco.json, data.yaml or XML files): "
         "draw boxes with duckdetect.annotate, or give a labelled folder"

@@ -214,3 +214,10 @@ def test_what_git_lfs_has_not_fetched_is_told(tmp_path: Path, name: str) -> None
     (tmp_path / name).write_text(pointer)
     with pytest.raises(UserError, match=rf"{name}:? is a Git LFS pointer: fetch .* `git lfs pull`"):
         load_dataset(tmp_path)
+
+
+def test_a_table_of_another_order_without_a_head_is_named(tmp_path: Path) -> None:
+    put_image(tmp_path / "a.jpg")
+    (tmp_path / "boxes.csv").write_text("a.jpg,duck,10,5,22,25\n")
+    with pytest.raises(UserError, match=r"but the table boxes\.csv: its first line must name the"):
+        load_dataset(tmp_path)
