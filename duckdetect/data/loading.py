@@ -55,7 +55,7 @@ from duckdetect.utils.archives import check_unpacked, unzip
 from duckdetect.utils.files import cache_folder, file_sha256, make_folder, one_at_a_time, write_json
 from duckdetect.utils.outputs import own_output
 from duckdetect.utils.progress import DELAY_S, progress_bar
-from duckdetect.utils.reading import as_path, noting_files, refuse_pipes
+from duckdetect.utils.reading import as_path, noting_files, read_head, refuse_pipes
 from duckdetect.utils.schema import is_path, is_unicode, parse_json, short
 from duckdetect.utils.words import counted, plural, some_names
 
@@ -247,14 +247,30 @@ def load_training(
     train = read_dataset(path, None, report)
     valid = read_dataset(path, "valid", report) if own else watch
     if valid is not None:
-        both = {sample.path.resolve() for sample in train.samples}
-        both &= {sample.path.resolve() for sample in valid.samples}
+        both = _in_both(train, valid)
         if both:
-            names = some_names(sorted(picture.name for picture in both))
+            names = some_names(sorted(both))
             what = counted(len(both), f"pictures are of both train and valid ({names})")
             cure = "what is measured on them says nothing of new ones: give others"
             report(Problem(str(path), what, cure, "warning"))
     return train, valid
+
+
+def _in_both(train: Dataset, valid: Dataset) -> list[str]:
+    """The names of validation pictures that are trained on, too: the same files, or copies of them."""
+    first, second = (
+        {sample.path: sample.path.stat().st_size for sample in dataset}
+        for dataset in (train, valid)
+    )
+    common = set(first.values()) & set(second.values())
+
+    def marks(sizes: dict[Path, int]) -> dict[Path, tuple[int, int]]:
+        """Of few files, as hardly two pictures have one size; what begins alike is the same then."""
+        alike = {path: size for path, size in sizes.items() if size in common}
+        return {path: (size, hash(read_head(path, 65_536))) for path, size in alike.items()}
+
+    known = set(marks(first).values())
+    return [path.name for path, mark in marks(second).items() if mark in known]
 
 
 def read_dataset(path: Path, split: str | None, report: Report) -> Dataset:

@@ -523,7 +523,8 @@ def test_folders_of_splits_with_a_list_of_classes_are_splits(
     notes: list[Problem] = []
     train, valid = load_training(tmp_path, report=noting(notes))
     assert (len(train), len(valid or ())) == (N, N)
-    assert not notes
+    (note,) = notes
+    assert note.what.startswith(f"{N} pictures are of both train and valid (")  # copies
     assert {sample.path.parent.name for sample in train} == {"train"}
     # Pictures outside of them belong to no split.
     copy(raccoons.subset([0]), tmp_path / "images", "loose-")
@@ -574,6 +575,13 @@ def test_pictures_of_training_and_validation_are_told(raccoons: Dataset, tmp_pat
     put_coco(tmp_path / "data")
     notes: list[Problem] = []
     load_training(tmp_path / "data", tmp_path / "data", report=noting(notes))
+    assert [note.what for note in notes] == ["1 picture is of both train and valid (a.jpg)"]
+    put_coco(tmp_path / "copy")
+    notes.clear()
+    load_training(tmp_path / "data", tmp_path / "copy", report=noting(notes))
+    assert notes == []
+    shutil.copy(tmp_path / "data" / "a.jpg", tmp_path / "copy" / "a.jpg")
+    load_training(tmp_path / "data", tmp_path / "copy", report=noting(notes))
     assert [note.what for note in notes] == ["1 picture is of both train and valid (a.jpg)"]
 
 
