@@ -12,7 +12,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import functools
-import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -193,7 +192,8 @@ def set_line(text: str, size_px: int) -> Line:
     for part, file in font_runs(laid):
         font, scale = _font(file, size_px, raqm)
         # raqm would put a right-to-left part's spaces on the other side of it.
-        pieces = re.split(r"(^ +| +$)", part) if _is_right_to_left(part) else [part]
+        core = part.strip(" ") if _is_right_to_left(part) else part
+        pieces = part.partition(core) if core else ()
         runs += [_Run(piece, font, scale) for piece in pieces if piece]
     ascent, descent = _font(default_font(), size_px, raqm)[0].getmetrics()
     return Line(text, tuple(runs), sum(run.width_px for run in runs), ascent, descent)

@@ -39,7 +39,7 @@ from duckdetect.utils.files import (
     write_json,
 )
 from duckdetect.utils.progress import progress_bar
-from duckdetect.utils.reading import as_path, refuse_pipes
+from duckdetect.utils.reading import as_path, read_head, refuse_pipes
 from duckdetect.utils.schema import read_json
 
 ORIGIN_FILE = "origin.json"
@@ -154,10 +154,10 @@ def _check_contents(spec: BaseSpec, folder: Path, held_in: str, source: Path) ->
                 except UserError as error:
                     raise UserError(str(error).replace(str(path), f"{source}: {name}")) from error
         if name.endswith(".config"):
-            text = path.read_bytes().decode("utf-8", errors="replace")
+            text = read_head(path, 1 << 20).decode("utf-8", errors="replace")
             kind = spec.family.model
             if not re.search(
-                rf"^\s*model\s*:?\s*\{{\s*{kind}\s*:?\s*\{{", text, flags=re.MULTILINE
+                rf"^[ \t]*model\s*(:\s*)?\{{\s*{kind}\s*(:\s*)?\{{", text, flags=re.MULTILINE
             ):
                 raise UserError(
                     f"{source}: {name} describes no {spec.family.title} model "

@@ -197,6 +197,15 @@ def test_messages_name_the_zip_and_not_the_cache(
         load_dataset(tmp_path / "split.json", "train")
 
 
+def test_a_name_of_very_many_blanks_takes_no_longer(tmp_path: Path) -> None:
+    """Forty thousand took 45 s, a million would have taken hours."""
+    put_image(tmp_path / "a.jpg")
+    name = "a" + " " * 1_000_000 + "duck \r\n\t pond"
+    (tmp_path / "a.xml").write_text(voc_xml("a.jpg", name=name))
+    (found,) = load_dataset(tmp_path).classes
+    assert found == "a" + " " * 1_000_000 + "duck pond"
+
+
 def test_a_conflict_of_git_is_no_list_of_classes(tmp_path: Path) -> None:
     put_image(tmp_path / "a.jpg")
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")

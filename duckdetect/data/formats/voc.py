@@ -305,8 +305,10 @@ def _image(path: Path, root: Element, places: Sequence[Path], reading: Reading) 
 
 
 def _name(entry: Element) -> str:
-    # Where a line was broken by whoever laid out the XML, a blank was meant.
-    return re.sub(r"\s*[\r\n]\s*", " ", entry.findtext("name", "").strip())
+    # Where a line was broken by whoever laid out the XML, a blank was meant. Line by line: a pattern of
+    # blanks before a line's end looks through each run of blanks from each of its places.
+    lines = re.split(r"[\r\n]", entry.findtext("name", ""))
+    return " ".join(filter(None, map(str.strip, lines)))
 
 
 def _is_deleted(entry: Element) -> bool:
