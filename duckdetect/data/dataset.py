@@ -32,7 +32,7 @@ from duckdetect.imaging.io import ImageHead, image_head, load_image
 from duckdetect.utils.reading import as_path
 from duckdetect.utils.schema import short
 from duckdetect.utils.terminal import printable
-from duckdetect.utils.words import plural, some_names
+from duckdetect.utils.words import composed, plural, some_names
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -672,8 +672,7 @@ def merge_classes(dataset: Dataset, spellings: dict[str, str]) -> Dataset:
 
 def _seen(name: str) -> str:
     """A name without what has no width, its letters as Windows and Linux write them."""
-    composed = unicodedata.normalize("NFC", name)  # Macs take an accent apart from its letter
-    return "".join(sign for sign in composed if unicodedata.category(sign) != "Cf")
+    return "".join(sign for sign in composed(name) if unicodedata.category(sign) != "Cf")
 
 
 def _spelling(name: str) -> str:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from urllib.parse import parse_qs, unquote
 
 from duckdetect.imaging.kinds import IMAGE_SUFFIXES, is_hidden, quick_kind
 from duckdetect.utils.reading import retried
+from duckdetect.utils.words import composed
 
 Lookup = Callable[[Path, tuple[str, ...]], list[Path]]
 Places = Sequence[Path | Sequence[Path]]
@@ -374,7 +374,7 @@ def name_forms(name: str) -> list[str]:
 
 def fold(name: str) -> str:
     """A name without what differs between systems: case, Unicode form, blanks around it."""
-    return unicodedata.normalize("NFC", name).casefold().strip(" .")
+    return composed(name).casefold().strip(" .")
 
 
 def _group(place: Path | Sequence[Path]) -> Sequence[Path]:

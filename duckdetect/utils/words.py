@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def counted(count: int, what: str) -> str:
     noun = re.sub(r"(?<=x|s)es$|(?<=[^s])s$", "", noun)
     rest = re.sub(r"(?<!would )\b[a-z]+", lambda word: _ONE.get(word[0], word[0]), rest)
     return f"1 {noun} {rest}"
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form, as Windows and Linux write it: Macs take accents apart.
+
+    One of more than 1,000 letters stays as it is: the time grows with the square of a run of accents.
+    """
+    return unicodedata.normalize("NFC", name) if len(name) <= 1000 else name
 
 
 def note_lines(notes: Sequence[object], data: object = "DATA", at_most: int = 20) -> list[str]:
