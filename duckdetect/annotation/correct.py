@@ -63,6 +63,7 @@ class Handed:
         self.crops = sorted(rows, key=_score)[:_MOST]
         self.n_found = len(rows)
         self._earlier = self._read()
+        self._marked = set(self.wrong)  # as this strip shows it
 
     @property
     def wrong(self) -> list[int]:
@@ -99,13 +100,19 @@ class Handed:
     def hand_back(self, numbers: list[int]) -> None:
         """Save which of the crops are wrong; what is known of other detections stays.
 
+        What another strip of the same crops has marked or taken back meanwhile stays, too.
+
         Raises:
             UserError: If the file is broken meanwhile, or cannot be written.
         """
         # Another strip of this run writes there, too.
         with saving(self.path), folder_lock(self.path.parent):
             self._earlier = self._read()
-            self._hand_back(numbers)
+            clicked = set(numbers)
+            self._hand_back(
+                sorted((set(self.wrong) | clicked - self._marked) - (self._marked - clicked))
+            )
+            self._marked = clicked
 
     def _hand_back(self, numbers: list[int]) -> None:
         samples = {s.path.resolve(): s for s in self._earlier.samples}

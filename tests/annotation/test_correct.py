@@ -116,6 +116,19 @@ def test_two_strips_of_a_run_leave_each_other_alone(handed: Handed, tmp_path: Pa
     assert left.path.name == handed.crops[0].sample.path.name
 
 
+def test_two_strips_of_the_same_crops_keep_one_anothers_clicks(
+    handed: Handed, tmp_path: Path
+) -> None:
+    other = Handed(suggest(Detector(), tmp_path / "new").labels(), handed.path)
+    handed.hand_back([0])
+    other.hand_back([1])
+    assert other.wrong == [0, 1]
+    handed.hand_back([])  # its own is taken back
+    assert handed.wrong == [1]
+    other.hand_back([])
+    assert not handed.path.exists()
+
+
 def test_a_click_that_cannot_be_saved_says_so_and_replaces_nothing(handed: Handed) -> None:
     widget = strip(handed)
     handed.path.write_text("{")
