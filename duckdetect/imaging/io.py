@@ -96,8 +96,10 @@ def load_image(path: str | Path) -> np.ndarray:
         try:
             upright = ImageOps.exif_transpose(image)
             upright.load()
+        except MemoryError:  # of no fault of the file's
+            raise
         except Exception as error:  # Pillow's decoders raise a dozen kinds for damaged files
-            if is_drive_error(error) or isinstance(error, MemoryError):
+            if is_drive_error(error):
                 raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(

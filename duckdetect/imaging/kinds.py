@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from duckdetect.utils.files import is_of_system
 from duckdetect.utils.reading import LFS_HEAD, read_head
 
 IMAGE_SUFFIXES = (
@@ -40,7 +41,7 @@ _OTHER_SUFFIXES = {
     ".tfrecord": "TFRecord", ".record": "TFRecord", ".cache": "a cache",
 }  # fmt: skip
 _HEAD_BYTES = 4096
-_HIDDEN_NAMES = {"thumbs.db", "desktop.ini", "@eadir", "__macosx", "ehthumbs.db", "$recycle.bin"}
+_HIDDEN_FOLDERS = {"@eadir", "$recycle.bin"}
 
 
 class Kind(NamedTuple):
@@ -52,7 +53,8 @@ class Kind(NamedTuple):
 
 def is_hidden(path: Path) -> bool:
     """Whether a system put the file there (`._a.jpg`, `.DS_Store`, `Thumbs.db`, `@eaDir`, ...)."""
-    return path.name.startswith(".") or path.name.lower() in _HIDDEN_NAMES
+    name = path.name
+    return name.startswith(".") or is_of_system(name) or name.lower() in _HIDDEN_FOLDERS
 
 
 def file_kind(path: str | Path) -> Kind:
